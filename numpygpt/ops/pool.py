@@ -1,0 +1,31 @@
+import numpy as np
+
+
+def take_rows(x, rows, needs=(True,)):
+    """y = x[rows], one row of each message
+
+    x (N, D), rows (B,) all different -> y (B, D). backward: dy -> dx, which is dy in those rows and 0 elsewhere.
+    """
+    y = x[rows]
+
+    def backward(dy):
+        dx = np.zeros_like(x)
+        dx[rows] = dy
+        return dx
+
+    return y, backward
+
+
+def mean_rows(x, lengths, needs=(True,)):
+    """y[b] = the mean of message b's rows
+
+    x (N, D), lengths (B,) -> y (B, D). backward: dy -> dx: each of a message's T rows entered with the factor 1/T, so gets dy[b] / T.
+    """
+    counts = np.asarray(lengths, x.real.dtype)[:, None]
+    starts = np.cumsum(lengths) - lengths
+    y = np.add.reduceat(x, starts, axis=0) / counts
+
+    def backward(dy):
+        return np.repeat(dy / counts, lengths, axis=0)
+
+    return y, backward
