@@ -1,0 +1,207 @@
+"""The safetensors format: weights as raw bytes behind a JSON header that cannot run code.
+
+A file is 8 bytes, the header's length (little-endian); the header, JSON of `name -> {dtype, shape, data_offsets}` with an
+optional `__metadata__`; then the tensors' bytes, little-endian, end to end without holes.
+Source: https://github.com/huggingface/safetensors#format
+"""
+
+import json
+import math
+import mmap
+import os
+import reprlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..files import replacing
+
+# The format's name of a type, and how its bytes are read. NumPy has no bfloat16: it is the upper half of a float32.
+_STORED = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "I16": np.dtype("<i2"),
+    "I8": np.dtype("i1"),
+    "U64": np.dtype("<u8"),
+    "U32": np.dtype("<u4"),
+    "U16": np.dtype("<u2"),
+    "U8": np.dtype("u1"),
+    "BOOL": np.dtype("?"),
+}
+_NAMES = {dtype: name for name, dtype in _STORED.items() if name != "BF16"}
+
+_LONGEST_HEADER = 100_000_000  # bytes; the reference implementation's limit
+_MOST_AXES = 32  # an ndarray's limit in NumPy 1
+_CHUNK = 1 << 20  # elements converted at a time, so that a load needs hardly more memory than its result
+
+_brief = reprlib.Repr()  # quotes what a damaged file holds, on one line of bounded length
+_brief.maxstring = _brief.maxother = 100
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor of an open file: its shape and type are known, its data still on the disk."""
+
+    path: Path
+    mapping: mmap.mmap
+    stored_as: str  # the format's name of the type
+    shape: tuple
+    start: int  # byte of the file
+
+    @property
+    def dtype(self):
+        """The type that read() gives: float32 for every kind of float, otherwise the stored one."""
+        return _STORED["F32"] if self.stored_as in ("F64", "F16", "BF16") else _STORED[self.stored_as]
+
+    def read(self):
+        """The tensor as a read-only array: a view of the mapped file where that serves, else a copy.
+
+        A copy is needed where the type changes, and where the data lie unaligned (as in the published GPT-2 files), which
+        every later product would pay for. It is read through the file, not the map, whose pages would count as memory too.
+        """
+        stored, count = _STORED[self.stored_as], math.prod(self.shape)
+        if stored == self.dtype and self.start % stored.itemsize == 0 and count:
+            return np.frombuffer(self.mapping, stored, count, self.start).reshape(self.shape)
+        result = np.empty(count, self.dtype)
+        with open(self.path, "rb") as file, np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf
+            file.seek(self.start)
+            for begin in range(0, count, _CHUNK):
+                part = result[begin : begin + _CHUNK]
+                chunk = np.fromfile(file, stored, len(part))
+                if self.stored_as == "BF16":
+                    chunk = (chunk.astype(np.uint32) << 16).view(np.float32)
+                part[...] = chunk
+        result.flags.writeable = False
+        return result.reshape(self.shape)
+
+
+def open_safetensors(path):
+    """{name: StoredTensor} of every tensor in the file, which is checked whole before any of its data is read.
+
+    Raises InputError, naming the file and the tensor, where the file is not what the format prescribes: a header that is
+    truncated, no JSON or ambiguous; an unknown type; sizes that contradict each other; data that overlap, leave holes or
+    end early.
+    """
+    path = Path(path)
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size < 8:
+            raise InputError(f"{path}: not a safetensors file: {size} bytes, expected at least 8")
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(_LONGEST_HEADER, size - 8):
+            raise InputError(
+                f"{path}: truncated, or not a safetensors file: its first 8 bytes announce a header of {length} bytes, "
+                f"the file has {size - 8} more and a header at most {_LONGEST_HEADER}"
+            )
+        header = _parse(path, file.read(length))
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    tensors, spans = {}, []
+    for name, entry in header.items():
+        stored_as, shape, begin, end = _checked(f"{path}: tensor {_brief.repr(name)}", entry)
+        tensors[name] = StoredTensor(path, mapping, stored_as, shape, 8 + length + begin)
+        spans.append((begin, end, name))
+    expected = 0
+    for begin, end, name in sorted(spans):
+        if end > size - 8 - length:
+            raise InputError(
+                f"{path}: tensor {_brief.repr(name)} ends at byte {end} of the data, but the file has only "
+                f"{size - 8 - length}: it is truncated; copy or download it again"
+            )
+        if begin != expected:
+            raise InputError(
+                f"{path}: tensor {_brief.repr(name)} starts at byte {begin} of the data, expected {expected}: "
+                f"{'overlapping data' if begin < expected else 'a hole'}"
+            )
+        expected = end
+    if expected != size - 8 - length:
+        raise InputError(f"{path}: its tensors hold {expected} bytes, but {size - 8 - length} follow the header")
+    return tensors
+
+
+def read_safetensors(path):
+    """{name: array} of every tensor in the file, read-only; floats of every kind come as float32. See open_safetensors."""
+    return {name: tensor.read() for name, tensor in open_safetensors(path).items()}
+
+
+def write_safetensors(path, tensors, metadata=None, dtype=None):
+    """Write {name: array} with {str: str} metadata to `path`, whole or not at all, one array at a time.
+
+    dtype   the type to store every array in; None keeps each one's own
+
+    Raises InputError, naming the tensor, where a value does not fit dtype.
+    """
+    header = {"__metadata__": metadata} if metadata else {}
+    types = {name: np.dtype(dtype or array.dtype).newbyteorder("<") for name, array in tensors.items()}
+    order = sorted(tensors, key=lambda name: -types[name].itemsize)  # widest first, so that every one lies aligned
+    begin = 0
+    for name in order:
+        end = begin + tensors[name].size * types[name].itemsize
+        header[name] = {"dtype": _NAMES[types[name]], "shape": list(tensors[name].shape), "data_offsets": [begin, end]}
+        begin = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-(8 + len(text)) % 64)  # the data start on a cache line
+    with replacing(path) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in order:
+            try:
+                with np.errstate(over="raise"):
+                    array = np.ascontiguousarray(tensors[name], types[name])
+            except FloatingPointError:
+                raise InputError(f"{path}: tensor {name} has values too large for {np.dtype(dtype).name}") from None
+            file.write(array)
+
+
+def _parse(path, text):
+    """The header's {name: entry} without its metadata."""
+    try:
+        header = json.loads(text.decode(), object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a safetensors file: its header is not valid JSON ({error})") from None
+    if not isinstance(header, dict):
+        raise InputError(f"{path}: not a safetensors file: its header is no JSON object")
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise InputError(f"{path}: __metadata__ in the header must map names to strings, found {_brief.repr(metadata)}")
+    return header
+
+
+def _without_duplicates(pairs):
+    entries = {}
+    for name, value in pairs:
+        if name in entries:
+            raise ValueError(f"{_brief.repr(name)} appears twice")
+        entries[name] = value
+    return entries
+
+
+def _checked(where, entry):
+    """(type's name, shape, first byte, byte after the last) of a tensor's header entry."""
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise InputError(f"{where}: expected dtype, shape and data_offsets, found {_brief.repr(entry)}")
+    stored_as, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(stored_as, str) or stored_as not in _STORED:
+        raise InputError(f"{where}: type {_brief.repr(stored_as)} is not one of {', '.join(_STORED)}")
+    if not _whole_numbers(shape) or len(shape) > _MOST_AXES:
+        raise InputError(f"{where}: shape must be at most {_MOST_AXES} whole numbers, found {_brief.repr(shape)}")
+    itemsize = _STORED[stored_as].itemsize
+    if math.prod(axis or 1 for axis in shape) * itemsize >= 2**63:
+        raise InputError(f"{where}: shape {_brief.repr(shape)} is larger than any memory")
+    if not _whole_numbers(offsets) or len(offsets) != 2:
+        raise InputError(f"{where}: data_offsets must be two whole numbers, found {_brief.repr(offsets)}")
+    begin, end = offsets
+    if end - begin != math.prod(shape) * itemsize:
+        raise InputError(
+            f"{where}: {stored_as} of shape {shape} needs {math.prod(shape) * itemsize} bytes, "
+            f"but its data_offsets {offsets} span {end - begin}"
+        )
+    return stored_as, tuple(shape), begin, end
+
+
+def _whole_numbers(value):
+    return isinstance(value, list) and all(type(number) is int and number >= 0 for number in value)

@@ -1,0 +1,27 @@
+"""Writing files so that a crash, a full disk or Ctrl-C never leaves half of one."""
+
+import os
+import secrets
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path):
+    """An open binary file that becomes `path` when the block ends well, and is removed when it does not.
+
+    What `path` held before stays whole until the last byte of its successor is on the disk. The new file has the
+    permissions that any new file gets. Raises OSError as open() and write() do.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # same folder: os.replace must not cross disks
+    file = open(temporary, "xb")
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,166 @@
+"""GPT-2's tokenizer: byte-level BPE, from tiktoken's own copy or from the vocab.json and merges.txt of a folder.
+
+tiktoken merges by rank, so all it needs is {bytes of a token: rank}. The two files say the same in text: vocab.json maps a
+token's characters to its id, line by line merges.txt gives the pair that each token after the single bytes is made of, and
+each byte is written as one printable character.
+"""
+
+import json
+from pathlib import Path
+
+import tiktoken
+
+from ..errors import InputError
+from ..files import replacing
+
+ENDOFTEXT = "<|endoftext|>"
+
+# How text falls into words before BPE. openai/gpt-2, src/encoder.py:
+#   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+# in tiktoken's faster spelling (tiktoken_ext/openai_public.py, r50k_pat_str), which splits alike.
+_WORDS = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
+
+# GPT-2 writes a printable byte as itself and the others as U+0100, U+0101, … (openai/gpt-2, src/encoder.py,
+# bytes_to_unicode). The order, printable bytes first, is also that of the ids 0 … 255 in the published vocabulary.
+_PRINTABLE = [byte for byte in range(256) if chr(byte).isprintable() and chr(byte) != " "]
+_HIDDEN = [byte for byte in range(256) if byte not in _PRINTABLE]
+_CHARACTER = {byte: chr(byte) for byte in _PRINTABLE} | {byte: chr(256 + n) for n, byte in enumerate(_HIDDEN)}
+_BYTE = {character: byte for byte, character in _CHARACTER.items()}
+
+_FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))  # Hugging Face's and OpenAI's names of the same two
+
+
+def load_tokenizer(name_or_folder):
+    """The tiktoken.Encoding of a folder's vocab.json and merges.txt, or of "gpt2" where no folder has that name.
+
+    A folder needs no network. Raises InputError where its files are missing, damaged or contradict each other, or where
+    tiktoken has to download GPT-2's and cannot.
+    """
+    folder = Path(name_or_folder)
+    if folder.is_dir():
+        for vocab, merges in _FILES:
+            if (folder / vocab).is_file() and (folder / merges).is_file():
+                return _from_files(folder / vocab, folder / merges)
+        raise InputError(f"{folder}: no tokenizer in it; it needs vocab.json and merges.txt")
+    if str(name_or_folder) != "gpt2":
+        raise InputError(f"{name_or_folder}: no such folder; a tokenizer is a folder with vocab.json and merges.txt, or gpt2")
+    try:
+        return tiktoken.get_encoding("gpt2")
+    except (OSError, ValueError) as error:  # no network; a download that does not match its hash
+        raise InputError(
+            f"tiktoken could not download GPT-2's vocabulary ({type(error).__name__}: no network?); put GPT-2's vocab.json "
+            "and merges.txt into a folder and name that, or set TIKTOKEN_CACHE_DIR to a folder that has the encoder files"
+        ) from None
+
+
+def encode_message(encoding, text):
+    """The ids of a message. It is data: a literal `<|endoftext|>` in it is ordinary text, not the special token."""
+    return encoding.encode_ordinary(text)
+
+
+def save_tokenizer(encoding, folder):
+    """Write vocab.json and merges.txt, from which load_tokenizer and transformers make this encoding again.
+
+    Raises InputError as tokenizer_files does, before anything is written.
+    """
+    for name, text in tokenizer_files(encoding).items():
+        with replacing(Path(folder) / name) as file:
+            file.write(text.encode())
+
+
+def tokenizer_files(encoding):
+    """{"vocab.json": text, "merges.txt": text} of an encoding built as GPT-2's is; GPT-2's own come out byte for byte.
+
+    Raises InputError where it is built otherwise: ids with gaps, other special tokens, a token no merge leads to.
+    """
+    ranks, last = encoding._mergeable_ranks, len(encoding._mergeable_ranks)
+    tokens = sorted(ranks, key=ranks.get)
+    if encoding._special_tokens != {ENDOFTEXT: last} or [ranks[token] for token in tokens] != list(range(last)):
+        raise InputError(f"tokenizer {encoding.name}: not GPT-2's kind; expected ids without gaps, then {ENDOFTEXT}")
+    vocab = {_characters(token): rank for rank, token in enumerate(tokens)} | {ENDOFTEXT: last}
+    pairs = [_pair(encoding.name, token, ranks) for token in tokens[256:]]
+    lines = ["#version: 0.2"] + [f"{_characters(first)} {_characters(second)}" for first, second in pairs]
+    return {"vocab.json": json.dumps(vocab), "merges.txt": "\n".join(lines) + "\n"}
+
+
+def _from_files(vocab_path, merges_path):
+    vocab, merges = _read_vocab(vocab_path), _read_merges(merges_path)
+    ranks = {}
+    for character, byte in _BYTE.items():
+        if vocab.get(character, 256) >= 256:
+            raise InputError(f"{vocab_path}: byte {byte} ({character!r}) must have an id below 256, has {vocab.get(character)}")
+        ranks[bytes([byte])] = vocab[character]
+    for rank, (line, first, second) in enumerate(merges, start=256):
+        where, token = f"{merges_path}, line {line}", first + second
+        for part in (first, second):
+            if not set(part) <= _BYTE.keys() or _bytes(part) not in ranks:
+                raise InputError(f"{where}: {part!r} is neither a byte nor made by a line above")
+        if _bytes(token) in ranks:
+            raise InputError(f"{where}: {token!r} is made twice")
+        if vocab.get(token) != rank:
+            raise InputError(f"{where}: this merge makes id {rank}, but {vocab_path.name} gives {token!r} id {vocab.get(token)}")
+        ranks[_bytes(token)] = rank
+    last = len(ranks)
+    if vocab.pop(ENDOFTEXT, None) != last:
+        raise InputError(f"{vocab_path}: {ENDOFTEXT} must have the last id, {last} after the {len(merges)} merges")
+    for token in vocab:
+        if not set(token) <= _BYTE.keys() or _bytes(token) not in ranks:
+            raise InputError(f"{vocab_path}: no line of {merges_path.name} makes {token[:100]!r}; {ENDOFTEXT} alone is special")
+    if set(ranks.values()) != set(range(last)):
+        raise InputError(f"{vocab_path}: two bytes have the same id")
+    return tiktoken.Encoding(
+        str(vocab_path.parent), pat_str=_WORDS, mergeable_ranks=ranks, special_tokens={ENDOFTEXT: last}
+    )
+
+
+def _read_vocab(path):
+    """{characters: id}"""
+    try:
+        vocab = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a JSON file ({error})") from None
+    if not isinstance(vocab, dict):
+        raise InputError(f"{path}: expected a JSON object of tokens and their ids")
+    for token, number in vocab.items():
+        if type(number) is not int or number < 0:
+            raise InputError(f"{path}: token {token[:100]!r} has no whole number for an id")
+    return vocab
+
+
+def _read_merges(path):
+    """[(line number, first, second)]"""
+    try:
+        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text ({error})") from None
+    merges = []
+    for number, line in enumerate(lines, start=1):
+        if number == 1 and (line.startswith("#version") or not line):
+            continue
+        parts = line.split(" ")
+        if len(parts) != 2 or not all(parts):
+            raise InputError(f"{path}, line {number}: expected two tokens with a space between, found {line[:100]!r}")
+        merges.append((number, *parts))
+    return merges
+
+
+def _pair(name, token, ranks):
+    """The two tokens whose merge makes this one: what BPE arrives at when it may use only merges of lower rank."""
+    parts = [bytes([byte]) for byte in token]
+    while len(parts) > 2:
+        merged = [ranks.get(first + second, len(ranks)) for first, second in zip(parts, parts[1:])]
+        best = merged.index(min(merged))
+        if merged[best] >= ranks[token]:
+            break
+        parts[best : best + 2] = [parts[best] + parts[best + 1]]
+    if len(parts) != 2:
+        raise InputError(f"tokenizer {name}: token {ranks[token]} ({token[:100]!r}) is not a merge of two tokens before it")
+    return parts
+
+
+def _characters(token):
+    return "".join(map(_CHARACTER.get, token))
+
+
+def _bytes(characters):
+    return bytes(map(_BYTE.get, characters))
