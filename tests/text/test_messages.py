@@ -1,0 +1,156 @@
+import codecs
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from numpygpt.errors import InputError
+from numpygpt.text.messages import label_names, read_messages
+
+UCI = 'ham\tGo until jurong point, crazy..\nspam\t"WINNER!! £900, call now\nham\tOk lar... "Joking"\nspam\tURGENT, call\n'
+CSV = 'id,Label,Text\n1,ham,"Go, now"\n2,spam,"He said ""WIN"""\n3,ham,"two\nlines"\n4,spam,£900\n'
+# Messages that some reader would take for something else: missing values, quotes, a header, whitespace at the ends.
+AWKWARD = ["NA", "None", "nan", "#N/A", "1e5", "True", ' "quoted"', '"', "'", "a,b", "text", "x\u2028y\x0bz\x85", " \u00a0. "]
+UNICODE = st.characters(exclude_categories=["Cs"], exclude_characters="\0\r")  # not every Python's csv quotes a lone \r
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(content):
+        path = tmp_path / "messages"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write
+
+
+def test_the_published_file_gives_all_its_messages(shared):
+    frame = read_messages(shared / "data" / "SMSSpamCollection")
+    lines = (shared / "data" / "SMSSpamCollection").read_text(encoding="utf-8").split("\n")[:-1]
+    assert len(frame) == 5574 and (frame["Label"] == "spam").sum() == 747
+    assert [f"{label}\t{text}" for label, text in zip(frame["Label"], frame["Text"])] == lines
+    assert label_names(frame) == ["ham", "spam"]
+
+
+def test_the_books_reading_is_pandas_default(shared):
+    path = shared / "data" / "SMSSpamCollection"
+    book = pd.read_csv(path, sep="\t", header=None, names=["Label", "Text"])
+    frame = read_messages(path, book_quotes=True)
+    assert len(frame) == 5572
+    assert frame["Label"].tolist() == book["Label"].tolist() and frame["Text"].tolist() == book["Text"].tolist()
+
+
+def test_awkward_messages_survive_without_quoting(file):
+    texts = AWKWARD * 2
+    frame = read_messages(file("".join(f"{'spam' if i % 2 else 'ham'}\t{text}\n" for i, text in enumerate(texts))))
+    assert frame["Text"].tolist() == texts
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts=st.lists(st.sampled_from(AWKWARD) | st.text(UNICODE, max_size=20), min_size=2, max_size=20))
+def test_awkward_messages_survive_a_csv_that_pandas_wrote(tmp_path_factory, texts):
+    texts = [text if text.strip() else "." for text in texts]
+    path = tmp_path_factory.mktemp("csv") / "messages.csv"
+    written = pd.DataFrame({"Label": [i % 2 for i in range(len(texts))], "Text": texts})
+    written.to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
+    frame = read_messages(path)
+    assert frame["Text"].tolist() == texts
+    assert frame["Label"].tolist() == [str(label) for label in written["Label"]]
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_bom_blank_lines_line_endings_and_a_missing_last_newline_change_nothing(file, ending):
+    plain = read_messages(file(UCI))
+    changed = "\n" + UCI.replace("ham\tOk", "\nham\tOk").rstrip("\n")
+    assert read_messages(file(codecs.BOM_UTF8 + changed.replace("\n", ending).encode())).equals(plain)
+
+
+@pytest.mark.parametrize(
+    "header, chosen",
+    [
+        ("id,Label,Text", {}),
+        ("v0, V1 ,v2", {}),
+        ("id,category,SMS", {}),
+        ("text,kind,body", {"text_column": "body", "label_column": "kind"}),
+        ("label,class,message", {"label_column": "class"}),
+    ],
+)
+def test_columns_are_found_by_usual_names_or_by_the_names_asked_for(file, header, chosen):
+    frame = read_messages(file(CSV.replace("id,Label,Text", header)), **chosen)
+    assert frame["Label"].tolist() == ["ham", "spam"] * 2
+    assert frame["Text"].tolist() == ["Go, now", 'He said "WIN"', "two\nlines", "£900"]
+
+
+@pytest.mark.parametrize("header, chosen", [("label\ttext", {}), ("a\tb", {"text_column": "b", "label_column": "a"})])
+def test_a_header_over_tab_separated_messages_is_not_a_message(file, header, chosen):
+    assert read_messages(file(f"{header}\n{UCI}"), **chosen).equals(read_messages(file(UCI)))
+
+
+def test_columns_that_are_not_first_are_used_in_a_tab_separated_file(file):
+    frame = read_messages(file("text\tn\tlabel\nhi\t1\tham\nwin\t2\tspam\n"))
+    assert frame.to_dict("list") == {"Label": ["ham", "spam"], "Text": ["hi", "win"]}
+
+
+@pytest.mark.parametrize(
+    "content, options, complaint",
+    [
+        ("", {}, "empty"),
+        ("\n\n", {}, "empty"),
+        ("label,text\n", {}, "there are no messages"),
+        (UCI.encode("utf-16"), {}, "line 1: not UTF-8"),
+        (UCI.encode("latin-1"), {}, "line 2: not UTF-8"),
+        (codecs.BOM_UTF8 + UCI.encode("latin-1"), {}, "line 2: not UTF-8"),
+        (UCI.replace("Ok", "\0"), {}, "line 3: a NUL"),
+        (UCI.replace("\tOk", " Ok"), {}, "line 3: expected 2 fields, found 1.*tabs"),
+        (UCI.replace(" lar", "\tlar"), {}, "line 3: expected 2 fields, found 3"),
+        (UCI.replace("ham\tOk", " \tOk"), {}, "line 3: the label is missing"),
+        (UCI + "ham\t \n", {}, "line 5: the message has no text"),
+        (UCI.replace("spam", "ham"), {}, "every message has the label 'ham'"),
+        ("kind\tbody\n" + UCI, {}, "line 1: no other message has the label 'kind'.*--text-column and --label-column"),
+        (CSV + "5,ham\n", {}, "line 7: expected 3 fields, found 2"),
+        (CSV + "5,ham,a,b\n", {}, "line 7: expected 3 fields, found 4; check its commas"),
+        (CSV + '5,ham,"open\nand on\n', {}, "line 7: .*quote"),
+        (CSV + '5,ham,"a "b" c"\n', {}, "line 7: .*quote"),
+        (CSV.replace("Text", "words"), {}, "which column is the text.*--text-column.*'id', 'Label', 'words'"),
+        (CSV.replace("id", "message"), {}, "which column is the text"),
+        (CSV, {"text_column": "body"}, "no columns are called 'body'.*'id', 'Label', 'Text'"),
+        (CSV.replace("id", "Text"), {"text_column": "Text"}, "2 columns are called 'Text'"),
+        (CSV, {"text_column": "Label"}, "'Label' cannot be both"),
+        ("ham,Go now\nspam,win\n", {}, "which column is the label.*'ham', 'Go now'"),
+    ],
+)
+def test_a_bad_file_is_refused_in_one_line_that_says_where(file, content, options, complaint):
+    path = file(content)
+    with pytest.raises(InputError, match=complaint) as caught:
+        read_messages(path, **options)
+    assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+    for path in (tmp_path / "absent.csv", tmp_path):
+        with pytest.raises(InputError, match="cannot read"):
+            read_messages(path)
+
+
+@settings(max_examples=300, deadline=None)
+@given(original=st.sampled_from([UCI, CSV]), data=st.data(), book_quotes=st.booleans())
+def test_damage_ends_in_an_input_error_or_in_messages_the_file_holds(tmp_path_factory, original, data, book_quotes):
+    content = original.encode()
+    for _ in range(data.draw(st.integers(1, 3))):
+        start, length = data.draw(st.integers(0, len(content))), data.draw(st.integers(0, 9))
+        inserted = data.draw(st.binary(max_size=4) | st.sampled_from([b'"', b"\t", b"\n", b"\r", b",", b'\n"']))
+        content = content[:start] + inserted + content[start + length :]
+    path = tmp_path_factory.mktemp("damaged") / "messages"
+    path.write_bytes(content)
+    try:
+        frame = read_messages(path, book_quotes=book_quotes)
+    except InputError as error:
+        assert "\n" not in str(error)
+        return
+    assert list(frame.columns) == ["Label", "Text"] and len(label_names(frame)) >= 2
+    held = content.decode("utf-8-sig").replace('"', "")  # CSV quoting drops and doubles quotes; nothing else may change
+    assert all(label.strip() for label in frame["Label"]) and all(text.strip() for text in frame["Text"])
+    assert all(field.replace('"', "") in held for field in [*frame["Label"], *frame["Text"]])
+    if original is UCI and not book_quotes and "\t" in held.lstrip("\r\n").splitlines()[0]:
+        assert len(frame) == sum(bool(line) for line in held.replace("\r", "\n").split("\n"))
