@@ -1,0 +1,59 @@
+"""From texts to batches: the one way, for training and for classify, in which a message is encoded, cut, padded and packed."""
+
+import numpy as np
+
+from ..errors import InputError
+from .tokenizer import encode_message
+
+
+def padded_length(mode, lengths, n_positions):
+    """How many tokens every message is cut and padded to; None where each keeps its own.
+
+    mode is "longest" (the longest of `lengths`, the training messages' token counts), "none", "context" (n_positions) or a
+    number up to n_positions, else InputError. The answer belongs to the trained model: its predictions depend on it.
+    """
+    if mode == "none":
+        return None
+    if mode == "context":
+        return n_positions
+    if mode == "longest":
+        return min(max(lengths), n_positions)
+    try:
+        length = int(mode)
+    except ValueError:
+        length = 0
+    if not 0 < length <= n_positions:
+        raise InputError(f"cannot pad to {mode!r}: use longest, none, context or a number from 1 to {n_positions}")
+    return length
+
+
+def encode(texts, encoding, pad_to, n_positions):
+    """A list of int32 arrays (T,), the token ids of each text: cut to pad_to tokens and padded on the right to as many with
+    `<|endoftext|>`, as the book does; with pad_to None only cut, to n_positions.
+
+    Raises InputError for a text without tokens, giving its number from 1.
+    """
+    messages = []
+    for number, text in enumerate(texts, start=1):
+        ids = encode_message(encoding, text)[: pad_to or n_positions]
+        if not ids:
+            raise InputError(f"message {number} is empty: there is nothing to classify; remove it or give it text")
+        padding = [encoding.eot_token] * ((pad_to or 0) - len(ids))
+        messages.append(np.array(ids + padding, np.int32))
+    return messages
+
+
+def batches(order, batch_size, drop_last):
+    """Cut an order of messages (N,) into arrays of batch_size; of the last one's remainder, too, unless it is dropped.
+
+    Raises InputError where that drops everything.
+    """
+    if drop_last and len(order) < batch_size:
+        raise InputError(f"{len(order)} training messages do not fill one batch of {batch_size}: use a smaller batch")
+    end = len(order) - len(order) % batch_size if drop_last else len(order)
+    return [order[start : start + batch_size] for start in range(0, end, batch_size)]
+
+
+def pack(messages):
+    """The messages' tokens laid end to end: (ids (N,), lengths (B,))."""
+    return np.concatenate(messages), np.array([len(message) for message in messages])

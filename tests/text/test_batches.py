@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import tiktoken
+from hypothesis import given
+from hypothesis import strategies as st
+
+from numpygpt.errors import InputError
+from numpygpt.text.batches import batches, encode, pack, padded_length
+from numpygpt.text.messages import read_messages
+from numpygpt.text.split import balance, split
+
+END = 256
+
+
+@pytest.fixture(scope="module")
+def byte_encoding():
+    """A token a byte, and <|endoftext|> = 256."""
+    ranks = {bytes([byte]): byte for byte in range(256)}
+    return tiktoken.Encoding("bytes", pat_str=r"[\s\S]", mergeable_ranks=ranks, special_tokens={"<|endoftext|>": END})
+
+
+def test_the_books_longest_training_message_has_120_tokens(shared, monkeypatch):
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(shared / "tiktoken"))
+    encoding = tiktoken.get_encoding("gpt2")
+    train, validation, _ = split(balance(read_messages(shared / "data" / "SMSSpamCollection", book_quotes=True)))
+    lengths = [len(message) for message in encode(train["Text"], encoding, None, 1024)]
+    pad_to = padded_length("longest", lengths, 1024)
+    assert pad_to == 120
+    padded = encode(validation["Text"], encoding, pad_to, 1024)
+    assert {len(message) for message in padded} == {120} and padded[0][-1] == 50256
+    assert len(encode(["hello " * 2000], encoding, None, 1024)[0]) == 1024
+
+
+@pytest.mark.parametrize(
+    "mode, length", [("longest", 7), ("none", None), ("context", 10), ("1", 1), ("10", 10), (5, 5)]
+)
+def test_every_way_to_pad_has_its_length(mode, length):
+    assert padded_length(mode, [3, 7, 2], 10) == length
+
+
+def test_the_longest_message_counts_no_further_than_the_positions_reach():
+    assert padded_length("longest", [3, 70], 10) == 10
+
+
+@pytest.mark.parametrize("mode", ["0", "-1", "11", "2.5", "", "long", "9" * 5000])
+def test_a_length_no_message_can_have_is_refused(mode):
+    with pytest.raises(InputError, match="from 1 to 10"):
+        padded_length(mode, [3], 10)
+
+
+@given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1), pad_to=st.none() | st.integers(1, 9))
+def test_messages_are_cut_and_padded_on_the_right_with_endoftext(byte_encoding, texts, pad_to):
+    for text, ids in zip(texts, encode(texts, byte_encoding, pad_to, 9), strict=True):
+        kept = list(text.encode()[: pad_to or 9])
+        assert ids.dtype == np.int32
+        assert ids.tolist() == kept + [END] * ((pad_to or 0) - len(kept))
+
+
+def test_a_message_cannot_smuggle_in_the_special_token(byte_encoding):
+    assert encode(["<|endoftext|>"], byte_encoding, None, 99)[0].tolist() == list(b"<|endoftext|>")
+
+
+def test_a_message_without_tokens_is_named(byte_encoding):
+    with pytest.raises(InputError, match="message 2 is empty"):
+        encode(["a", "", "b"], byte_encoding, 4, 9)
+
+
+def test_batches_keep_the_order_and_drop_only_an_incomplete_last_one():
+    order = np.array([4, 2, 0, 1, 3])
+    assert [batch.tolist() for batch in batches(order, 2, drop_last=False)] == [[4, 2], [0, 1], [3]]
+    assert [batch.tolist() for batch in batches(order, 2, drop_last=True)] == [[4, 2], [0, 1]]
+    assert [batch.tolist() for batch in batches(order, 5, drop_last=True)] == [order.tolist()]
+
+
+def test_a_training_set_smaller_than_a_batch_is_refused():
+    with pytest.raises(InputError, match="5 training messages"):
+        batches(np.arange(5), 6, drop_last=True)
+    assert len(batches(np.arange(5), 6, drop_last=False)) == 1
+
+
+def test_packing_lays_messages_end_to_end():
+    ids, lengths = pack([np.array([5, 6], np.int32), np.array([7], np.int32), np.array([8, 9, 1], np.int32)])
+    assert ids.tolist() == [5, 6, 7, 8, 9, 1] and ids.dtype == np.int32
+    assert lengths.tolist() == [2, 1, 3]
