@@ -38,7 +38,7 @@ _NAMES = {dtype: name for name, dtype in _STORED.items() if name != "BF16"}
 
 _LONGEST_HEADER = 100_000_000  # bytes; the reference implementation's limit
 _MOST_AXES = 32  # an ndarray's limit in NumPy 1
-_CHUNK = 1 << 20  # elements converted at a time, so that a load needs hardly more memory than its result
+_CHUNK = 1 << 17  # elements converted at a time, so that a load needs hardly more memory than its result
 
 _brief = reprlib.Repr()  # quotes what a damaged file holds, on one line of bounded length
 _brief.maxstring = _brief.maxother = 100
@@ -204,4 +204,4 @@ def _checked(where, entry):
 
 
 def _whole_numbers(value):
-    return isinstance(value, list) and all(type(number) is int and number >= 0 for number in value)
+    return isinstance(value, list) and all(type(number) is int and 0 <= number < 2**63 for number in value)

@@ -4,6 +4,8 @@ Matrices are `[in, out]`, so a linear layer is `x @ weight + bias`. There is no 
 model: it is tied to `wte.weight`.
 """
 
+import hashlib
+
 import numpy as np
 
 
@@ -44,3 +46,13 @@ def random_parameters(config, seed):
             std = 0.02 / (2 * config.n_layer) ** 0.5 if ".c_proj." in name else 0.02
             params[name] = rng.standard_normal(shape, np.float32) * np.float32(std)
     return params
+
+
+def fingerprint(params):
+    """A SHA-256, in hexadecimal, of all names, shapes and values: equal fingerprints mean equal parameters."""
+    digest = hashlib.sha256()
+    for name in sorted(params):
+        array = np.ascontiguousarray(params[name])
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.data)
+    return digest.hexdigest()

@@ -85,31 +85,35 @@ def tokenizer_files(encoding):
 
 def _from_files(vocab_path, merges_path):
     vocab, merges = _read_vocab(vocab_path), _read_merges(merges_path)
-    ranks = {}
+    made = {character: bytes([byte]) for character, byte in _BYTE.items()}  # a token's characters, to its bytes
     for character, byte in _BYTE.items():
         if vocab.get(character, 256) >= 256:
             raise InputError(f"{vocab_path}: byte {byte} ({character!r}) must have an id below 256, has {vocab.get(character)}")
-        ranks[bytes([byte])] = vocab[character]
     for rank, (line, first, second) in enumerate(merges, start=256):
         where, token = f"{merges_path}, line {line}", first + second
         for part in (first, second):
-            if not set(part) <= _BYTE.keys() or _bytes(part) not in ranks:
-                raise InputError(f"{where}: {part!r} is neither a byte nor made by a line above")
-        if _bytes(token) in ranks:
-            raise InputError(f"{where}: {token!r} is made twice")
+            if part not in made:
+                raise InputError(f"{where}: {part[:100]!r} is neither a byte nor made by a line above")
+        if token in made:
+            raise InputError(f"{where}: {token[:100]!r} is made twice")
         if vocab.get(token) != rank:
-            raise InputError(f"{where}: this merge makes id {rank}, but {vocab_path.name} gives {token!r} id {vocab.get(token)}")
-        ranks[_bytes(token)] = rank
-    last = len(ranks)
+            raise InputError(
+                f"{where}: this merge makes id {rank}, but {vocab_path.name} gives {token[:100]!r} id {vocab.get(token)}"
+            )
+        made[token] = made[first] + made[second]
+    last = len(made)
     if vocab.pop(ENDOFTEXT, None) != last:
         raise InputError(f"{vocab_path}: {ENDOFTEXT} must have the last id, {last} after the {len(merges)} merges")
     for token in vocab:
-        if not set(token) <= _BYTE.keys() or _bytes(token) not in ranks:
+        if token not in made:
             raise InputError(f"{vocab_path}: no line of {merges_path.name} makes {token[:100]!r}; {ENDOFTEXT} alone is special")
-    if set(ranks.values()) != set(range(last)):
+    if len(set(vocab.values())) != last:
         raise InputError(f"{vocab_path}: two bytes have the same id")
     return tiktoken.Encoding(
-        str(vocab_path.parent), pat_str=_WORDS, mergeable_ranks=ranks, special_tokens={ENDOFTEXT: last}
+        str(vocab_path.parent),
+        pat_str=_WORDS,
+        mergeable_ranks={made[token]: rank for token, rank in vocab.items()},
+        special_tokens={ENDOFTEXT: last},
     )
 
 
@@ -122,7 +126,7 @@ def _read_vocab(path):
     if not isinstance(vocab, dict):
         raise InputError(f"{path}: expected a JSON object of tokens and their ids")
     for token, number in vocab.items():
-        if type(number) is not int or number < 0:
+        if type(number) is not int or not 0 <= number < 2**31:
             raise InputError(f"{path}: token {token[:100]!r} has no whole number for an id")
     return vocab
 
@@ -160,7 +164,3 @@ def _pair(name, token, ranks):
 
 def _characters(token):
     return "".join(map(_CHARACTER.get, token))
-
-
-def _bytes(characters):
-    return bytes(map(_BYTE.get, characters))

@@ -1,0 +1,64 @@
+"""python -m numpygpt.classify: label new messages with a classifier that was trained."""
+
+import argparse
+import sys
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from . import command
+from .errors import InputError
+from .model.classifier import classifier
+from .model.trunk import readable
+from .model.walk import Walk
+from .ops import softmax
+from .training.run_folder import load_run
+
+BATCH = 32  # messages to a forward pass
+
+
+def arguments(argv=None):
+    parser = command.parser(
+        "classify",
+        "Label messages with a classifier from numpygpt.train. For each message one line: label, probability, text, with tabs between.",
+        ['python -m numpygpt.classify runs/001 "You have won a prize, call now" "Home at six?"',
+         "python -m numpygpt.classify runs/001 < messages.txt"],
+    )  # fmt: skip
+    parser.add_argument("run", type=Path, help="the run folder that numpygpt.train left")
+    parser.add_argument("text", nargs="*", default=argparse.SUPPRESS, help="messages (default: from standard input, a message a line)")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = arguments(argv)
+    run = load_run(args.run)
+    texts = iter(args.text) if "text" in args else _lines(sys.stdin.buffer)
+    batch = 1 if "text" not in args and sys.stdin.isatty() else BATCH
+    while some := list(islice(texts, batch)):
+        for text, probabilities in zip(some, classify(run, some)):
+            best = int(probabilities.argmax())
+            print(run.labels[best], f"{probabilities[best]:.4f}", " ".join(text.split()), sep="\t", flush=batch == 1)
+
+
+def classify(run, texts):
+    """(texts, labels) float32: the probability of each label for each text."""
+    messages = readable(run.encode(texts), run.position, run.causal)
+    lengths = np.array([len(ids) for ids in messages])
+    logits, _ = classifier(Walk(run.params), np.concatenate(messages), lengths, run.config, 0, run.position, run.causal)
+    return softmax(logits)[0]
+
+
+def _lines(file):
+    for number, line in enumerate(file, start=1):
+        try:
+            text = line.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise InputError(f"standard input, line {number}: not UTF-8") from None
+        if not text.strip():
+            raise InputError(f"standard input, line {number}: no text; give one message a line")
+        yield text
+
+
+if __name__ == "__main__":
+    command.run(main)

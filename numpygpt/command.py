@@ -1,0 +1,83 @@
+"""What all commands share: errors in one line, help that keeps its layout, a progress line."""
+
+import argparse
+import os
+import sys
+import time
+
+from .errors import InputError
+
+
+def parser(module, description, examples):
+    """An ArgumentParser for `python -m numpygpt.<module>` that shows defaults, and examples at the end."""
+    return argparse.ArgumentParser(
+        prog=f"python -m numpygpt.{module}",
+        description=description,
+        epilog="examples:\n" + "\n".join(f"  {line}" for line in examples),
+        formatter_class=_Formatter,
+    )
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    def _get_help_string(self, action):
+        return action.help if action.default is None else super()._get_help_string(action)
+
+
+def run(main):
+    """Run a command's main() and exit: bad input is one line on standard error and status 2, never a traceback."""
+    try:
+        main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of a pipe, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (InputError, OSError) as error:
+        sys.exit(_fail(str(error)))
+    except MemoryError as error:
+        sys.exit(_fail(f"out of memory ({error}): try a smaller model or batch"))
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _fail(message):
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return 2
+
+
+def number(kind, low, high=float("inf"), above=False):
+    """An argparse type: an int or float from `low` (or only above it) to `high`."""
+
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = float("nan")
+        if not (low < value if above else low <= value) or not value <= high:
+            noun = "whole number" if kind is int else "number"
+            bounds = f"{'above' if above else 'at least'} {low}" + (f" and at most {high}" if high < float("inf") else "")
+            raise argparse.ArgumentTypeError(f"expected a {noun} {bounds}, got {text!r}")
+        return value
+
+    return parse
+
+
+class Progress:
+    """A live line on standard error, rewritten in place: `label 40 % | 1,234 unit/s | 12 s left`. Silent where it is no terminal."""
+
+    def __init__(self, label, unit):
+        self.label, self.unit = label, unit
+        self.started, self.shown, self.live = time.monotonic(), 0.0, sys.stderr.isatty()
+
+    def __call__(self, done, total, note=""):
+        now = time.monotonic()
+        if not self.live or (now - self.shown < 0.1 and done < total):
+            return
+        self.shown = now
+        rate = done / max(now - self.started, 1e-9)
+        line = f"{self.label} {done / total:4.0%} | {rate:,.0f} {self.unit}/s | {(total - done) / max(rate, 1e-9):.0f} s left{note}"
+        print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+
+    def clear(self):
+        """Remove the line, before something else is printed."""
+        if self.live:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

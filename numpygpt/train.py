@@ -1,0 +1,138 @@
+"""python -m numpygpt.train: fine-tune a GPT-2 into a text classifier."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from . import __version__, blas, command
+from .checkpoints.load import load_checkpoint
+from .model.prefix import FrozenPrefix
+from .model.trainable import frozen_depth, trainable_names
+from .model.trunk import POSITIONS
+from .text.batches import encode, padded_length
+from .text.messages import label_names, read_messages
+from .text.sources import find_messages
+from .text.split import balance, split, write_split
+from .training.fine_tune import Loader, Task, accuracy, fine_tune
+from .training.plots import plot_curves
+from .training.rng import Generator, linear_init
+from .training.run_folder import History, base_parameters, new_folder, save_run
+
+
+def arguments(argv=None):
+    parser = command.parser(
+        "train",
+        "Fine-tune a pretrained GPT-2 into a text classifier, as chapter 6 of Build a Large Language Model (From Scratch)\n"
+        "does: balance the messages, split them 70/10/20, pad them, replace the output layer by a new head, freeze all but\n"
+        "the parameters of --trainable, and train those on the cross-entropy at one position of each message.",
+        ["python -m numpygpt.train --model FOLDER --data SMSSpamCollection --out runs/spam",
+         "python -m numpygpt.train --model FOLDER --data reviews.csv --text-column review --label-column stars",
+         'python -m numpygpt.classify runs/spam "You have won a prize, call now"'],
+    )  # fmt: skip
+    number = command.number
+    what = parser.add_argument_group("what to train on")
+    what.add_argument("--model", default="mini", help="the pretrained GPT-2: mini (bundled), or a folder with config.json, "
+                      "model.safetensors, vocab.json and merges.txt")  # fmt: skip
+    what.add_argument("--weights", choices=("pretrained", "random"), default="pretrained",
+                      help="random keeps the model's sizes and tokenizer, but starts from GPT-2's initialisation")  # fmt: skip
+    what.add_argument("--data", default="sample", help="labelled messages: sample (bundled), the UCI file SMSSpamCollection as "
+                      "published, or any UTF-8 CSV or TSV with a header")  # fmt: skip
+    what.add_argument("--text-column", help="the column that holds the text (default: found by its name)")
+    what.add_argument("--label-column", help="the column that holds the label (default: found by its name)")
+    what.add_argument("--split-seed", type=number(int, 0, 2**32 - 1), default=123, help="draws the balanced messages and the three sets")
+    how = parser.add_argument_group("what learns, and from what")
+    how.add_argument("--trainable", default="last_block", help="the parameters that learn, all others are frozen: head, last_block "
+                     "(with the final layernorm and the head), last_two_blocks, all, or names as glob patterns, separated by commas")  # fmt: skip
+    how.add_argument("--pad", default="longest", help="pad and cut messages to the longest training message (longest), the model's "
+                     "context length (context) or that many tokens; or leave each its own length (none), which is fastest")  # fmt: skip
+    how.add_argument("--position", choices=POSITIONS, default="last", help="the token whose output is classified, or the mean of all")
+    fit = parser.add_argument_group("the training")
+    fit.add_argument("--epochs", type=number(int, 1), default=5, help="passes over the training messages")
+    fit.add_argument("--batch-size", type=number(int, 1), default=8, help="messages to an update")
+    fit.add_argument("--lr", type=number(float, 0, 1e3, above=True), default=5e-5, help="AdamW's learning rate")
+    fit.add_argument("--weight-decay", type=number(float, 0, 1e3), default=0.1, help="AdamW's decoupled weight decay, on all that learns")
+    fit.add_argument("--eval-every", type=number(int, 1), default=50, help="steps between two evaluations of the losses")
+    fit.add_argument("--eval-batches", type=number(int, 1), default=5, help="batches that an evaluation averages over")
+    fit.add_argument("--seed", type=number(int, 0, 2**63 - 1), default=123, help="the new head's values and the order of messages, as "
+                     "PyTorch would draw them")  # fmt: skip
+    parser.add_argument("--out", type=Path, help="the run folder, which must not exist (default: the next free runs/NNN)")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    started = time.monotonic()
+    args = arguments(argv)
+    config, params, encoding = load_checkpoint(args.model)
+    params = base_parameters(config, params, args.weights, args.seed)
+    data = find_messages(args.data)
+    messages = read_messages(data, args.text_column, args.label_column)
+    labels = label_names(messages)
+    sets = split(balance(messages, args.split_seed), seed=args.split_seed)
+    lengths = [len(ids) for ids in encode(sets[0]["Text"], encoding, None, config.n_positions)]
+    pad_to = padded_length(args.pad, lengths, config.n_positions)
+    encoded = [encode(part["Text"], encoding, pad_to, config.n_positions) for part in sets]
+
+    params["head.weight"], params["head.bias"] = linear_init(Generator(args.seed), config.n_embd, len(labels))
+    trainable = trainable_names(args.trainable, params, config)
+    for name in trainable:
+        params[name] = np.array(params[name])  # a copy that may be written to
+    depth = frozen_depth(trainable, config)
+    folder = new_folder(args.out)
+    write_split(folder, sets, labels)
+    learning = sum(params[name].size for name in trainable)
+    total = sum(array.size for array in params.values())
+    print(f"numpygpt {__version__} on NumPy {np.__version__}, {blas.describe()}")
+    print(f"model    {args.model}, {args.weights}: {config.n_layer} blocks, width {config.n_embd}, {total:,} parameters")
+    print(f"data     {args.data}: {' / '.join(str(len(part)) for part in sets)} messages to train, validate and test, labels {', '.join(labels)}")
+    print(f"padding  {'none' if pad_to is None else f'{pad_to} tokens a message'}, position {args.position}")
+    print(f"learning {args.trainable}: {learning:,} parameters; frozen: {total - learning:,}, with {depth} blocks run once per message")
+    print(f"saved in {folder}", flush=True)
+
+    progress = command.Progress("frozen blocks", "tokens")
+    prefix = FrozenPrefix(params, config, sum(encoded, []), depth, args.position, progress=progress)
+    progress.clear()
+    task = Task(params, config, trainable, prefix, depth, args.position)
+    generator = Generator(args.seed)
+    training, validation, test = loaders(sets, labels, args.batch_size, generator)
+    history = History(folder)
+    live = command.Progress("training", "steps")
+    steps = args.epochs * len(training)
+
+    def report(row):
+        history.add(row)
+        if "train_loss" in row or "train_accuracy" in row:
+            live.clear()
+        if "train_loss" in row:
+            print(f"Ep {row['epoch']} (Step {row['step']:06d}): Train loss {row['train_loss']:.3f}, Val loss {row['validation_loss']:.3f}")
+        if "train_accuracy" in row:
+            print(f"Training accuracy: {row['train_accuracy']:.2%} | Validation accuracy: {row['validation_accuracy']:.2%}", flush=True)
+        else:
+            live(row["step"] + 1, steps, f" | loss {row['loss']:.3f}")
+
+    fine_tune(task, training, validation, args.epochs, args.lr, args.weight_decay, args.eval_every, args.eval_batches, report)
+    live.clear()
+    results = {name: accuracy(task, loader) for name, loader in
+               (("training", training), ("validation", validation), ("test", test))}  # fmt: skip
+    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
+    model = str(Path(args.model).resolve()) if Path(args.model).is_dir() else args.model
+    settings |= {"model": model, "labels": labels, "causal": True, "padded_length": pad_to, "accuracy": results}
+    save_run(folder, settings, params, trainable)
+    plots = plot_curves(folder, history.rows) or ["no plots: pip install matplotlib"]
+    print(f"\n{time.monotonic() - started:.1f} s. {', '.join(plots)}. Now try: python -m numpygpt.classify {folder} \"a message\"")
+    for name, share in results.items():
+        print(f"{name.capitalize()} accuracy: {share:.2%}")
+
+
+def loaders(sets, labels, batch_size, generator):
+    """The Loaders of the training, validation and test sets, whose messages stand in this order in the prefix."""
+    made, start = [], 0
+    for part in sets:
+        numbers = np.array([labels.index(label) for label in part["Label"]])
+        made.append(Loader(np.arange(start, start + len(part)), numbers, batch_size, generator, shuffle=not made))
+        start += len(part)
+    return made
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,48 @@
+"""AdamW: Adam with decoupled weight decay (Loshchilov and Hutter 2019), as torch.optim.AdamW computes it."""
+
+import math
+
+import numpy as np
+
+PIECE = 1 << 14  # numbers updated at a time, so that the dozen passes over them stay in a core's cache
+
+
+class AdamW:
+    """Updates the arrays `params[name]` of the given names in place; no other parameter is read or written.
+
+    For each number p with gradient g, at step t = 1, 2, …, with m and v starting at 0:
+        p -= lr * weight_decay * p
+        m += (1 - beta1) * (g - m)          v += (1 - beta2) * (g^2 - v)
+        p -= lr * m / (1 - beta1^t)  /  ( sqrt(v / (1 - beta2^t)) + eps )
+    Decay falls on every trainable parameter, biases and layernorms too, as in the book.
+    """
+
+    def __init__(self, params, names, lr, weight_decay=0.01, betas=(0.9, 0.999), eps=1e-8):
+        self.params = {name: params[name] for name in sorted(names)}
+        self.m = {name: np.zeros_like(p) for name, p in self.params.items()}
+        self.v = {name: np.zeros_like(p) for name, p in self.params.items()}
+        self.lr, self.weight_decay, self.betas, self.eps = lr, weight_decay, betas, eps
+        self.t = 0
+
+    def step(self, grads):
+        """One update from {name: gradient}, every name's."""
+        self.t += 1
+        beta1, beta2 = self.betas
+        step = self.lr / (1 - beta1**self.t)
+        root = math.sqrt(1 - beta2**self.t)
+        for name in self.params:
+            flat = (a.reshape(-1) for a in (self.params[name], grads[name], self.m[name], self.v[name]))
+            for p, g, m, v in zip(*(np.split(a, range(PIECE, a.size, PIECE)) for a in flat)):
+                p *= 1 - self.lr * self.weight_decay
+                m *= beta1
+                m += g * (1 - beta1)
+                v *= beta2
+                square = g * g
+                square *= 1 - beta2
+                v += square
+                denominator = np.sqrt(v, out=square)
+                denominator *= 1 / root
+                denominator += self.eps
+                update = m / denominator
+                update *= step
+                p -= update
