@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-COMMANDS = ("train", "classify", "gradcheck")
+COMMANDS = ("train", "classify", "generate", "pretrain", "gradcheck")
 
 
 def main():

@@ -22,11 +22,12 @@ from .embedding import embedding
 from .gelu import gelu
 from .layernorm import layernorm
 from .linear import linear
+from .output_loss import output_loss
 from .pool import mean_rows, take_rows
 from .query_attention import query_attention
 from .softmax import softmax
 
 __all__ = [
-    "attention", "cross_entropy", "embedding", "gelu", "layernorm", "linear", "mean_rows", "query_attention", "softmax",
-    "take_rows",
+    "attention", "cross_entropy", "embedding", "gelu", "layernorm", "linear", "mean_rows", "output_loss", "query_attention",
+    "softmax", "take_rows",
 ]  # fmt: skip

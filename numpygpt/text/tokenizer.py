@@ -18,12 +18,13 @@ ENDOFTEXT = "<|endoftext|>"
 # How text falls into words before BPE. openai/gpt-2, src/encoder.py:
 #   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 # in tiktoken's faster spelling (tiktoken_ext/openai_public.py, r50k_pat_str), which splits alike.
-_WORDS = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
+WORDS = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
 
 # GPT-2 writes a printable byte as itself and the others as U+0100, U+0101, … (openai/gpt-2, src/encoder.py,
 # bytes_to_unicode). The order, printable bytes first, is also that of the ids 0 … 255 in the published vocabulary.
 _PRINTABLE = [byte for byte in range(256) if chr(byte).isprintable() and chr(byte) != " "]
 _HIDDEN = [byte for byte in range(256) if byte not in _PRINTABLE]
+SINGLE_BYTES = _PRINTABLE + _HIDDEN
 _CHARACTER = {byte: chr(byte) for byte in _PRINTABLE} | {byte: chr(256 + n) for n, byte in enumerate(_HIDDEN)}
 _BYTE = {character: byte for byte, character in _CHARACTER.items()}
 
@@ -111,7 +112,7 @@ def _from_files(vocab_path, merges_path):
         raise InputError(f"{vocab_path}: two bytes have the same id")
     return tiktoken.Encoding(
         str(vocab_path.parent),
-        pat_str=_WORDS,
+        pat_str=WORDS,
         mergeable_ranks={made[token]: rank for token, rank in vocab.items()},
         special_tokens={ENDOFTEXT: last},
     )

@@ -1,0 +1,141 @@
+"""python -m numpygpt.pretrain: train a GPT-2 of any size on text, from scratch or onward."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from . import __version__, blas, command
+from .checkpoints.huggingface import load_folder, save_folder
+from .checkpoints.load import load_checkpoint
+from .errors import InputError
+from .model.config import Config
+from .model.language import perplexity
+from .model.parameters import random_parameters
+from .text.bpe import learn_bpe
+from .text.documents import read_documents
+from .text.tokenizer import encode_message, load_tokenizer
+from .training.pretrain import Pretraining, windows
+
+RESUME = "resume.safetensors"
+
+
+def arguments(argv=None):
+    parser = command.parser(
+        "pretrain",
+        "Train a GPT-2 language model: predict every token of a text from those before it. From scratch, it learns a vocabulary\n"
+        "from the text first. The result is an ordinary Hugging Face folder, for numpygpt.train, generate and transformers.\n"
+        "An interrupted run goes on when the same command is given again.",
+        ["python -m numpygpt.pretrain sms.txt --lines --layers 4 --width 160 --heads 5 --vocabulary 2048 --out small",
+         "python -m numpygpt.pretrain mails.txt --from gpt2-folder --steps 500 --lr 1e-4 --out gpt2-mails"],
+    )  # fmt: skip
+    number = command.number
+    parser.add_argument("text", nargs="+", type=Path, help="UTF-8 text files; each is one document")
+    parser.add_argument("--lines", action="store_true", help="each line of a file is a document of its own")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to write: a new one, or that of an interrupted run")
+    parser.add_argument("--from", dest="start", help="a model to go on from, instead of the sizes below")
+    sizes = parser.add_argument_group("a new model's sizes")
+    sizes.add_argument("--layers", type=number(int, 1), default=4, help="blocks")
+    sizes.add_argument("--width", type=number(int, 1), default=160, help="numbers in a row")
+    sizes.add_argument("--heads", type=number(int, 1), default=5, help="attention heads, which must divide the width")
+    sizes.add_argument("--positions", type=number(int, 2), default=256, help="longest text the model can take, in tokens")
+    sizes.add_argument("--vocabulary", default="2048", help="entries to learn from the text; or a folder, or gpt2, to take the tokenizer from")
+    fit = parser.add_argument_group("the training")
+    fit.add_argument("--steps", type=number(int, 1), default=3000, help="updates")
+    fit.add_argument("--batch-size", type=number(int, 1), default=8, help="windows to an update")
+    fit.add_argument("--context", type=number(int, 2), help="tokens to a window (default: the model's positions, at most 256)")
+    fit.add_argument("--lr", type=number(float, 0, 1e3, above=True), default=2e-3, help="the peak learning rate, after warm-up")
+    fit.add_argument("--warmup", type=number(int, 0), default=100, help="steps of warm-up; then a cosine down to a tenth")
+    fit.add_argument("--weight-decay", type=number(float, 0, 1e3), default=0.1, help="on the matrices")
+    fit.add_argument("--clip", type=number(float, 0, above=True), default=1.0, help="largest norm of the gradient")
+    fit.add_argument("--held-out", type=number(float, 0, 0.9, above=True), default=0.02, help="share of the documents to measure perplexity on")
+    fit.add_argument("--eval-every", type=number(int, 1), default=200, help="steps between held-out perplexities and saves")
+    fit.add_argument("--half", action="store_true", help="store the finished weights in half precision")
+    fit.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=123, help="initial weights, held-out documents and order")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = arguments(argv)
+    if args.out.exists() and not (args.out / RESUME).exists():
+        raise InputError(f"{args.out} exists and holds no interrupted run: choose another --out, or remove it")
+    texts, held_out_texts = hold_out(read_documents(args.text, args.lines), args.held_out, args.seed)
+    config, params, encoding = start(args, texts)
+    documents, held_out = ([np.array(encode_message(encoding, text), np.int32) for text in part] for part in (texts, held_out_texts))
+    context = args.context or min(config.n_positions, 256)
+    if context > config.n_positions:
+        raise InputError(f"--context {context}: the model has only {config.n_positions} positions")
+    separator = encoding.eot_token
+    held_out = windows(held_out, separator, context, None)
+    if not len(held_out):
+        raise InputError(f"the {len(held_out_texts)} held-out documents do not fill one window of {context} tokens: raise --held-out")
+    run = Pretraining(
+        params, config, documents, separator, steps=args.steps, batch_size=args.batch_size, context=context, lr=args.lr,
+        warmup=args.warmup, weight_decay=args.weight_decay, limit=args.clip, seed=args.seed,
+    )  # fmt: skip
+    tokens = sum(map(len, documents))
+    print(f"numpygpt {__version__} on NumPy {np.__version__}, {blas.describe()}")
+    print(f"model    {config.n_layer} blocks, width {config.n_embd}, {sum(p.size for p in params.values()):,} parameters, "
+          f"vocabulary {config.vocab_size:,}")  # fmt: skip
+    print(f"text     {len(documents):,} documents, {tokens:,} tokens; held out: {len(held_out_texts):,} documents, {held_out.size:,} tokens")
+    print(f"training {args.steps:,} steps of {args.batch_size} x {context} tokens, {args.steps / run.per_epoch:.1f} epochs", flush=True)
+
+    settings = {key: str(value) for key, value in vars(args).items() if key not in ("out", "half", "eval_every")}
+    args.out.mkdir(parents=True, exist_ok=True)
+    if (args.out / RESUME).exists():
+        run.resume(args.out / RESUME, settings)
+        print(f"going on from step {run.done}")
+    train(run, config, held_out, args, settings)
+    save_folder(args.out, config, params, encoding, np.float16 if args.half else np.float32)
+    stored = load_folder(args.out)[1]
+    print(f"held-out perplexity of the stored model: {perplexity(stored, config, held_out):.3f}")
+    (args.out / RESUME).unlink()
+    print(f"saved in {args.out}. Now try: python -m numpygpt.generate --model {args.out} \"a beginning\"")
+
+
+def start(args, texts):
+    """(Config, writable parameters, Encoding) to begin with: those of --from, or new ones of the sizes asked for."""
+    if args.start:
+        config, params, encoding = load_checkpoint(args.start)
+        return config, {name: np.array(array) for name, array in params.items()}, encoding
+    if args.width % args.heads:
+        raise InputError(f"--width {args.width} is not divisible by --heads {args.heads}")
+    encoding = learn_bpe(texts, int(args.vocabulary)) if args.vocabulary.isdecimal() else load_tokenizer(args.vocabulary)
+    config = Config(encoding.n_vocab, args.positions, args.width, args.layers, args.heads)
+    return config, random_parameters(config, args.seed), encoding
+
+
+def hold_out(documents, share, seed):
+    """(documents to train on, documents to measure on). What is held out occurs in no training document, also not a second time."""
+    distinct = sorted(set(documents))
+    chosen = np.random.default_rng(seed).permutation(len(distinct))[: max(1, round(share * len(distinct)))]
+    held_out = {distinct[i] for i in chosen}
+    rest = [text for text in documents if text not in held_out]
+    if not rest:
+        raise InputError("nothing is left to train on: give more documents (or --lines), or lower --held-out")
+    return rest, sorted(held_out)
+
+
+def train(run, config, held_out, args, settings):
+    """Run to the last step; at every --eval-every steps print the perplexity and save; save too when interrupted."""
+    live, losses, started, began = command.Progress("pretraining", "steps"), [], time.monotonic(), run.done
+    try:
+        while run.done < run.steps:
+            losses.append(run.step())
+            live(run.done - began, run.steps - began, f" | loss {losses[-1]:.3f}")
+            if run.done % args.eval_every == 0 or run.done == run.steps:
+                live.clear()
+                speed = (run.done - began) * run.batch_size * run.context / (time.monotonic() - started)
+                print(f"step {run.done:6d}: train loss {np.mean(losses):.3f}, held-out perplexity "
+                      f"{perplexity(run.params, config, held_out):.2f} | {speed:,.0f} tokens/s", flush=True)  # fmt: skip
+                losses.clear()
+                run.save(args.out / RESUME, settings)
+    except KeyboardInterrupt:
+        live.clear()
+        run.save(args.out / RESUME, settings)
+        print(f"interrupted after step {run.done}; the same command goes on from there")
+        raise
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,62 @@
+"""Learning a byte-level BPE vocabulary from text (Sennrich, Haddow and Birch 2016, on bytes as in GPT-2)."""
+
+import re
+from collections import Counter, defaultdict
+
+import tiktoken
+
+from ..errors import InputError
+from .tokenizer import ENDOFTEXT, SINGLE_BYTES, WORDS
+
+# Python's re has no \p{L}: letters are word characters that are neither digits nor `_`. Only learning uses this; the encoding
+# that is learned splits text by GPT-2's own pattern.
+_SPLIT = re.compile(r"'(?:[sdmt]|ll|ve|re)| ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
+
+
+def learn_bpe(texts, size):
+    """A tiktoken.Encoding of `size` entries: the 256 bytes, the merges of the most frequent neighbours, and `<|endoftext|>` last.
+
+    Each step joins the pair of neighbouring tokens that is most frequent within words (the smaller pair of ids where two are
+    equally so), until the vocabulary is full. Raises InputError where the text is too small for so many, or size too small.
+    """
+    if size < 257:
+        raise InputError(f"a vocabulary of {size} entries is too small: 256 bytes and <|endoftext|> make 257")
+    counts = Counter(word for text in texts for word in _SPLIT.findall(text))
+    number = {byte: i for i, byte in enumerate(SINGLE_BYTES)}
+    words = [[number[byte] for byte in word.encode()] for word in counts]
+    counts = list(counts.values())
+    tokens = [bytes([byte]) for byte in SINGLE_BYTES]
+
+    pairs, where = Counter(), defaultdict(set)  # how often a pair occurs, and in which words
+    for w, word in enumerate(words):
+        for pair in zip(word, word[1:]):
+            pairs[pair] += counts[w]
+            where[pair].add(w)
+    while len(tokens) < size - 1:
+        best = max(pairs, key=lambda pair: (pairs[pair], -pair[0], -pair[1]), default=None)
+        if best is None or pairs[best] < 2:
+            raise InputError(f"the text yields only {len(tokens) + 1} vocabulary entries, not {size}: use more text or fewer entries")
+        new = len(tokens)
+        tokens.append(tokens[best[0]] + tokens[best[1]])
+        for w in where.pop(best):
+            old, words[w] = words[w], _merge(words[w], best, new)
+            for word, sign in ((old, -counts[w]), (words[w], counts[w])):
+                for pair in zip(word, word[1:]):
+                    pairs[pair] += sign
+            for pair in zip(words[w], words[w][1:]):
+                where[pair].add(w)
+        del pairs[best]
+    ranks = {token: rank for rank, token in enumerate(tokens)}
+    return tiktoken.Encoding("learned", pat_str=WORDS, mergeable_ranks=ranks, special_tokens={ENDOFTEXT: size - 1})
+
+
+def _merge(word, pair, new):
+    merged, i = [], 0
+    while i < len(word):
+        if tuple(word[i : i + 2]) == pair:
+            merged.append(new)
+            i += 2
+        else:
+            merged.append(word[i])
+            i += 1
+    return merged

@@ -1,0 +1,56 @@
+"""The UCI SMS Spam Collection, kept in the cache folder."""
+
+import hashlib
+import io
+import zipfile
+import zlib
+
+from ..downloads import Unavailable, cache_folder, exclusive, first_of, get, is_verified
+from ..errors import InputError
+from ..files import replacing
+
+_URLS = (
+    "https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip",
+    "https://f001.backblazeb2.com/file/LLMs-from-scratch/sms%2Bspam%2Bcollection.zip",
+)
+_NAME = "SMSSpamCollection"
+_SIZE = 477_907  # bytes
+_SHA256 = "7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d"
+_LONGEST_ZIP = 5_000_000  # bytes
+
+
+def fetch_sms():
+    """The path of SMSSpamCollection, verified; downloaded if it is not there.
+
+    Raises InputError, with what to put where, if it is missing and cannot be downloaded.
+    """
+    path = cache_folder() / "sms" / _NAME
+    if is_verified(path, _SIZE, _SHA256):
+        return path
+    with exclusive(path.parent):
+        if not is_verified(path, _SIZE, _SHA256):  # another process may have fetched it meanwhile
+            try:
+                content = first_of(_URLS, lambda url: _unzipped(get(url, _LONGEST_ZIP)))
+            except Unavailable as error:
+                raise InputError(
+                    f"sms: {path} is missing or damaged, and the download failed ({error}); "
+                    f"put {_NAME} there yourself, from {_URLS[0]}"
+                ) from None
+            with replacing(path) as file:
+                file.write(content)
+    return path
+
+
+def _unzipped(content):
+    """The one file of the zip archive that is asked for, never longer than it should be; nothing else is unpacked."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if archive.getinfo(_NAME).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise Unavailable(f"it packs {_NAME} in an unusual way")
+            with archive.open(_NAME) as member:
+                unpacked = member.read(_SIZE + 1)
+    except (zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, ValueError, EOFError, OSError):  # zipfile raises all these
+        raise Unavailable(f"it sends no zip archive with {_NAME}") from None
+    if hashlib.sha256(unpacked).hexdigest() != _SHA256:
+        raise Unavailable(f"its {_NAME} is not the published one (the SHA-256 differs)")
+    return unpacked
