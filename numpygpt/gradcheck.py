@@ -1,0 +1,166 @@
+"""python -m numpygpt.gradcheck: check every hand-written gradient against the complex-step derivative."""
+
+import re
+import sys
+from itertools import product
+
+import numpy as np
+
+from . import command, ops
+from .model.classifier import classifier
+from .model.config import Config
+from .model.parameters import parameter_shapes
+from .model.trunk import POSITIONS, readable
+from .model.walk import Walk
+from .text.batches import pack
+
+STEP = 1e-30
+
+
+def complex_step(f, arrays, name):
+    """The derivative of f, which takes {name: complex128 array} and returns a scalar, by every number of arrays[name].
+
+    Taylor: f(x + ih) = f(x) + ih f'(x) - h^2 f''(x)/2 - …, so f'(x) = Im f(x + ih) / h with an error of h^2: nothing, for h = 1e-30
+    (Squire and Trapp 1998, "Using complex variables to estimate derivatives of real functions").
+    """
+    x = arrays[name]
+    derivative = np.empty(x.shape)
+    for i in np.ndindex(x.shape):
+        real = x[i]
+        x[i] = real + STEP * 1j
+        derivative[i] = f(arrays).imag / STEP
+        x[i] = real
+    return derivative
+
+
+def relative_errors(f, arrays, grads):
+    """{name: error} of grads, the hand-written gradients of the scalar f(arrays), for each of the float64 arrays {name: array}.
+
+    The error of a tensor is max |gradient - derivative| / max |derivative|, or infinite where the shapes differ. All arrays go in as
+    complex128, because operations work in place on their first result, which has to hold imaginary parts from any of them.
+    """
+    arrays = {name: array.astype(np.complex128) for name, array in arrays.items()}
+    errors = {}
+    for name in arrays:
+        derivative = complex_step(f, arrays, name)
+        same_shape = grads[name].shape == derivative.shape
+        errors[name] = np.abs(grads[name] - derivative).max() / np.abs(derivative).max() if same_shape else np.inf
+    return errors
+
+
+def operation_errors(rng, op, **arguments):
+    """relative_errors of an operation for each float64 array among its arguments, which stand in its own order.
+
+    The loss is sum(result * dy) with a random dy: with a dy of ones, a softmax's gradient is zero whatever its backward says.
+    """
+    y, backward = op(**arguments)
+    dy = rng.standard_normal(np.shape(y))
+    gradients = backward(dy)
+    grads = dict(zip(arguments, gradients if isinstance(gradients, tuple) else (gradients,)))
+    arrays = {name: a for name, a in arguments.items() if isinstance(a, np.ndarray) and a.dtype == np.float64}
+    return relative_errors(lambda arrays: (op(**arguments | arrays)[0] * dy).sum(), arrays, grads)
+
+
+def operation_cases(rng):
+    """(label, operation, arguments) of every operation. Sizes that could be mixed up all differ; one message has a single token."""
+    lengths, N, D, H, B, C, V, P = np.array([4, 4, 1]), 9, 10, 2, 3, 7, 8, 6
+    rows = np.cumsum(lengths) - 1
+    normal, gain = rng.standard_normal, far_from_0_and_1(rng, D)
+    ids, targets = rng.integers(0, V // 2, N), rng.integers(0, C, B)
+    attention, query = dict(qkv=normal((N, 3 * D)), lengths=lengths, n_head=H), dict(lengths=lengths, rows=rows, n_head=H)
+    return [
+        ("embedding", ops.embedding, dict(ids=ids, wte=normal((V, D)), wpe=normal((P, D)), lengths=lengths)),
+        ("layernorm", ops.layernorm, dict(x=normal((N, D)), gain=gain, bias=normal(D))),
+        ("linear", ops.linear, dict(x=normal((N, D)), weight=normal((D, C)), bias=normal(C))),
+        ("gelu", ops.gelu, dict(x=2 * normal((N, D)))),
+        ("softmax", ops.softmax, dict(x=normal((H, N, D)))),
+        ("attention, causal", ops.attention, dict(**attention, causal=True)),
+        ("attention, to all", ops.attention, dict(**attention, causal=False)),
+        ("query_attention", ops.query_attention, dict(x=normal((N, D)), weight=normal((D, 3 * D)), bias=normal(3 * D), **query)),
+        ("take_rows", ops.take_rows, dict(x=normal((N, D)), rows=rows)),
+        ("mean_rows", ops.mean_rows, dict(x=normal((N, D)), lengths=lengths)),
+        ("cross_entropy", ops.cross_entropy, dict(logits=normal((B, C)), targets=targets)),
+    ]
+
+
+def operations():
+    """Yields (row, numbers, error) of every input of every operation."""
+    rng = np.random.default_rng(1)
+    for label, op, arguments in operation_cases(rng):
+        for name, error in operation_errors(rng, op, **arguments).items():
+            yield f"{label}: d{name}", arguments[name].size, error
+
+
+def classifiers():
+    """Yields (row, numbers, error) of every parameter of a small classifier, at every position, causal or not.
+
+    A row is a kind of parameter, all blocks' together. The messages' lengths differ, and one has a single token.
+    """
+    rng = np.random.default_rng(2)
+    config = Config(vocab_size=11, n_positions=9, n_embd=6, n_layer=2, n_head=3)
+    shapes = parameter_shapes(config) | {"head.weight": (6, 7), "head.bias": (7,)}
+    params = random_weights(rng, shapes)
+    messages = [rng.integers(0, config.vocab_size, T) for T in (5, 1, 8, 5)]
+    dlogits = rng.standard_normal((4, 7))
+    for position, causal in product(POSITIONS, (True, False)):
+        ids, lengths = pack(readable(messages, position, causal))
+
+        def logits(walk):
+            return classifier(walk, ids, lengths, config, position=position, causal=causal)
+
+        walk = Walk(params, frozenset(params))
+        logits(walk)[1](dlogits)
+        errors = relative_errors(lambda params: (logits(Walk(params))[0] * dlogits).sum(), params, walk.grads)
+        for name, error in errors.items():
+            yield re.sub(r"^h\.\d+", "h.*", name), params[name].size, error
+
+
+def random_weights(rng, shapes):
+    """float64 {name: array} in which nothing is zero, or one, as in a fresh model: a wrong gradient could hide there."""
+    return {
+        name: far_from_0_and_1(rng, shape) if ".ln_" in f".{name}" and name.endswith(".weight") else 0.5 * rng.standard_normal(shape)
+        for name, shape in shapes.items()
+    }
+
+
+def far_from_0_and_1(rng, shape):
+    return rng.uniform(1.5, 2.5, shape)
+
+
+# What is checked, the bound on its relative errors, and the function that yields (row, numbers, error).
+CHECKS = (("operations", 1e-12, operations), ("classifier", 1e-11, classifiers))
+
+
+def arguments(argv=None):
+    return command.parser(
+        "gradcheck",
+        "Check every hand-written gradient against the complex-step derivative: of each operation, then of the whole classifier.\n"
+        "\n"
+        "A complex step is f(x + ih): it adds a tiny imaginary number to one input. By Taylor's series its imaginary part is h f'(x),\n"
+        "up to h^3, so Im f(x + ih) / h is the derivative. Unlike a finite difference it subtracts no two nearly equal numbers, so h\n"
+        "can be 1e-30 and the derivative is right to the last digits.",
+        ["python -m numpygpt.gradcheck"],
+    ).parse_args(argv)  # fmt: skip
+
+
+def main(argv=None):
+    arguments(argv)
+    wrong = []
+    for title, bound, check in CHECKS:
+        print(f"{title + f', at most {bound:.0e}':<40}{'numbers':>10}{'largest relative error':>26}")
+        numbers, errors = {}, {}
+        for row, count, error in check():
+            numbers[row] = numbers.get(row, 0) + count
+            errors.setdefault(row, []).append(error)
+        for row, found in errors.items():
+            holds = all(error <= bound for error in found)  # false for a NaN, too
+            wrong += [] if holds else [row]
+            print(f"  {row:<38}{numbers[row]:>10,}{max(found):>26.1e}{'' if holds else '  WRONG'}")
+        print(flush=True)
+    print(f"wrong: {', '.join(wrong)}" if wrong else "every gradient holds")
+    if wrong:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    command.run(main)

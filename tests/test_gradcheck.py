@@ -1,0 +1,90 @@
+"""The gradient check has to be able to fail, and must say so when it does."""
+
+import numpy as np
+import pytest
+
+from numpygpt import gradcheck, ops
+
+
+def linear_error(spoil):
+    """The check's error of linear's dweight, after `spoil` changed it. The weight is square: its transpose has the same shape."""
+
+    def spoiled(x, weight, bias):
+        y, backward = ops.linear(x, weight, bias)
+
+        def spoiled_backward(dy):
+            dx, dweight, dbias = backward(dy)
+            return dx, spoil(dweight), dbias
+
+        return y, spoiled_backward
+
+    rng = np.random.default_rng(0)
+    normal = rng.standard_normal
+    return gradcheck.operation_errors(rng, spoiled, x=normal((3, 4)), weight=normal((4, 4)), bias=normal(4))["weight"]
+
+
+def test_a_complex_step_is_the_derivative_to_the_last_digits():
+    x = np.array([[0.3, 2.0], [-1.5, 40.0]])
+    derivative = gradcheck.complex_step(lambda arrays: (arrays["x"] ** 3).sum(), {"x": x.astype(complex)}, "x")
+    np.testing.assert_allclose(derivative, 3 * x**2, rtol=1e-15)
+
+
+def test_a_right_gradient_passes():
+    assert linear_error(lambda dweight: dweight) < 1e-14
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda dweight: dweight * 1.0005,
+        lambda dweight: dweight.T,
+        lambda dweight: dweight[:1],
+        lambda dweight: dweight.astype(np.float32),
+        lambda dweight: np.where(np.arange(4) == 3, 0, dweight),
+    ],
+    ids=["off by 0.05 %", "transposed", "summed too far", "rounded to float32", "one column lost"],
+)
+def test_a_wrong_gradient_is_rejected(spoil):
+    assert not linear_error(spoil) < 1e-9
+
+
+def test_a_dropped_term_is_rejected():
+    def two_terms(x, gain, bias):
+        y, backward = ops.layernorm(x, gain, bias)
+        rstd = 1 / np.sqrt(x.var(axis=1, keepdims=True) + 1e-5)
+
+        def without_the_third(dy):
+            _, dgain, dbias = backward(dy)
+            g = dy * gain
+            return rstd * (g - g.mean(axis=1, keepdims=True)), dgain, dbias
+
+        return y, without_the_third
+
+    rng = np.random.default_rng(0)
+    normal = rng.standard_normal
+    errors = gradcheck.operation_errors(rng, two_terms, x=normal((3, 4)), gain=normal(4), bias=normal(4))
+    assert errors["x"] > 0.01 and errors["gain"] < 1e-14
+
+
+def test_every_operation_is_checked():
+    checked = {op.__name__ for _, op, _ in gradcheck.operation_cases(np.random.default_rng(0))}
+    assert checked == set(ops.__all__)
+
+
+def test_the_command_shows_every_operation_and_every_kind_of_parameter_and_all_hold(capsys):
+    gradcheck.main([])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "every gradient holds"
+    shown = {line.split("  ")[1] for line in lines if line.startswith("  ")}
+    assert {"attention, causal: dqkv", "layernorm: dgain", "wpe.weight", "h.*.attn.c_attn.weight", "head.bias"} <= shown
+    assert len(shown) == 18 + 18
+
+
+@pytest.mark.parametrize("error", [2e-9, float("nan"), float("inf")])
+def test_the_command_fails_and_names_the_row_where_one_gradient_is_wrong(capsys, monkeypatch, error):
+    rows = [("good", 3, 1e-16), ("bad", 3, error), ("bad", 3, 1e-16)]
+    monkeypatch.setattr(gradcheck, "CHECKS", (("these", 1e-9, lambda: iter(rows)),))
+    with pytest.raises(SystemExit) as exit:
+        gradcheck.main([])
+    assert exit.value.code == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "wrong: bad"
