@@ -82,6 +82,7 @@ def test_no_message_holds_a_number_that_could_ring_or_a_name_that_could_resolve(
         pytest.param(len, id="length"),
         pytest.param(lambda text: len(re.findall(r"\d", text)), id="digits"),
         pytest.param(lambda text: ".example" in text, id="link"),
+        pytest.param(lambda text: bool(re.search("[£$€₦₹]", text)), id="currency sign"),
         pytest.param(lambda text: len(re.findall(r"[A-Z]", text)) / len(text), id="share of capitals"),
         pytest.param(lambda text: len(re.findall(r"\b[A-Z]{3,}\b", text)), id="words in capitals"),
         pytest.param(lambda text: text[-1] in ".!?", id="punctuation at the end"),
