@@ -1,0 +1,236 @@
+"""Checkpoint folders in and out, against transformers and against damaged folders."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from numpygpt.checkpoints.huggingface import load_folder, save_folder
+from numpygpt.checkpoints.safetensors import read_safetensors, write_safetensors
+from numpygpt.errors import InputError
+from numpygpt.model.config import Config, config_json
+from numpygpt.model.parameters import random_parameters
+
+CONFIG = Config(vocab_size=11, n_positions=7, n_embd=6, n_layer=2, n_head=3)
+INDEX = "model.safetensors.index.json"
+
+
+@pytest.fixture
+def params():
+    return random_parameters(CONFIG, seed=0)
+
+
+@pytest.fixture
+def folder(tmp_path, params):
+    save_folder(tmp_path / "model", CONFIG, params)
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def shards(tmp_path, params):
+    """A folder with the weights in two shards."""
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    (folder / "config.json").write_text(config_json(CONFIG))
+    names = list(params)
+    files = {"model-00001-of-00002.safetensors": names[:9], "model-00002-of-00002.safetensors": names[9:]}
+    for file, held in files.items():
+        write_safetensors(folder / file, {name: params[name] for name in held})
+    write_index(folder, {name: file for file, held in files.items() for name in held})
+    return folder
+
+
+def write_index(folder, weight_map):
+    (folder / INDEX).write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": weight_map}))
+
+
+def weight_map(folder):
+    return json.loads((folder / INDEX).read_text())["weight_map"]
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def refusal(folder):
+    with pytest.raises(InputError) as caught:
+        load_folder(folder)
+    assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_saved_folder_comes_back_bit_for_bit(folder, params):
+    config, loaded = load_folder(folder)
+    assert config == CONFIG and same(loaded, params)
+    assert sorted(os.listdir(folder)) == ["config.json", "model.safetensors"]
+
+
+def test_loaded_weights_are_views_of_the_file_that_cannot_be_changed_by_accident(folder):
+    _, loaded = load_folder(folder)
+    assert all(not array.flags.writeable and not array.flags.owndata for array in loaded.values())
+
+
+def test_half_precision_halves_the_file_and_comes_back_rounded(folder, tmp_path, params):
+    save_folder(tmp_path / "half", CONFIG, params, dtype=np.float16)
+    _, loaded = load_folder(tmp_path / "half")
+    assert all(array.dtype == np.float32 for array in loaded.values())
+    assert same(loaded, {name: array.astype(np.float16) for name, array in params.items()})
+    sizes = [(path / "model.safetensors").stat().st_size for path in (folder, tmp_path / "half")]
+    assert sizes[1] < 0.75 * sizes[0]  # the header is the same
+
+
+def test_a_failed_save_leaves_the_old_folder_as_it_was(folder, params):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(InputError, match="too large for float16"):
+        save_folder(folder, Config(11, 7, 6, 2, 1), params | {"ln_f.bias": np.full(6, 1e6, np.float32)}, dtype=np.float16)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_saving_over_the_folder_whose_weights_are_mapped_keeps_them(folder, params):
+    config, loaded = load_folder(folder)
+    save_folder(folder, config, loaded)
+    assert same(loaded, params) and same(load_folder(folder)[1], params)
+
+
+def test_the_published_layout_loads(folder, params):
+    """Unaligned data, causal masks, as in openai-community/gpt2."""
+    masks = {f"h.{n}.attn.bias": np.tri(7, dtype=np.float32).reshape(1, 1, 7, 7) for n in range(2)}
+    write_safetensors(folder / "model.safetensors", params | masks)
+    content = (folder / "model.safetensors").read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    (folder / "model.safetensors").unlink()
+    header, data = content[8 : 8 + length] + b"   ", content[8 + length :]
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + data)
+    _, loaded = load_folder(folder)
+    assert same(loaded, params) and all(array.flags.aligned for array in loaded.values())
+
+
+def test_an_output_layer_equal_to_the_embedding_is_dropped(folder, params):
+    write_safetensors(folder / "model.safetensors", params | {"lm_head.weight": params["wte.weight"]})
+    assert same(load_folder(folder)[1], params)
+
+
+@pytest.mark.parametrize("output_layer", [np.zeros((11, 6), np.float32), np.zeros((3, 6), np.float32)])
+def test_an_untied_output_layer_is_refused(folder, params, output_layer):
+    write_safetensors(folder / "model.safetensors", params | {"lm_head.weight": output_layer})
+    assert "lm_head.weight differs from wte.weight" in refusal(folder)
+
+
+def test_a_config_of_another_size_is_refused_by_its_key(folder):
+    (folder / "config.json").write_text(config_json(Config(11, 7, 6, 3, 3)))
+    assert "model.safetensors: n_layer is 3 in the configuration, but 2 in the weights" in refusal(folder)
+
+
+def test_a_folder_without_weights_says_what_it_needs(folder):
+    (folder / "model.safetensors").unlink()
+    assert "neither model.safetensors nor model.safetensors.index.json" in refusal(folder)
+
+
+def test_a_folder_without_config_is_an_oserror_naming_it(folder):
+    (folder / "config.json").unlink()
+    with pytest.raises(FileNotFoundError, match="config.json"):
+        load_folder(folder)
+
+
+def test_shards_load_as_one_file_does(shards, params):
+    config, loaded = load_folder(shards)
+    assert config == CONFIG and same(loaded, params)
+
+
+def test_a_missing_shard_is_named(shards):
+    (shards / "model-00002-of-00002.safetensors").unlink()
+    assert "model-00002-of-00002.safetensors, which is not in the folder" in refusal(shards)
+
+
+def test_a_tensor_that_is_not_in_its_shard_is_named(shards):
+    files = weight_map(shards)
+    files["ln_f.bias"] = "model-00001-of-00002.safetensors"
+    write_index(shards, files)
+    assert "model-00001-of-00002.safetensors: tensor 'ln_f.bias' is not in it" in refusal(shards)
+
+
+def test_a_tensor_that_the_index_forgets_is_missing(shards):
+    files = weight_map(shards)
+    del files["ln_f.bias"]
+    write_index(shards, files)
+    assert f"{INDEX}: ln_f.bias is missing" in refusal(shards)
+
+
+@pytest.mark.parametrize(
+    "file", ["../model.safetensors", "/etc/x.safetensors", "a\\b.safetensors", "C:x.safetensors", "..", "", "x.bin", 1, None, []]
+)
+def test_an_index_cannot_lead_out_of_its_folder(shards, file):
+    write_index(shards, weight_map(shards) | {"ln_f.bias": file})
+    assert f"'ln_f.bias' lies in {str(file)!r}" in refusal(shards)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"{}", b'{"weight_map": []}', b"\xff", b"[" * 100_000])
+def test_an_index_that_is_none_is_refused(shards, text):
+    (shards / INDEX).write_bytes(text)
+    assert INDEX in refusal(shards)
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("damaged")
+    save_folder(folder, CONFIG, random_parameters(CONFIG, seed=0))
+    return folder
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_damaged_folder_is_refused_or_loads_the_parameters_of_its_config(scratch, params_shapes, data):
+    name = data.draw(st.sampled_from(["config.json", "model.safetensors"]))
+    whole = (scratch / name).read_bytes()
+    place = data.draw(st.integers(0, min(len(whole), 3000) - 1))  # the header, mostly
+    damaged = whole[:place] + data.draw(st.binary(max_size=2)) + whole[place + data.draw(st.integers(0, 2)) :]
+    (scratch / name).unlink()
+    (scratch / name).write_bytes(damaged)
+    try:
+        config, loaded = load_folder(scratch)
+    except InputError as error:
+        assert "\n" not in str(error)
+    else:
+        assert {key: array.shape for key, array in loaded.items()} == params_shapes
+        assert all(array.dtype == np.float32 for array in loaded.values())
+    finally:
+        (scratch / name).unlink()
+        (scratch / name).write_bytes(whole)
+
+
+@pytest.fixture(scope="module")
+def params_shapes():
+    return {name: array.shape for name, array in random_parameters(CONFIG, seed=0).items()}
+
+
+def test_transformers_loads_a_saved_folder_with_bit_identical_weights(folder, params):
+    torch = pytest.importorskip("torch")
+    model = pytest.importorskip("transformers").GPT2LMHeadModel.from_pretrained(folder)
+    state = model.state_dict()
+    for name, array in params.items():
+        assert np.array_equal(state[f"transformer.{name}"].numpy(), array), name
+    assert state["lm_head.weight"].data_ptr() == state["transformer.wte.weight"].data_ptr()
+    assert model.config.n_head == CONFIG.n_head and model.dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("shard_size", ["1GB", "2KB"])
+def test_what_transformers_saves_loads_bit_for_bit(tmp_path, dtype, shard_size):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    sizes = transformers.GPT2Config(vocab_size=11, n_positions=7, n_embd=6, n_layer=2, n_head=3)
+    model = transformers.GPT2LMHeadModel(sizes).to(getattr(torch, dtype))
+    model.save_pretrained(tmp_path, max_shard_size=shard_size)
+    assert (tmp_path / INDEX).exists() == (shard_size == "2KB")
+    config, loaded = load_folder(tmp_path)
+    state = {name.removeprefix("transformer."): tensor.float().numpy() for name, tensor in model.state_dict().items()}
+    del state["lm_head.weight"]
+    assert config == CONFIG and same(loaded, state)
+
+
+def test_saved_weights_hold_exactly_the_parameters(folder, params):
+    assert same(read_safetensors(folder / "model.safetensors"), params)

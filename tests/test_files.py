@@ -1,0 +1,45 @@
+"""A file is replaced whole or not at all."""
+
+import os
+import stat
+
+import pytest
+
+from numpygpt.files import replacing
+
+
+def test_a_finished_write_replaces_the_file_and_leaves_nothing_beside_it(tmp_path):
+    path = tmp_path / "weights"
+    path.write_bytes(b"old")
+    with replacing(path) as file:
+        file.write(b"new")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["weights"]
+
+
+@pytest.mark.parametrize("interruption", [OSError("No space left on device"), KeyboardInterrupt(), ValueError()])
+def test_an_interrupted_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path, interruption):
+    path = tmp_path / "weights"
+    path.write_bytes(b"old")
+    with pytest.raises(type(interruption)):
+        with replacing(path) as file:
+            file.write(b"half")
+            raise interruption
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["weights"]
+
+
+def test_a_missing_folder_is_an_oserror_naming_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="absent"):
+        with replacing(tmp_path / "absent" / "weights"):
+            pass
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_the_new_file_is_as_readable_to_others_as_any_new_file(tmp_path):
+    (tmp_path / "plain").write_bytes(b"")
+    with replacing(tmp_path / "replaced"):
+        pass
+    plain, replaced = (stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "replaced"))
+    assert replaced == plain

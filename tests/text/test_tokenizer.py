@@ -1,0 +1,339 @@
+"""The tokenizer of a folder, against tiktoken's GPT-2, transformers, and damaged files."""
+
+import collections
+import json
+import shutil
+
+import pytest
+import tiktoken
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from numpygpt.checkpoints.huggingface import save_folder
+from numpygpt.errors import InputError
+from numpygpt.model.config import Config
+from numpygpt.model.parameters import random_parameters
+from numpygpt.text.tokenizer import encode_message, load_tokenizer, save_tokenizer, tokenizer_files
+
+TRAINING_TEXT = "the theme of this thesis: then there's the other, gathering 33 feathers there — the café in the north… "
+VARIED = [
+    "",
+    " ",
+    "Hello, world! It's 12,345.67 o'clock; they'll've said DON'T",
+    "  two  spaces\t\ttabs\n\n\nlines \r\n end   ",
+    "naïve café — Ελληνικά русский עברית 中文字 日本語 한국어 हिन्दी",
+    "👩‍👩‍👧‍👦 🏳️‍🌈 e\u0301 \u200b \ufeff \x00\x1f\x7f \u00a0 \u2028",
+    "a literal <|endoftext|> in a message <|endoftext|>",
+    "x" * 300 + " " * 100,
+]
+
+
+def byte_characters():
+    """[character of byte 0, …, of byte 255], as openai/gpt-2's bytes_to_unicode writes them."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in printable]
+    return [chr(byte) if byte in printable else chr(256 + hidden.index(byte)) for byte in range(256)]
+
+
+def train(text, merges):
+    """(vocab, lines of merges.txt) of a small BPE: the most frequent pair of each round is merged."""
+    characters = byte_characters()
+    words = [[characters[byte] for byte in f" {word}".encode()] for word in text.split()]
+    vocab = {character: number for number, character in enumerate(sorted(characters, key=ord))}
+    lines = []
+    while len(lines) < merges:
+        pairs = collections.Counter(pair for word in words for pair in zip(word, word[1:]))
+        if not pairs:
+            break
+        first, second = max(pairs, key=lambda pair: (pairs[pair], pair))
+        lines.append(f"{first} {second}")
+        vocab[first + second] = len(vocab)
+        for word in words:
+            place = 0
+            while place < len(word) - 1:  # from the left, as encoding does
+                if word[place : place + 2] == [first, second]:
+                    word[place : place + 2] = [first + second]
+                place += 1
+    return vocab | {"<|endoftext|>": len(vocab)}, lines
+
+
+def write(folder, vocab, lines):
+    folder.mkdir(exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps(vocab))
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *lines]) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def small():
+    return train(TRAINING_TEXT, 40)
+
+
+@pytest.fixture
+def folder(tmp_path, small):
+    return write(tmp_path / "small", *small)
+
+
+@pytest.fixture(scope="session")
+def published(shared, tmp_path_factory):
+    """A folder with GPT-2's own two files."""
+    folder = tmp_path_factory.mktemp("published")
+    shutil.copy(shared / "tiktoken" / "6c7ea1a7e38e3a7f062df639a5b80947f075ffe6", folder / "vocab.json")
+    shutil.copy(shared / "tiktoken" / "6d1cbeee0f20b3d9449abfede4726ed8212e3aee", folder / "merges.txt")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gpt2(published):
+    return load_tokenizer(published)
+
+
+@pytest.fixture(scope="session")
+def tiktokens_own(shared, tmp_path_factory):
+    """tiktoken's gpt2, from a copy of its cache: it deletes a cached file whose hash is wrong."""
+    cache = tmp_path_factory.mktemp("cache") / "tiktoken"
+    shutil.copytree(shared / "tiktoken", cache)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TIKTOKEN_CACHE_DIR", str(cache))
+        return load_tokenizer("gpt2")
+
+
+def refusal(folder):
+    with pytest.raises(InputError) as caught:
+        load_tokenizer(folder)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
+    return str(caught.value)
+
+
+def test_the_published_files_give_tiktokens_own_ids(gpt2, tiktokens_own):
+    assert gpt2._mergeable_ranks == tiktokens_own._mergeable_ranks
+    assert gpt2._special_tokens == tiktokens_own._special_tokens and gpt2.n_vocab == 50257
+    for text in VARIED:
+        assert gpt2.encode_ordinary(text) == tiktokens_own.encode_ordinary(text)
+        assert gpt2.encode(text, allowed_special="all") == tiktokens_own.encode(text, allowed_special="all")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text() | st.text(alphabet=" \t\n'sdmtlvreSDMTLVRE09a.é\u00a0\u2003<|>"))
+def test_any_text_gets_the_same_ids_from_the_folder_as_from_tiktoken(gpt2, tiktokens_own, text):
+    ids = gpt2.encode_ordinary(text)
+    assert ids == tiktokens_own.encode_ordinary(text) and gpt2.decode(ids) == text
+
+
+def test_every_message_of_the_data_set_gets_tiktokens_ids(gpt2, tiktokens_own, shared):
+    messages = (shared / "data" / "SMSSpamCollection").read_text(encoding="utf-8").split("\n")
+    assert len(messages) > 5000
+    assert gpt2.encode_ordinary_batch(messages) == tiktokens_own.encode_ordinary_batch(messages)
+
+
+def test_gpt2s_own_files_are_written_byte_for_byte(gpt2, published, tmp_path):
+    save_tokenizer(gpt2, tmp_path)
+    for name in ("vocab.json", "merges.txt"):
+        assert (tmp_path / name).read_bytes() == (published / name).read_bytes()
+
+
+def test_openais_names_of_the_files_serve_too(published, gpt2, tmp_path):
+    shutil.copy(published / "vocab.json", tmp_path / "encoder.json")
+    shutil.copy(published / "merges.txt", tmp_path / "vocab.bpe")
+    assert load_tokenizer(tmp_path)._mergeable_ranks == gpt2._mergeable_ranks
+
+
+def test_the_literal_end_of_text_in_a_message_is_ordinary_text(folder):
+    encoding = load_tokenizer(folder)
+    ids = encode_message(encoding, "buy <|endoftext|> now")
+    assert encoding.eot_token not in ids and encoding.decode(ids) == "buy <|endoftext|> now"
+
+
+def test_a_message_with_half_a_surrogate_pair_does_not_raise(folder):
+    assert encode_message(load_tokenizer(folder), "a\ud83d") != []
+
+
+def test_ids_are_those_of_the_folders_vocabulary(folder, small):
+    vocab, lines = small
+    encoding = load_tokenizer(str(folder))
+    assert encoding.n_vocab == len(vocab) and encoding.eot_token == len(vocab) - 1
+    characters = byte_characters()
+    for token, number in vocab.items():
+        if number != encoding.eot_token:
+            assert "".join(characters[byte] for byte in encoding.decode_single_token_bytes(number)) == token
+    assert vocab["Ġthe"] in encode_message(encoding, "in the north")
+
+
+def test_a_vocabulary_without_merges_encodes_bytes(tmp_path):
+    encoding = load_tokenizer(write(tmp_path / "bytes", *train("", 0)))
+    assert encoding.n_vocab == 257 and encoding.decode(encode_message(encoding, "é€")) == "é€"
+    assert len(encode_message(encoding, "é€")) == 5
+
+
+def test_a_small_vocabulary_comes_back_after_saving(folder, small, tmp_path):
+    vocab, lines = small
+    encoding = load_tokenizer(folder)
+    texts = tokenizer_files(encoding)
+    assert json.loads(texts["vocab.json"]) == vocab
+    assert texts["merges.txt"] == (folder / "merges.txt").read_text(encoding="utf-8")
+
+
+def test_a_folder_needs_neither_the_network_nor_tiktokens_cache(folder, tmp_path, monkeypatch):
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(tiktoken, "get_encoding", None)
+    before = load_tokenizer(folder).n_vocab
+    write(folder, *train(TRAINING_TEXT, 20))
+    assert load_tokenizer(folder).n_vocab < before  # a cache would still give the old one
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_local_folder_named_gpt2_wins_over_the_download(tmp_path, monkeypatch, small):
+    write(tmp_path / "gpt2", *small)
+    monkeypatch.chdir(tmp_path)
+    assert load_tokenizer("gpt2").n_vocab == len(small[0])
+
+
+@pytest.mark.parametrize("failure", [ConnectionError("Max retries\nexceeded"), ValueError("Hash mismatch")])
+def test_without_network_the_error_says_what_to_do(tmp_path, monkeypatch, failure):
+    def fail(name):
+        raise failure
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tiktoken, "get_encoding", fail)
+    message = refusal("gpt2")
+    assert "network" in message and "vocab.json" in message and "TIKTOKEN_CACHE_DIR" in message
+
+
+def test_an_absent_folder_and_one_without_tokenizer_are_named(tmp_path):
+    assert f"{tmp_path / 'absent'}: no such folder" in refusal(tmp_path / "absent")
+    assert f"{tmp_path}: no tokenizer in it" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "edit, reason",
+    [
+        (lambda v: v.pop("a"), "vocab.json: byte 97 ('a') must have an id below 256, has None"),
+        (lambda v: v.update(a=300), "vocab.json: byte 97 ('a') must have an id below 256, has 300"),
+        (lambda v: v.update(a=v["b"]), "vocab.json: two bytes have the same id"),
+        (lambda v: v.update(a="7"), "vocab.json: token 'a' has no whole number for an id"),
+        (lambda v: v.update(a=True), "vocab.json: token 'a' has no whole number for an id"),
+        (lambda v: v.update(a=-1), "vocab.json: token 'a' has no whole number for an id"),
+        (lambda v: v.update(a=10**30), "vocab.json: token 'a' has no whole number for an id"),
+        (lambda v: v.pop("<|endoftext|>"), "vocab.json: <|endoftext|> must have the last id, 296 after the 40 merges"),
+        (lambda v: v.update({"<|endoftext|>": 0}), "vocab.json: <|endoftext|> must have the last id, 296 after the 40 merges"),
+        (lambda v: v.update({"[PAD]": 297}), "vocab.json: no line of merges.txt makes '[PAD]'"),
+        (lambda v: v.update({"日本": 297}), "vocab.json: no line of merges.txt makes '日本'"),
+        (lambda v: v.update({"Ġthe": 9}), "line {the}: this merge makes id {rank}, but vocab.json gives 'Ġthe' id 9"),
+        (lambda v: v.pop("Ġthe"), "line {the}: this merge makes id {rank}, but vocab.json gives 'Ġthe' id None"),
+    ],
+)
+def test_a_vocabulary_that_contradicts_the_merges_is_refused_where_it_does(tmp_path, small, edit, reason):
+    vocab, lines = small
+    the = next(number for number, line in enumerate(lines) if line.replace(" ", "") == "Ġthe")
+    edit(vocab)
+    assert reason.format(the=the + 2, rank=the + 256) in refusal(write(tmp_path / "edited", vocab, lines))
+
+
+@pytest.mark.parametrize(
+    "edit, reason",
+    [
+        (lambda m: m.__setitem__(4, "a b c"), "merges.txt, line 6: expected two tokens with a space between, found 'a b c'"),
+        (lambda m: m.__setitem__(4, "ab"), "merges.txt, line 6: expected two tokens with a space between, found 'ab'"),
+        (lambda m: m.__setitem__(4, ""), "merges.txt, line 6: expected two tokens with a space between, found ''"),
+        (lambda m: m.__setitem__(4, "a "), "merges.txt, line 6: expected two tokens with a space between, found 'a '"),
+        (lambda m: m.__setitem__(4, "a zz"), "merges.txt, line 6: 'zz' is neither a byte nor made by a line above"),
+        (lambda m: m.__setitem__(4, "a 日"), "merges.txt, line 6: '日' is neither a byte nor made by a line above"),
+        (lambda m: m.__setitem__(4, m[0]), "merges.txt, line 6: "),
+        (lambda m: m.reverse(), "merges.txt, line 2: "),
+        (lambda m: m.pop(), "must have the last id, 295 after the 39 merges"),
+        (lambda m: m.append("q q"), "merges.txt, line 42: this merge makes id 296, but vocab.json gives 'qq' id None"),
+    ],
+)
+def test_merges_that_contradict_the_vocabulary_are_refused_by_line(tmp_path, small, edit, reason):
+    vocab, lines = small
+    edit(lines)
+    assert reason in refusal(write(tmp_path / "edited", vocab, lines))
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b'{"a": 1', b"[" * 100_000])
+def test_a_vocabulary_that_is_not_a_json_object_is_named(folder, content):
+    (folder / "vocab.json").write_bytes(content)
+    assert f"{folder / 'vocab.json'}: " in refusal(folder)
+
+
+def test_merges_that_are_not_utf8_are_named(folder):
+    (folder / "merges.txt").write_bytes(b"#version: 0.2\n\xff \xfe\n")
+    assert "merges.txt: not UTF-8" in refusal(folder)
+
+
+def test_windows_line_ends_and_a_missing_version_line_change_nothing(folder):
+    expected = load_tokenizer(folder)._mergeable_ranks
+    text = (folder / "merges.txt").read_bytes()
+    (folder / "merges.txt").write_bytes(text.replace(b"\n", b"\r\n"))
+    assert load_tokenizer(folder)._mergeable_ranks == expected
+    (folder / "merges.txt").write_bytes(text.split(b"\n", 1)[1])
+    assert load_tokenizer(folder)._mergeable_ranks == expected
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("damaged") / "small", *train(TRAINING_TEXT, 40))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_damaged_files_are_refused_or_give_a_tokenizer_that_decodes_what_it_encodes(scratch, data):
+    path = scratch / data.draw(st.sampled_from(["vocab.json", "merges.txt"]))
+    whole = path.read_bytes()
+    place = data.draw(st.integers(0, len(whole) - 1))
+    path.write_bytes(whole[:place] + data.draw(st.binary(max_size=2)) + whole[place + data.draw(st.integers(0, 2)) :])
+    try:
+        encoding = load_tokenizer(scratch)
+    except InputError as error:
+        assert "\n" not in str(error) and str(scratch) in str(error)
+    else:
+        assert encoding.decode(encode_message(encoding, TRAINING_TEXT)) == TRAINING_TEXT
+    finally:
+        path.write_bytes(whole)
+
+
+def encoding_of(ranks, special):
+    return tiktoken.Encoding("other", pat_str=".", mergeable_ranks=ranks, special_tokens=special)
+
+
+@pytest.mark.parametrize(
+    "more, special, reason",
+    [
+        ({}, {"<|endoftext|>": 256, "<|pad|>": 257}, "not GPT-2's kind"),
+        ({}, {}, "not GPT-2's kind"),
+        ({b"ab": 300}, {"<|endoftext|>": 257}, "not GPT-2's kind"),
+        ({b"abc": 256}, {"<|endoftext|>": 257}, "token 256 (b'abc') is not a merge of two tokens before it"),
+        ({b"abc": 256, b"ab": 257}, {"<|endoftext|>": 258}, "token 256 (b'abc') is not a merge"),
+    ],
+)
+def test_an_encoding_that_two_files_cannot_say_is_refused_before_anything_is_written(tmp_path, more, special, reason):
+    ranks = {bytes([byte]): byte for byte in range(256)} | more
+    with pytest.raises(InputError) as caught:
+        save_tokenizer(encoding_of(ranks, special), tmp_path)
+    assert reason in str(caught.value) and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", ["small", "published"])
+def test_transformers_tokenizes_a_saved_folder_as_we_do(size, request, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    encoding = load_tokenizer(request.getfixturevalue("folder" if size == "small" else size))
+    config = Config(vocab_size=encoding.n_vocab, n_positions=8, n_embd=2, n_layer=1, n_head=1)
+    save_folder(tmp_path / "saved", config, random_parameters(config, seed=0), encoding)
+    for loader in (transformers.GPT2TokenizerFast, transformers.AutoTokenizer):
+        theirs = loader.from_pretrained(tmp_path / "saved")
+        assert len(theirs) == encoding.n_vocab and theirs.eos_token_id == encoding.eot_token
+        for text in VARIED:
+            assert theirs(text)["input_ids"] == encoding.encode(text, allowed_special="all")
+    assert load_tokenizer(tmp_path / "saved")._mergeable_ranks == encoding._mergeable_ranks
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.text(alphabet="abc ", min_size=20, max_size=200), st.lists(st.text(alphabet="abc ", max_size=40), max_size=10))
+def test_any_trained_vocabulary_tokenizes_as_the_tokenizers_library_does(tmp_path_factory, text, messages):
+    tokenizers = pytest.importorskip("tokenizers")
+    folder = write(tmp_path_factory.mktemp("trained") / "t", *train(text, 40))
+    encoding = load_tokenizer(folder)
+    theirs = tokenizers.ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    for message in messages:
+        assert encode_message(encoding, message) == theirs.encode(message).ids
