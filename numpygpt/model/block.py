@@ -1,18 +1,20 @@
 """The transformer block: attention and an MLP, each on a normalised copy of the rows and added back to them."""
 
-from ..ops import attention, gelu, layernorm, linear, query_attention, take_rows
+from ..ops import gelu, layernorm, linear, query_attention, take_rows
 from .walk import both
 
 
-def block(walk, n, x, lengths, config, causal=True):
+def block(walk, n, x, config, attend):
     """Block n over all rows: x (N, D) -> (N, D). backward: dy -> dx, or None where nothing below is trainable.
 
-    x = x + attn.c_proj(attention(attn.c_attn(ln_1(x))));  then x + mlp(x)
+    x = x + attn.c_proj(attend(attn.c_attn(ln_1(x))));  then x + mlp(x)
+
+    attend   an operation qkv (N, 3D) -> (N, D): `attention` with its settings, or with a cache of earlier rows
     """
     h = f"h.{n}"
     a, d_ln_1 = walk(layernorm, x, *both(f"{h}.ln_1"), epsilon=config.layer_norm_epsilon)
     a, d_c_attn = walk(linear, a, *both(f"{h}.attn.c_attn"))  # (N, 3D)
-    a, d_attention = walk(attention, a, lengths=lengths, n_head=config.n_head, causal=causal)  # (N, D)
+    a, d_attention = walk(attend, a)  # (N, D)
     a, d_c_proj = walk(linear, a, *both(f"{h}.attn.c_proj"))
     a += x
     y, d_mlp = mlp(walk, h, a, config)

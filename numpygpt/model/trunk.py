@@ -1,8 +1,10 @@
 """GPT-2 without an output layer: the embeddings, then block after block."""
 
+from functools import partial
+
 import numpy as np
 
-from ..ops import embedding
+from ..ops import attention, embedding
 from .block import block, block_at
 
 POSITIONS = ("last", "first", "mean")
@@ -16,6 +18,7 @@ def trunk(walk, x, lengths, config, start=0, stop=None, position=None, causal=Tr
     backward: dy -> dx, or None where nothing below is trainable.
     """
     stop = config.n_layer if stop is None else stop
+    attend = partial(attention, lengths=lengths, n_head=config.n_head, causal=causal)
     steps = []
     if start == 0:
         x, step = walk(embedding, x, "wte.weight", "wpe.weight", lengths=lengths)
@@ -24,7 +27,7 @@ def trunk(walk, x, lengths, config, start=0, stop=None, position=None, causal=Tr
         if n == config.n_layer - 1 and position in ("last", "first"):
             x, step = block_at(walk, n, x, lengths, rows_read(lengths, position), config)
         else:
-            x, step = block(walk, n, x, lengths, config, causal)
+            x, step = block(walk, n, x, config, attend)
         steps.append(step)
 
     def backward(dx):

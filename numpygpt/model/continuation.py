@@ -1,0 +1,78 @@
+"""Continuing a text, token by token, with the keys and values of what came before kept."""
+
+import math
+from functools import partial
+
+import numpy as np
+
+from ..ops import layernorm, softmax
+from .block import block
+from .walk import Walk, both
+
+
+class Cache:
+    """The keys and values of a growing text, for every block: what attention needs of the tokens already seen."""
+
+    def __init__(self, config, dtype=np.float32):
+        d = config.n_embd // config.n_head
+        self.keys = np.empty((config.n_layer, config.n_head, config.n_positions, d), dtype)
+        self.values = np.empty_like(self.keys)
+        self.length = 0
+
+    def attend(self, qkv, n, needs):
+        """Block n's attention of T new rows, to those before them and themselves: qkv (T, 3D) -> (T, D). It has no backward."""
+        T, H, d = len(qkv), *self.keys.shape[1::2]
+        start, end = self.length, self.length + T
+        q, k, v = (part.reshape(T, H, d).swapaxes(0, 1) for part in np.split(qkv, 3, axis=1))  # (H, T, d)
+        self.keys[n, :, start:end], self.values[n, :, start:end] = k, v
+        s = q @ self.keys[n, :, :end].swapaxes(1, 2)  # (H, T, end)
+        s *= 1 / math.sqrt(d)
+        s += np.triu(np.full((T, end), -np.inf, s.dtype), 1 + start)
+        weights, _ = softmax(s, out=s)
+        return (weights @ self.values[n, :, :end]).swapaxes(0, 1).reshape(T, H * d), None
+
+
+def next_logits(params, config, cache, ids):
+    """The logits (V,) of the token after `ids` (T,), which come after the cache's tokens and join them.
+
+    All T may be given at once (a prompt) or one at a time: the result is the same to rounding, and each costs one pass of its own rows
+    only. The caller sees to it that cache.length + T stays within config.n_positions.
+    """
+    walk = Walk(params)
+    x = params["wte.weight"][ids] + params["wpe.weight"][cache.length : cache.length + len(ids)]  # (T, D)
+    for n in range(config.n_layer):
+        x, _ = block(walk, n, x, config, partial(cache.attend, n=n))
+    cache.length += len(ids)
+    x, _ = walk(layernorm, x[-1:], *both("ln_f"), epsilon=config.layer_norm_epsilon)
+    return (x @ params["wte.weight"].T)[0]
+
+
+def continuation(params, config, ids, choose):
+    """The ids that follow the prompt `ids` (at least one), one after another, until the model's positions are full.
+
+    choose   logits (V,) -> id, such as a Sampler or np.argmax
+    """
+    cache = Cache(config)
+    new = np.asarray(ids)
+    while cache.length + len(new) <= config.n_positions:
+        chosen = int(choose(next_logits(params, config, cache, new)))
+        yield chosen
+        new = np.array([chosen])
+
+
+class Sampler:
+    """Draws an id from softmax(logits / temperature), among the top_k most probable, and of those among the fewest whose
+    probabilities reach top_p (Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration").
+    """
+
+    def __init__(self, temperature=1.0, top_k=None, top_p=None, seed=123):
+        self.temperature, self.top_k, self.top_p = temperature, top_k, top_p
+        self._rng = np.random.default_rng(seed)
+
+    def __call__(self, logits):
+        order = np.argsort(-logits, kind="stable")[: self.top_k]
+        probabilities, _ = softmax(logits[order].astype(np.float64) / self.temperature)
+        if self.top_p is not None:
+            kept = np.searchsorted(np.cumsum(probabilities), self.top_p) + 1
+            probabilities = probabilities[:kept] / probabilities[:kept].sum()
+        return order[self._rng.choice(len(probabilities), p=probabilities)]
