@@ -9,6 +9,7 @@ import numpy as np
 from . import command, ops
 from .model.classifier import classifier
 from .model.config import Config
+from .model.language import language_model
 from .model.parameters import parameter_shapes
 from .model.trunk import POSITIONS, readable
 from .model.walk import Walk
@@ -80,6 +81,7 @@ def operation_cases(rng):
         ("take_rows", ops.take_rows, dict(x=normal((N, D)), rows=rows)),
         ("mean_rows", ops.mean_rows, dict(x=normal((N, D)), lengths=lengths)),
         ("cross_entropy", ops.cross_entropy, dict(logits=normal((B, C)), targets=targets)),
+        ("output_loss", ops.output_loss, dict(x=normal((N, D)), wte=normal((V, D)), targets=rng.integers(0, V, N))),
     ]
 
 
@@ -92,35 +94,56 @@ def operations():
 
 
 def classifiers():
-    """Yields (row, numbers, error) of every parameter of a small classifier, at every position, causal or not.
-
-    A row is a kind of parameter, all blocks' together. The messages' lengths differ, and one has a single token.
-    """
+    """Yields (row, numbers, error) of every parameter of a small classifier, at every position, causal or not."""
     rng = np.random.default_rng(2)
-    config = Config(vocab_size=11, n_positions=9, n_embd=6, n_layer=2, n_head=3)
-    shapes = parameter_shapes(config) | {"head.weight": (6, 7), "head.bias": (7,)}
-    params = random_weights(rng, shapes)
-    messages = [rng.integers(0, config.vocab_size, T) for T in (5, 1, 8, 5)]
-    dlogits = rng.standard_normal((4, 7))
+    params = random_weights(rng, parameter_shapes(SMALL) | {"head.weight": (6, 7), "head.bias": (7,)})
+    messages = random_messages(rng)
+    dlogits = rng.standard_normal((len(messages), 7))
     for position, causal in product(POSITIONS, (True, False)):
         ids, lengths = pack(readable(messages, position, causal))
 
         def logits(walk):
-            return classifier(walk, ids, lengths, config, position=position, causal=causal)
+            return classifier(walk, ids, lengths, SMALL, position=position, causal=causal)
 
         walk = Walk(params, frozenset(params))
         logits(walk)[1](dlogits)
         errors = relative_errors(lambda params: (logits(Walk(params))[0] * dlogits).sum(), params, walk.grads)
-        for name, error in errors.items():
-            yield re.sub(r"^h\.\d+", "h.*", name), params[name].size, error
+        yield from by_kind(errors, params)
+
+
+def language_models():
+    """Yields (row, numbers, error) of every parameter of a small language model."""
+    rng = np.random.default_rng(3)
+    params = random_weights(rng, parameter_shapes(SMALL))
+    ids, lengths = pack(random_messages(rng))
+    targets = rng.integers(0, SMALL.vocab_size, len(ids))
+    walk = Walk(params, frozenset(params))
+    language_model(walk, ids, lengths, targets, SMALL)[1]()
+    errors = relative_errors(lambda params: language_model(Walk(params), ids, lengths, targets, SMALL)[0], params, walk.grads)
+    yield from by_kind(errors, params)
+
+
+def by_kind(errors, params):
+    """Yields (row, numbers, error) of {name: error}. A row is a kind of parameter, all blocks' together."""
+    for name, error in errors.items():
+        yield re.sub(r"^h\.\d+", "h.*", name), params[name].size, error
+
+
+SMALL = Config(vocab_size=11, n_positions=9, n_embd=6, n_layer=2, n_head=3)
+
+
+def random_messages(rng):
+    """Token ids of four messages for a SMALL model, of unequal lengths, one with a single token."""
+    return [rng.integers(0, SMALL.vocab_size, T) for T in (5, 1, 8, 5)]
 
 
 def random_weights(rng, shapes):
     """float64 {name: array} in which nothing is zero, or one, as in a fresh model: a wrong gradient could hide there."""
-    return {
-        name: far_from_0_and_1(rng, shape) if ".ln_" in f".{name}" and name.endswith(".weight") else 0.5 * rng.standard_normal(shape)
-        for name, shape in shapes.items()
-    }
+    params = {}
+    for name, shape in shapes.items():
+        gain = ".ln_" in f".{name}" and name.endswith(".weight")
+        params[name] = far_from_0_and_1(rng, shape) if gain else 0.5 * rng.standard_normal(shape)
+    return params
 
 
 def far_from_0_and_1(rng, shape):
@@ -128,13 +151,13 @@ def far_from_0_and_1(rng, shape):
 
 
 # What is checked, the bound on its relative errors, and the function that yields (row, numbers, error).
-CHECKS = (("operations", 1e-12, operations), ("classifier", 1e-11, classifiers))
+CHECKS = (("operations", 1e-12, operations), ("classifier", 1e-11, classifiers), ("language model", 1e-11, language_models))
 
 
 def arguments(argv=None):
     return command.parser(
         "gradcheck",
-        "Check every hand-written gradient against the complex-step derivative: of each operation, then of the whole classifier.\n"
+        "Check every hand-written gradient against the complex-step derivative: of each operation, then of whole models.\n"
         "\n"
         "A complex step is f(x + ih): it adds a tiny imaginary number to one input. By Taylor's series its imaginary part is h f'(x),\n"
         "up to h^3, so Im f(x + ih) / h is the derivative. Unlike a finite difference it subtracts no two nearly equal numbers, so h\n"
