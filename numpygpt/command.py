@@ -20,7 +20,7 @@ def parser(module, description, examples):
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     def _get_help_string(self, action):
-        return action.help if action.default is None else super()._get_help_string(action)
+        return action.help if action.default in (None, True, False) else super()._get_help_string(action)
 
 
 def run(main):

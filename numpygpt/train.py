@@ -7,6 +7,8 @@ import numpy as np
 
 from . import __version__, blas, command
 from .checkpoints.load import load_checkpoint
+from .model.lora import adapters
+from .model.parameters import INITIALISATIONS
 from .model.prefix import FrozenPrefix
 from .model.trainable import frozen_depth, trainable_names
 from .model.trunk import POSITIONS
@@ -34,8 +36,8 @@ def arguments(argv=None):
     what = parser.add_argument_group("what to train on")
     what.add_argument("--model", default="mini", help="the pretrained GPT-2: mini (bundled), or a folder with config.json, "
                       "model.safetensors, vocab.json and merges.txt")  # fmt: skip
-    what.add_argument("--weights", choices=("pretrained", "random"), default="pretrained",
-                      help="random keeps the model's sizes and tokenizer, but starts from GPT-2's initialisation")  # fmt: skip
+    what.add_argument("--weights", choices=("pretrained", *INITIALISATIONS), default="pretrained", help="keep the model's sizes and "
+                      "tokenizer, but start from GPT-2's initialisation (random) or from that of PyTorch's layers (pytorch)")  # fmt: skip
     what.add_argument("--data", default="sample", help="labelled messages: sample (bundled), the UCI file SMSSpamCollection as "
                       "published, or any UTF-8 CSV or TSV with a header")  # fmt: skip
     what.add_argument("--text-column", help="the column that holds the text (default: found by its name)")
@@ -43,19 +45,28 @@ def arguments(argv=None):
     what.add_argument("--split-seed", type=number(int, 0, 2**32 - 1), default=123, help="draws the balanced messages and the three sets")
     how = parser.add_argument_group("what learns, and from what")
     how.add_argument("--trainable", default="last_block", help="the parameters that learn, all others are frozen: head, last_block "
-                     "(with the final layernorm and the head), last_two_blocks, all, or names as glob patterns, separated by commas")  # fmt: skip
+                     "(with the final layernorm and the head), last_two_blocks, all, lora (a low-rank addition to every linear layer), "
+                     "or names as glob patterns, separated by commas")  # fmt: skip
+    how.add_argument("--rank", type=number(int, 1), default=16, help="of lora's additions")
+    how.add_argument("--alpha", type=number(float, 0, above=True), default=16.0, help="lora's additions count alpha / rank times")
     how.add_argument("--pad", default="longest", help="pad and cut messages to the longest training message (longest), the model's "
                      "context length (context) or that many tokens; or leave each its own length (none), which is fastest")  # fmt: skip
     how.add_argument("--position", choices=POSITIONS, default="last", help="the token whose output is classified, or the mean of all")
+    how.add_argument("--no-causal", dest="causal", action="store_false",
+                     help="let every token attend to all tokens, also to those after it")  # fmt: skip
     fit = parser.add_argument_group("the training")
     fit.add_argument("--epochs", type=number(int, 1), default=5, help="passes over the training messages")
     fit.add_argument("--batch-size", type=number(int, 1), default=8, help="messages to an update")
-    fit.add_argument("--lr", type=number(float, 0, 1e3, above=True), default=5e-5, help="AdamW's learning rate")
+    fit.add_argument("--accumulate", type=number(int, 1), default=1, help="batches to an update, their gradients averaged")
+    fit.add_argument("--ignore-index", type=int, help="leave messages of this label number out of the loss")
+    fit.add_argument("--lr", type=number(float, 0, 1e3, above=True), help="AdamW's learning rate (default: 5e-5)")
     fit.add_argument("--weight-decay", type=number(float, 0, 1e3), default=0.1, help="AdamW's decoupled weight decay, on all that learns")
     fit.add_argument("--eval-every", type=number(int, 1), default=50, help="steps between two evaluations of the losses")
     fit.add_argument("--eval-batches", type=number(int, 1), default=5, help="batches that an evaluation averages over")
     fit.add_argument("--seed", type=number(int, 0, 2**63 - 1), default=123, help="the new head's values and the order of messages, as "
                      "PyTorch would draw them")  # fmt: skip
+    parser.add_argument("--recipe", choices=("book",), help="the book's script to the letter, so that its printed log is ours: its settings "
+                        "(the defaults here, and --lr 5e-5), its way of reading the UCI file, its random numbers")  # fmt: skip
     parser.add_argument("--out", type=Path, help="the run folder, which must not exist (default: the next free runs/NNN)")
     return parser.parse_args(argv)
 
@@ -64,64 +75,66 @@ def main(argv=None):
     started = time.monotonic()
     args = arguments(argv)
     config, params, encoding = load_checkpoint(args.model)
+    lr = args.lr or default_lr(config, args.recipe)
     params = base_parameters(config, params, args.weights, args.seed)
-    data = find_messages(args.data)
-    messages = read_messages(data, args.text_column, args.label_column)
+
+    messages = read_messages(find_messages(args.data), args.text_column, args.label_column, book_quotes=args.recipe == "book")
     labels = label_names(messages)
     sets = split(balance(messages, args.split_seed), seed=args.split_seed)
     lengths = [len(ids) for ids in encode(sets[0]["Text"], encoding, None, config.n_positions)]
     pad_to = padded_length(args.pad, lengths, config.n_positions)
     encoded = [encode(part["Text"], encoding, pad_to, config.n_positions) for part in sets]
 
-    params["head.weight"], params["head.bias"] = linear_init(Generator(args.seed), config.n_embd, len(labels))
+    generator = Generator(args.seed)
+    params["head.weight"], params["head.bias"] = linear_init(generator, config.n_embd, len(labels))
+    lora_scale = None
+    if "lora" in args.trainable.split(","):
+        params |= adapters(params, config, args.rank, generator)
+        lora_scale = args.alpha / args.rank
     trainable = trainable_names(args.trainable, params, config)
-    for name in trainable:
-        params[name] = np.array(params[name])  # a copy that may be written to
+    params |= {name: np.array(params[name]) for name in trainable}  # copies that may be written to
     depth = frozen_depth(trainable, config)
+    learning, total = (sum(params[name].size for name in names) for names in (trainable, params))
+
     folder = new_folder(args.out)
     write_split(folder, sets, labels)
-    learning = sum(params[name].size for name in trainable)
-    total = sum(array.size for array in params.values())
     print(f"numpygpt {__version__} on NumPy {np.__version__}, {blas.describe()}")
     print(f"model    {args.model}, {args.weights}: {config.n_layer} blocks, width {config.n_embd}, {total:,} parameters")
-    print(f"data     {args.data}: {' / '.join(str(len(part)) for part in sets)} messages to train, validate and test, labels {', '.join(labels)}")
-    print(f"padding  {'none' if pad_to is None else f'{pad_to} tokens a message'}, position {args.position}")
-    print(f"learning {args.trainable}: {learning:,} parameters; frozen: {total - learning:,}, with {depth} blocks run once per message")
-    print(f"saved in {folder}", flush=True)
+    print(f"data     {args.data}: {' + '.join(str(len(part)) for part in sets)} messages to train, validate and test; labels {', '.join(labels)}")
+    print(f"padding  {'none' if pad_to is None else f'{pad_to} tokens a message'}; classified at position: {args.position}")
+    print(f"learning {args.trainable}: {learning:,} parameters, at rate {lr:g}; frozen: {total - learning:,}, the lowest {depth} blocks run once")
+    print(f"results  {folder}", flush=True)
 
     progress = command.Progress("frozen blocks", "tokens")
-    prefix = FrozenPrefix(params, config, sum(encoded, []), depth, args.position, progress=progress)
+    prefix = FrozenPrefix(params, config, sum(encoded, []), depth, args.position, args.causal, progress)
     progress.clear()
-    task = Task(params, config, trainable, prefix, depth, args.position)
-    generator = Generator(args.seed)
+    task = Task(params, config, trainable, prefix, depth, args.position, args.causal, lora_scale, args.ignore_index)
+    generator = Generator(args.seed)  # anew: the book seeds before the head, and again before training
     training, validation, test = loaders(sets, labels, args.batch_size, generator)
-    history = History(folder)
-    live = command.Progress("training", "steps")
-    steps = args.epochs * len(training)
+    report = Report(History(folder), args.epochs * len(training))
+    fine_tune(
+        task, training, validation, epochs=args.epochs, lr=lr, weight_decay=args.weight_decay, accumulate=args.accumulate,
+        eval_every=args.eval_every, eval_batches=args.eval_batches, report=report,
+    )  # fmt: skip
+    results = {"training": accuracy(task, training), "validation": accuracy(task, validation), "test": accuracy(task, test)}
 
-    def report(row):
-        history.add(row)
-        if "train_loss" in row or "train_accuracy" in row:
-            live.clear()
-        if "train_loss" in row:
-            print(f"Ep {row['epoch']} (Step {row['step']:06d}): Train loss {row['train_loss']:.3f}, Val loss {row['validation_loss']:.3f}")
-        if "train_accuracy" in row:
-            print(f"Training accuracy: {row['train_accuracy']:.2%} | Validation accuracy: {row['validation_accuracy']:.2%}", flush=True)
-        else:
-            live(row["step"] + 1, steps, f" | loss {row['loss']:.3f}")
-
-    fine_tune(task, training, validation, args.epochs, args.lr, args.weight_decay, args.eval_every, args.eval_batches, report)
-    live.clear()
-    results = {name: accuracy(task, loader) for name, loader in
-               (("training", training), ("validation", validation), ("test", test))}  # fmt: skip
-    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
-    model = str(Path(args.model).resolve()) if Path(args.model).is_dir() else args.model
-    settings |= {"model": model, "labels": labels, "causal": True, "padded_length": pad_to, "accuracy": results}
+    settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
+    settings |= {
+        "model": str(Path(args.model).resolve()) if Path(args.model).exists() else args.model,
+        "lr": lr, "labels": labels, "padded_length": pad_to, "lora_scale": lora_scale,
+        "trained_parameters": learning, "accuracy": results, "seconds": round(time.monotonic() - started, 2),
+    }  # fmt: skip
     save_run(folder, settings, params, trainable)
-    plots = plot_curves(folder, history.rows) or ["no plots: pip install matplotlib"]
-    print(f"\n{time.monotonic() - started:.1f} s. {', '.join(plots)}. Now try: python -m numpygpt.classify {folder} \"a message\"")
+    plots = plot_curves(folder, report.history.rows)
+    print(f"\n{settings['seconds']:.1f} s. {'Curves: ' + ', '.join(plots) if plots else 'For plots of the curves: pip install matplotlib'}")
+    print(f'Now try: python -m numpygpt.classify {folder} "You have won a prize, call now"')
     for name, share in results.items():
         print(f"{name.capitalize()} accuracy: {share:.2%}")
+
+
+def default_lr(config, recipe):
+    """5e-5, as in the book."""
+    return 5e-5
 
 
 def loaders(sets, labels, batch_size, generator):
@@ -132,6 +145,24 @@ def loaders(sets, labels, batch_size, generator):
         made.append(Loader(np.arange(start, start + len(part)), numbers, batch_size, generator, shuffle=not made))
         start += len(part)
     return made
+
+
+class Report:
+    """What fine_tune calls: keeps the history, prints the book's lines, and between them shows how far the training is."""
+
+    def __init__(self, history, steps):
+        self.history, self.steps, self.live = history, steps, command.Progress("training", "steps")
+
+    def __call__(self, row):
+        self.history.add(row)
+        if "loss" in row and row["step"] + 1 < self.steps:
+            self.live(row["step"] + 1, self.steps, f" | loss {row['loss']:.3f}")
+        if "train_loss" in row:
+            self.live.clear()
+            print(f"Ep {row['epoch']} (Step {row['step']:06d}): Train loss {row['train_loss']:.3f}, Val loss {row['validation_loss']:.3f}")
+        if "train_accuracy" in row:
+            self.live.clear()
+            print(f"Training accuracy: {row['train_accuracy']:.2%} | Validation accuracy: {row['validation_accuracy']:.2%}", flush=True)
 
 
 if __name__ == "__main__":

@@ -31,19 +31,30 @@ def parameter_shapes(config):
     return shapes | {"ln_f.weight": (D,), "ln_f.bias": (D,)}
 
 
-def random_parameters(config, seed):
-    """GPT-2's own initialisation, float32: every matrix normal(0, 0.02), the two that write to the residual stream (both
-    `c_proj`) divided by sqrt(2 n_layer) (Radford et al. 2019, section 2.3); biases 0, layernorm gains 1.
+INITIALISATIONS = ("random", "pytorch")
+
+
+def random_parameters(config, seed, how="random"):
+    """Random float32 parameters, biases 0 and layernorm gains 1.
+
+    how   "random": GPT-2's own initialisation, every matrix normal(0, 0.02), the two that write to the residual stream (both `c_proj`)
+          divided by sqrt(2 n_layer) (Radford et al. 2019, section 2.3).
+          "pytorch": as PyTorch's layers start, and so the book's untrained model: embeddings normal(0, 1), linear layers uniform in
+          ±1/sqrt(in), their biases too.
     """
     rng = np.random.default_rng(seed)
-    params = {}
-    for name, shape in parameter_shapes(config).items():
-        if name.endswith(".bias"):
+    params, shapes = {}, parameter_shapes(config)
+    for name, shape in shapes.items():
+        layer, kind = name.rsplit(".", 1)
+        if how == "pytorch" and ".c_" in name:
+            fan_in = shapes[f"{layer}.weight"][0]
+            params[name] = rng.uniform(-(fan_in**-0.5), fan_in**-0.5, shape).astype(np.float32)
+        elif kind == "bias":
             params[name] = np.zeros(shape, np.float32)
         elif len(shape) == 1:
             params[name] = np.ones(shape, np.float32)
         else:
-            std = 0.02 / (2 * config.n_layer) ** 0.5 if ".c_proj." in name else 0.02
+            std = 1 if how == "pytorch" else 0.02 / (2 * config.n_layer) ** 0.5 if ".c_proj." in name else 0.02
             params[name] = rng.standard_normal(shape, np.float32) * np.float32(std)
     return params
 

@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 
 from ..errors import InputError
 
-CHOICES = ("head", "last_block", "last_two_blocks", "all")
+CHOICES = ("head", "last_block", "last_two_blocks", "all", "lora")
 
 
 def trainable_names(choice, params, config):
@@ -21,6 +21,7 @@ def trainable_names(choice, params, config):
         "last_block": [f"h.{last}.*", "ln_f.*", "head.*"],
         "last_two_blocks": [f"h.{max(last - 1, 0)}.*", f"h.{last}.*", "ln_f.*", "head.*"],
         "all": ["*"],
+        "lora": ["*.lora_A", "*.lora_B"],
     }
     chosen = set()
     for part in choice.split(","):

@@ -1,11 +1,13 @@
 """The fine-tuning loop, with the book's evaluations at the book's moments."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import InputError
 from ..model.classifier import classifier
+from ..model.lora import adapted_weights, merge
 from ..model.walk import Walk
 from ..ops import cross_entropy
 from ..text.batches import batches
@@ -20,6 +22,8 @@ class Task:
     params, config, trainable   the model: trainable parameters are writable arrays, changed in place
     prefix                      a FrozenPrefix of `depth` blocks over all messages
     position, causal            as in `classifier`
+    lora_scale                  alpha / rank, where params has LoRA's adapters
+    ignore_index                as in `cross_entropy`
     """
 
     params: dict
@@ -29,18 +33,31 @@ class Task:
     depth: int
     position: str = "last"
     causal: bool = True
+    lora_scale: float | None = None
+    ignore_index: int | None = None
 
     def logits(self, indices, trainable=frozenset()):
         """logits (B, C) of the prefix's messages of these indices, and a function dlogits -> {name: gradient}."""
-        walk = Walk(self.params, trainable)
+        params, wanted, d_merge = self.params, trainable, None
+        if self.lora_scale is not None:
+            params, d_merge = merge(params, self.config, self.lora_scale)
+            wanted = trainable | adapted_weights(self.config) if trainable else trainable
+        walk = Walk(params, wanted)
         x, lengths = self.prefix.batch(indices)
         logits, backward = classifier(walk, x, lengths, self.config, self.depth, self.position, self.causal)
 
         def gradients(dlogits):
             backward(dlogits)
-            return walk.grads
+            grads = d_merge(walk.grads) if d_merge else walk.grads
+            return {name: grads[name] for name in trainable}
 
         return logits, gradients
+
+    def loss(self, indices, labels, trainable=frozenset()):
+        """The mean cross-entropy of the messages of these indices, and a function () -> {name: gradient}."""
+        logits, gradients = self.logits(indices, trainable)
+        loss, d_loss = cross_entropy(logits, labels, self.ignore_index)
+        return float(loss), lambda: gradients(d_loss())
 
 
 @dataclass
@@ -64,8 +81,7 @@ class Loader:
 
 def mean_loss(task, loader, most=None):
     """The mean of the losses of the first `most` batches (all, unless told) of a fresh pass over the loader."""
-    losses = [float(cross_entropy(task.logits(indices)[0], labels)[0]) for indices, labels in _first(loader, most)]
-    return float(np.mean(losses))
+    return float(np.mean([task.loss(indices, labels)[0] for indices, labels in _first(loader, most)]))
 
 
 def accuracy(task, loader, most=None):
@@ -81,10 +97,22 @@ def _first(loader, most):
         yield batch
 
 
-def fine_tune(task, training, validation, epochs, lr, weight_decay, eval_every, eval_batches, report):
+def _add(total, grads, factor):
+    """total + factor * grads, in the memory of grads."""
+    for name, gradient in grads.items():
+        if factor != 1:
+            gradient *= factor
+        if name in total:
+            gradient += total[name]
+    return grads
+
+
+def fine_tune(task, training, validation, *, epochs, lr, weight_decay, accumulate, eval_every, eval_batches, report):
     """Train the task's trainable parameters in place with AdamW.
 
     training, validation   Loaders
+    accumulate   batches to an update: each one's loss is divided by that many, the gradients add up, and the update comes after every
+                 so-manieth batch and after the last of an epoch. A step is a batch, as in the book.
     eval_every, eval_batches   at steps 0, eval_every, … (after the update) the losses, and after each epoch the accuracies, are
                            averaged over that many batches
     report                 called with one dict for each step {epoch, step, examples, loss}, which at an evaluation has train_loss and
@@ -94,14 +122,17 @@ def fine_tune(task, training, validation, epochs, lr, weight_decay, eval_every, 
     optimizer = AdamW(task.params, task.trainable, lr, weight_decay)
     step = examples = 0
     for epoch in range(1, epochs + 1):
-        for indices, labels in training:
-            logits, gradients = task.logits(indices, task.trainable)
-            loss, d_loss = cross_entropy(logits, labels)
-            if not np.isfinite(loss):
+        total = {}
+        for number, (indices, labels) in enumerate(training, start=1):
+            loss, gradients = task.loss(indices, labels, task.trainable)
+            if not math.isfinite(loss):
                 raise InputError(f"the loss became {loss} at step {step}: lower the learning rate (now {lr:g}) or look at the weights")
-            optimizer.step(gradients(d_loss()))
+            total = _add(total, gradients(), 1 / accumulate)
+            if number % accumulate == 0 or number == len(training):
+                optimizer.step(total)
+                total = {}
             examples += len(labels)
-            row = {"epoch": epoch, "step": step, "examples": examples, "loss": float(loss)}
+            row = {"epoch": epoch, "step": step, "examples": examples, "loss": loss}
             if step % eval_every == 0:
                 row["train_loss"] = mean_loss(task, training, eval_batches)
                 row["validation_loss"] = mean_loss(task, validation, eval_batches)

@@ -17,6 +17,7 @@ from ..checkpoints.safetensors import open_safetensors, write_safetensors
 from ..errors import InputError
 from ..files import replacing
 from ..model.config import Config
+from ..model.lora import merge
 from ..model.parameters import fingerprint, random_parameters
 from ..text.batches import encode
 
@@ -49,17 +50,18 @@ class History:
 
 
 def base_parameters(config, params, weights, seed):
-    """The parameters that a run starts from: the checkpoint's ("pretrained"), or GPT-2's initialisation ("random")."""
-    return dict(params) if weights == "pretrained" else random_parameters(config, seed)
+    """The parameters that a run starts from: the checkpoint's ("pretrained"), or one of INITIALISATIONS."""
+    return dict(params) if weights == "pretrained" else random_parameters(config, seed, weights)
 
 
 def save_run(folder, settings, params, trainable):
-    """Write model.safetensors and run.json, in this order: a folder with run.json is a finished run.
+    """Write model.safetensors, the trained parameters and the head, and run.json, in this order: a folder with run.json is finished.
 
-    settings   a JSON-able dict with at least the fields of Run that are read back below
+    settings   a JSON-able dict with at least the settings that load_run reads back
     """
-    frozen = {name: array for name, array in params.items() if name not in trainable}
-    write_safetensors(Path(folder) / "model.safetensors", {name: params[name] for name in sorted(trainable)})
+    kept = {name: array for name, array in params.items() if name in trainable or name.startswith("head.")}
+    frozen = {name: array for name, array in params.items() if name not in kept}
+    write_safetensors(Path(folder) / "model.safetensors", kept)
     with replacing(Path(folder) / "run.json") as file:
         file.write((json.dumps(settings | {"frozen_sha256": fingerprint(frozen)}, indent=2) + "\n").encode())
 
@@ -95,21 +97,21 @@ def load_run(folder):
         settings = json.loads(path.read_bytes())
         model, weights, seed = settings["model"], settings["weights"], settings["seed"]
         labels, position, causal = settings["labels"], settings["position"], settings["causal"]
-        padded_length, frozen_sha256 = settings["padded_length"], settings["frozen_sha256"]
+        padded_length, lora_scale, frozen_sha256 = settings["padded_length"], settings["lora_scale"], settings["frozen_sha256"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({type(error).__name__}: {error}); train again") from None
     config, params, encoding = load_checkpoint(model)
     params = base_parameters(config, params, weights, seed)
-    trained = {name: stored.read() for name, stored in open_safetensors(folder / "model.safetensors").items()}
+    stored = open_safetensors(folder / "model.safetensors")
     shapes = {name: array.shape for name, array in params.items()}
     shapes |= {"head.weight": (config.n_embd, len(labels)), "head.bias": (len(labels),)}
-    for name, array in trained.items():
-        if array.shape != shapes.get(name):
-            raise InputError(f"{folder / 'model.safetensors'}: {name} is {array.shape}, expected {shapes.get(name)}; train again")
-    frozen = {name: array for name, array in params.items() if name not in trained}
+    for name, tensor in stored.items():
+        if name in shapes and tensor.shape != shapes[name]:
+            raise InputError(f"{folder / 'model.safetensors'}: {name} is {tensor.shape}, expected {shapes[name]}; train again")
+    frozen = {name: array for name, array in params.items() if name not in stored}
     if fingerprint(frozen) != frozen_sha256:
         raise InputError(f"{folder}: the weights of {model} are not those that the run was trained from; train again")
-    missing = shapes.keys() - params.keys() - trained.keys()
-    if missing:
-        raise InputError(f"{folder / 'model.safetensors'}: {', '.join(sorted(missing))} missing; train again")
-    return Run(config, params | trained, encoding, labels, position, causal, padded_length)
+    params |= {name: tensor.read() for name, tensor in stored.items()}
+    if lora_scale is not None:
+        params, _ = merge(params, config, lora_scale)
+    return Run(config, params, encoding, labels, position, causal, padded_length)
