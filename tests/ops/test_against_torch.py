@@ -1,0 +1,63 @@
+"""Every operation in float32, result and gradients, against PyTorch's own and its autograd."""
+
+import numpy as np
+import pytest
+
+from numpygpt import gradcheck, ops
+
+torch = pytest.importorskip("torch")
+F = torch.nn.functional
+
+
+def each_message(function, lengths, *packed):
+    return torch.cat([function(*parts) for parts in zip(*(torch.split(x, lengths.tolist()) for x in packed))])
+
+
+def embedding(ids, wte, wpe, lengths):
+    positions = torch.cat([torch.arange(T) for T in lengths.tolist()])
+    return F.embedding(torch.tensor(ids), wte) + F.embedding(positions, wpe)
+
+
+def attention(qkv, lengths, n_head, causal):
+    def one(qkv):
+        q, k, v = (part.unflatten(1, (n_head, -1)).swapaxes(0, 1) for part in qkv.chunk(3, dim=1))
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal).swapaxes(0, 1).flatten(1)
+
+    return each_message(one, lengths, qkv)
+
+
+ORACLES = {
+    ops.embedding: embedding,
+    ops.layernorm: lambda x, gain, bias: F.layer_norm(x, gain.shape, gain, bias, 1e-5),
+    ops.linear: lambda x, weight, bias: F.linear(x, weight.T, bias),
+    ops.gelu: lambda x: F.gelu(x, approximate="tanh"),
+    ops.softmax: lambda x: F.softmax(x, dim=-1),
+    ops.attention: attention,
+    ops.query_attention: lambda x, weight, bias, lengths, rows, n_head: attention(x @ weight + bias, lengths, n_head, False)[rows],
+    ops.take_rows: lambda x, rows: x[rows],
+    ops.mean_rows: lambda x, lengths: each_message(lambda part: part.mean(dim=0, keepdim=True), lengths, x),
+    ops.cross_entropy: lambda logits, targets: F.cross_entropy(logits, torch.tensor(targets)),
+    ops.output_loss: lambda x, wte, targets: F.cross_entropy(x @ wte.T, torch.tensor(targets)),
+}
+CASES = gradcheck.operation_cases(np.random.default_rng(4))
+
+
+def close(ours, theirs):
+    theirs = theirs.detach().numpy()
+    assert ours.shape == theirs.shape and ours.dtype == np.float32
+    assert np.abs(ours - theirs).max() <= 1e-5 * np.abs(theirs).max()
+
+
+@pytest.mark.parametrize("label, op, arguments", CASES, ids=[label for label, _, _ in CASES])
+def test_results_and_gradients_are_torchs(label, op, arguments):
+    ours = {name: a.astype(np.float32) if getattr(a, "dtype", None) == float else a for name, a in arguments.items()}
+    inputs = {name: torch.tensor(a, requires_grad=True) for name, a in ours.items() if getattr(a, "dtype", None) == np.float32}
+    y, backward = op(**ours)
+    expected = ORACLES[op](**ours | inputs)
+    close(np.asarray(y), expected)
+    dy = np.asarray(np.random.default_rng(5).standard_normal(np.shape(y)), np.float32)
+    expected.backward(torch.tensor(dy))
+    gradients = backward(dy[()])
+    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+    for gradient, oracle in zip([g for g in gradients if g is not None], inputs.values()):
+        close(gradient, oracle.grad)
