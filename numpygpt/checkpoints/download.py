@@ -1,0 +1,80 @@
+"""The published GPT-2 models by name, kept in the cache folder."""
+
+from ..downloads import Unavailable, announced, cache_folder, download, exclusive, first_of, is_verified
+from ..errors import InputError
+from ..files import replacing
+from ..model.config import SIZES, config_json, read_config
+
+_HUB = "https://huggingface.co/openai-community"
+_OPENAI = "https://openaipublic.blob.core.windows.net/gpt-2/models/124M"  # has the tokenizer's two files too, byte for byte
+_REVISION = "607a30d783dfa663caf39e06633721c8d4cfcd7e"  # of gpt2; the larger models come from their newest one, main
+
+# (bytes, SHA-256) of gpt2's files at that revision. All sizes share its tokenizer.
+_PUBLISHED = {
+    "vocab.json": (1_042_301, "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"),
+    "merges.txt": (456_318, "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"),
+    "model.safetensors": (548_105_171, "248dfc3911869ec493c76e65bf2fcf7f615828b0254c12b473182f0f81d3a707"),
+}
+_AT_OPENAI = {"vocab.json": "encoder.json", "merges.txt": "vocab.bpe"}
+
+
+def fetch_model(name):
+    """The folder with config.json, model.safetensors, vocab.json and merges.txt of a published GPT-2, downloaded if need be.
+
+    name   one of model.config.SIZES
+
+    Complete files are used without a network; one that is not as published is replaced once its successor is verified. Of the
+    larger models' weights no hash is known beforehand: they are verified by what the hub announces, and used if they are there.
+    Raises InputError, with what to put where, if something is missing and cannot be downloaded.
+    """
+    folder = cache_folder() / name
+    if not _lacking(folder, name) and _has_config(folder, name):
+        return folder
+    with exclusive(folder):
+        if not _has_config(folder, name):
+            with replacing(folder / "config.json") as file:
+                file.write(config_json(SIZES[name]).encode())
+        try:
+            for file in _lacking(folder, name):  # looked up anew: another process may have fetched it meanwhile
+                urls = _urls(name, file)
+                published = _published(name, file) or first_of(urls, announced)
+                download(folder / file, urls, *published)
+        except Unavailable as error:
+            lacking = _lacking(folder, name)
+            raise InputError(
+                f"{name}: {', '.join(lacking)} missing or damaged in {folder}, and the download failed ({error}); run again to "
+                f"continue it, or put there yourself: {', '.join(_urls(name, file)[0] for file in lacking)}"
+            ) from None
+    return folder
+
+
+def _lacking(folder, name):
+    """The files that are not in the folder as published."""
+    lacking = []
+    for file in _PUBLISHED:
+        published = _published(name, file)
+        if not (is_verified(folder / file, *published) if published else (folder / file).is_file()):
+            lacking.append(file)
+    return lacking
+
+
+def _published(name, file):
+    """(bytes, SHA-256) of a model's file, or None where we do not know them."""
+    return _PUBLISHED[file] if name == "gpt2" or file in _AT_OPENAI else None
+
+
+def _urls(name, file):
+    """Where a model's file is, the best source first."""
+    if _published(name, file) is None:
+        return [f"{_HUB}/{name}/resolve/main/{file}"]
+    urls = [f"{_HUB}/gpt2/resolve/{_REVISION}/{file}"]
+    if file in _AT_OPENAI:
+        urls.append(f"{_OPENAI}/{_AT_OPENAI[file]}")
+    return urls
+
+
+def _has_config(folder, name):
+    try:
+        return read_config(folder / "config.json") == SIZES[name]
+    except (InputError, OSError):
+        return False

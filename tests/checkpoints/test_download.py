@@ -1,0 +1,611 @@
+import hashlib
+import io
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from numpygpt import downloads
+from numpygpt.checkpoints import download as models
+from numpygpt.errors import InputError
+from numpygpt.model.config import SIZES, read_config
+from numpygpt.text import download as sms
+
+VOCAB, MERGES, WEIGHTS = "vocab.json", "merges.txt", "model.safetensors"
+FILES = {VOCAB: random.Random(1).randbytes(1000), MERGES: random.Random(2).randbytes(500)}
+FILES[WEIGHTS] = random.Random(3).randbytes(100_003)
+PUBLISHED = {name: (len(content), hashlib.sha256(content).hexdigest()) for name, content in FILES.items()}
+SPAM = b"ham\tSee you at five\nspam\tYou have WON\n" * 20
+
+
+class Server(ThreadingHTTPServer):
+    """Gives `contents`, with ranges. A path in `faults` has the next fault of its list instead; the last one stays."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.contents, self.faults, self.requests = {}, {}, []
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    def asked(self, name):
+        """The Range of each GET of the file; None where the whole was asked for."""
+        return [part for method, path, part in self.requests if method == "GET" and path.endswith(name)]
+
+    def handle_error(self, request, client):
+        pass  # a client that went away
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.server.requests.append((self.command, self.path, self.headers["Range"]))
+        start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+        faults = self.server.faults.get(self.path, [honest])
+        fault = faults.pop(0) if len(faults) > 1 else faults[0]
+        if self.path in self.server.contents:
+            fault(self, self.server.contents[self.path], start)
+        else:
+            self.answer(404)
+        self.close_connection = True
+
+    do_HEAD = do_GET
+
+    def answer(self, status, body=b"", **headers):
+        self.send_response(status)
+        headers = {"Content-Length": len(body)} | {name.replace("_", "-"): value for name, value in headers.items()}
+        for name, value in headers.items():
+            if value is not None:
+                self.send_header(name, str(value))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+# What a server can do: fault(handler, content, first byte asked for).
+
+
+def honest(handler, content, start):
+    if not start:
+        handler.answer(200, content)
+    elif start >= len(content):
+        handler.answer(416)
+    else:
+        whole = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        handler.answer(206, content[start:], Content_Range=whole)
+
+
+def breaks(handler, content, start):
+    """Half of what is asked for, then the connection is gone."""
+    rest = len(content) - start
+    headers = {"Content_Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if start else {}
+    handler.answer(206 if start else 200, content[start : start + rest // 2], Content_Length=rest, **headers)
+
+
+def ignores_range(handler, content, start):
+    handler.answer(200, content)
+
+
+def breaks_and_cannot_continue(handler, content, start):
+    handler.answer(416) if start else breaks(handler, content, start)
+
+
+def wrong_bytes(handler, content, start):
+    honest(handler, bytes(byte ^ 1 for byte in content), start)
+
+
+def breaks_with_wrong_bytes(handler, content, start):
+    breaks(handler, bytes(byte ^ 1 for byte in content), start)
+
+
+def sends_another_part(handler, content, start):
+    handler.answer(206, content[start + 1 :], Content_Range=f"bytes {start + 1}-{len(content) - 1}/{len(content)}")
+
+
+def sends_a_part_without_saying_which(handler, content, start):
+    handler.answer(206, content[start:])
+
+
+def no_length(handler, content, start):
+    handler.answer(200, content, Content_Length=None)
+
+
+def says_too_much(handler, content, start):
+    handler.answer(200, content, Content_Length=len(content) + 10)
+
+
+def says_too_little(handler, content, start):
+    handler.answer(200, content, Content_Length=len(content) - 10)
+
+
+def says_nonsense(handler, content, start):
+    handler.answer(200, content, Content_Length="-many")
+
+
+def nothing(handler, content, start):
+    handler.answer(200)
+
+
+def login_page(handler, content, start):
+    handler.answer(200, b"<html>Welcome to the hotel</html>")
+
+
+def login_page_without_length(handler, content, start):
+    handler.answer(200, b"<html>Welcome to the hotel</html>", Content_Length=None)
+
+
+def hangs_up(handler, content, start):
+    pass
+
+
+def talks_nonsense(handler, content, start):
+    handler.wfile.write(b"220 this is no web server\r\n")
+
+
+def bad_chunks(handler, content, start):
+    handler.answer(200, b"10\r\n0123456789abcdef\r\nzz\r\n", Content_Length=None, Transfer_Encoding="chunked")
+
+
+def chunks(handler, content, start):
+    body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (content[:99], content[99:])) + b"0\r\n\r\n"
+    handler.answer(200, body, Content_Length=None, Transfer_Encoding="chunked")
+
+
+def status(code):
+    def answers(handler, content, start):
+        handler.answer(code)
+
+    answers.__name__ = f"answers_{code}"
+    return answers
+
+
+def redirects(code, target, **headers):
+    def redirects_to(handler, content, start):
+        handler.answer(code, Location=target, **headers)
+
+    redirects_to.__name__ = f"redirects_{code}_to_{target}"
+    return redirects_to
+
+
+PASSING = [
+    breaks, ignores_range, sends_another_part, sends_a_part_without_saying_which, no_length, says_nonsense, hangs_up,
+    talks_nonsense, bad_chunks, chunks, says_too_much, says_too_little, nothing, login_page, login_page_without_length,
+    wrong_bytes, breaks_with_wrong_bytes, status(404), status(416), status(429), status(500), status(503),
+    redirects(302, "/elsewhere"), redirects(302, "http://[/"), redirects(302, "http://127.0.0.1:port/"),
+]  # fmt: skip
+
+
+def gpt2(name):
+    return f"/gpt2/resolve/{models._REVISION}/{name}"
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    """A server of small files that poses as every source, an empty cache folder, and no pauses between tries."""
+    with Server() as server:
+        server.contents = {gpt2(name): content for name, content in FILES.items()} | {"/elsewhere": FILES[WEIGHTS]}
+        monkeypatch.setattr(models, "_HUB", server.url)
+        monkeypatch.setattr(models, "_OPENAI", server.url + "/openai")
+        monkeypatch.setattr(models, "_PUBLISHED", PUBLISHED)
+        monkeypatch.setattr(sms, "_URLS", (server.url + "/one.zip", server.url + "/two.zip"))
+        monkeypatch.setattr(sms, "_SIZE", len(SPAM))
+        monkeypatch.setattr(sms, "_SHA256", hashlib.sha256(SPAM).hexdigest())
+        monkeypatch.setattr(sms, "_LONGEST_ZIP", 10_000)
+        monkeypatch.setattr(downloads, "_PAUSES", (0, 0, 0))
+        monkeypatch.setattr(downloads, "_POLL", 0.01)
+        monkeypatch.setattr(downloads, "_TIMEOUT", 10)
+        monkeypatch.setenv("NUMPYGPT_HOME", str(tmp_path / "cache"))
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        yield server
+        server.shutdown()
+
+
+def contents(folder):
+    return {name: (folder / name).read_bytes() for name in FILES if (folder / name).exists()}
+
+
+def visible(folder):
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def one_line(raised):
+    message = str(raised.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_model_arrives_whole_and_is_then_used_without_a_network(server, tmp_path):
+    folder = models.fetch_model("gpt2")
+    assert folder == tmp_path / "cache" / "gpt2"
+    assert contents(folder) == FILES and read_config(folder / "config.json") == SIZES["gpt2"]
+    assert visible(folder) == ["config.json", MERGES, WEIGHTS, VOCAB] and not list(folder.glob(".*.partial"))
+    requests = list(server.requests)
+    assert models.fetch_model("gpt2") == folder and server.requests == requests and len(requests) == 3
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [breaks, honest],
+        [breaks] * 6 + [honest],
+        [breaks, ignores_range],
+        [breaks, no_length],
+        [breaks, status(416), honest],
+        [breaks, sends_another_part, honest],
+        [breaks, sends_a_part_without_saying_which, honest],
+        [breaks, hangs_up, status(500), breaks, talks_nonsense, honest],
+        [breaks, wrong_bytes, honest],
+        [breaks_with_wrong_bytes, honest],
+        [status(500), status(503), honest],
+        [hangs_up, honest],
+        [no_length],
+        [says_nonsense],
+        [chunks],
+        [bad_chunks, honest],
+        [redirects(301, "/elsewhere")],
+        [redirects(302, "/elsewhere")],
+        [redirects(307, "/elsewhere")],
+        [redirects(302, "http://[/"), honest],
+    ],
+    ids=lambda faults: "-".join(fault.__name__ for fault in faults),
+)
+def test_the_right_file_arrives_in_spite_of(server, faults):
+    server.faults[gpt2(WEIGHTS)] = faults
+    assert contents(models.fetch_model("gpt2")) == FILES
+
+
+@pytest.mark.parametrize(
+    "fault, reason",
+    [
+        (status(404), "HTTP 404"),
+        (status(403), "HTTP 403"),
+        (status(416), "HTTP 416"),
+        (status(500), "HTTP 500"),
+        (wrong_bytes, "SHA-256 differs"),
+        (breaks_with_wrong_bytes, "broke after 100002 of 100003 bytes"),
+        (says_too_much, "100013 bytes, expected 100003"),
+        (says_too_little, "99993 bytes, expected 100003"),
+        (breaks_and_cannot_continue, "HTTP 416"),
+        (login_page, "33 bytes, expected 100003"),
+        (login_page_without_length, "broke after 33 of 100003 bytes"),
+        (nothing, "0 bytes, expected 100003"),
+        (hangs_up, "no valid answer"),
+        (talks_nonsense, "no valid answer"),
+        (bad_chunks, "broke after 16 of 100003 bytes"),
+        (redirects(302, gpt2(WEIGHTS)), "HTTP 302"),
+        (redirects(302, "http://127.0.0.1:port/"), "no valid answer"),
+        (redirects(302, "file:///etc/hostname"), "HTTP 302"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_no_file_but_a_clear_error_where_the_server_always(server, fault, reason):
+    server.faults[gpt2(WEIGHTS)] = [fault]
+    with pytest.raises(InputError) as raised:
+        models.fetch_model("gpt2")
+    folder = downloads.cache_folder() / "gpt2"
+    message = one_line(raised)
+    assert reason in message and str(folder) in message and server.url + gpt2(WEIGHTS) in message
+    assert visible(folder) == ["config.json", MERGES, VOCAB]
+    server.faults.clear()
+    assert contents(models.fetch_model("gpt2")) == FILES  # nothing that the bad server left stands in the way
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(faults=st.lists(st.lists(st.sampled_from(PASSING), max_size=8), min_size=1, max_size=3))
+def test_whatever_servers_do_a_file_under_its_name_is_right(server, monkeypatch, faults):
+    with tempfile.TemporaryDirectory() as home:
+        monkeypatch.setenv("NUMPYGPT_HOME", home)
+        for run in faults:
+            server.faults[gpt2(WEIGHTS)] = [*run, honest]
+            try:
+                assert contents(models.fetch_model("gpt2")) == FILES
+            except InputError as error:
+                assert "\n" not in str(error) and WEIGHTS not in visible(Path(home) / "gpt2")
+        server.faults.clear()
+        assert contents(models.fetch_model("gpt2")) == FILES
+
+
+def test_the_next_run_continues_where_this_one_gave_up(server):
+    server.faults[gpt2(WEIGHTS)] = [breaks, status(404)]
+    with pytest.raises(InputError, match="HTTP 404"):
+        models.fetch_model("gpt2")
+    server.faults[gpt2(WEIGHTS)] = [login_page, login_page_without_length, status(404)]
+    for _ in range(2):  # what poses as the file does not cost what is there
+        with pytest.raises(InputError):
+            models.fetch_model("gpt2")
+    server.faults.clear()
+    server.requests.clear()
+    assert contents(models.fetch_model("gpt2")) == FILES
+    assert server.asked(WEIGHTS) == [f"bytes={len(FILES[WEIGHTS]) // 2}-"] and len(server.requests) == 1
+
+
+def test_a_partial_file_that_is_already_whole_needs_no_request(server):
+    folder = models.fetch_model("gpt2")
+    partial = folder / f".{WEIGHTS}.{PUBLISHED[WEIGHTS][1][:8]}.partial"
+    (folder / WEIGHTS).rename(partial)
+    server.requests.clear()
+    assert contents(models.fetch_model("gpt2")) == FILES and not server.requests and not partial.exists()
+
+
+@pytest.mark.parametrize("length", [10, len(FILES[WEIGHTS]), len(FILES[WEIGHTS]) + 1])
+def test_a_damaged_partial_file_is_replaced(server, length):
+    folder = models.fetch_model("gpt2")
+    (folder / WEIGHTS).unlink()
+    (folder / f".{WEIGHTS}.{PUBLISHED[WEIGHTS][1][:8]}.partial").write_bytes(bytes(length))
+    assert contents(models.fetch_model("gpt2")) == FILES
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: content[::-1], lambda content: b""])
+def test_a_damaged_file_is_replaced_by_the_right_one_and_only_by_that(server, damage):
+    folder = models.fetch_model("gpt2")
+    damaged = damage(FILES[WEIGHTS])
+    (folder / WEIGHTS).write_bytes(damaged)
+    server.faults[gpt2(WEIGHTS)] = [wrong_bytes]
+    with pytest.raises(InputError, match=f"{WEIGHTS} missing or damaged"):
+        models.fetch_model("gpt2")
+    assert (folder / WEIGHTS).read_bytes() == damaged
+    server.faults.clear()
+    server.requests.clear()
+    assert contents(models.fetch_model("gpt2")) == FILES
+    assert all(path.endswith(WEIGHTS) for _, path, _ in server.requests)  # the good ones were left alone
+
+
+def test_a_config_of_another_size_does_not_stay(server):
+    folder = models.fetch_model("gpt2")
+    for text in ["{", (folder / "config.json").read_text().replace("768", "1024")]:
+        (folder / "config.json").write_text(text)
+        assert read_config(models.fetch_model("gpt2") / "config.json") == SIZES["gpt2"]
+
+
+@pytest.mark.parametrize("fault", [status(404), status(500), wrong_bytes, breaks, login_page])
+def test_the_tokenizer_comes_from_openai_where_the_hub_fails(server, fault):
+    server.faults |= {gpt2(VOCAB): [fault], gpt2(MERGES): [fault]}
+    server.contents |= {"/openai/encoder.json": FILES[VOCAB], "/openai/vocab.bpe": FILES[MERGES]}
+    assert contents(models.fetch_model("gpt2")) == FILES
+
+
+def test_offline_the_error_says_what_to_put_where_and_doing_so_helps(server, monkeypatch):
+    server.shutdown()
+    server.server_close()
+    monkeypatch.setattr(downloads, "_PAUSES", (1000,))  # who is offline is not kept waiting
+    folder = downloads.cache_folder() / "gpt2"
+    with pytest.raises(InputError) as raised:
+        models.fetch_model("gpt2")
+    message = one_line(raised)
+    assert "cannot be reached" in message and str(folder) in message
+    assert all(server.url + gpt2(name) in message for name in FILES)
+    for name, content in FILES.items():
+        (folder / name).write_bytes(content)
+    assert models.fetch_model("gpt2") == folder
+    with pytest.raises(InputError) as raised:
+        sms.fetch_sms()
+    path = downloads.cache_folder() / "sms" / "SMSSpamCollection"
+    assert str(path) in one_line(raised) and sms._URLS[0] in str(raised.value)
+    path.write_bytes(SPAM)
+    assert sms.fetch_sms() == path
+
+
+LARGER = "/gpt2-xl/resolve/main/" + WEIGHTS
+
+
+def linked(size, sha256):
+    """The hub's answer for a large file: it redirects, and says there what the file is."""
+    return redirects(302, "/elsewhere", X_Linked_Size=size, X_Linked_Etag=f'"{sha256}"')
+
+
+def test_a_larger_model_is_verified_by_what_the_hub_announces(server):
+    server.contents[LARGER] = b""
+    server.faults |= {LARGER: [linked(*PUBLISHED[WEIGHTS])], "/elsewhere": [breaks, honest]}
+    folder = models.fetch_model("gpt2-xl")
+    assert contents(folder) == FILES and read_config(folder / "config.json") == SIZES["gpt2-xl"]
+    server.requests.clear()
+    assert models.fetch_model("gpt2-xl") == folder and not server.requests
+
+
+@pytest.mark.parametrize(
+    "fault, reason",
+    [
+        (linked(PUBLISHED[WEIGHTS][0], "0" * 64), "SHA-256 differs"),
+        (linked(PUBLISHED[WEIGHTS][0] + 1, PUBLISHED[WEIGHTS][1]), "expected 100004"),
+        (linked("", PUBLISHED[WEIGHTS][1]), "does not say"),
+        (linked(PUBLISHED[WEIGHTS][0], "d41d8cd9"), "does not say"),
+        (redirects(302, "/elsewhere"), "does not say"),
+        (honest, "does not say"),
+        (status(404), "HTTP 404"),
+        (status(500), "HTTP 500"),
+    ],
+)
+def test_a_larger_model_that_cannot_be_verified_is_refused(server, fault, reason):
+    server.contents[LARGER] = FILES[WEIGHTS]
+    server.faults[LARGER] = [fault]
+    with pytest.raises(InputError, match=reason) as raised:
+        models.fetch_model("gpt2-xl")
+    assert server.url + LARGER in one_line(raised) and WEIGHTS not in visible(downloads.cache_folder() / "gpt2-xl")
+
+
+FETCH = """
+import json, sys
+from numpygpt.checkpoints import download
+download._HUB = download._OPENAI = sys.argv[1]
+download._PUBLISHED = json.loads(sys.argv[2])
+print(download.fetch_model("gpt2"))
+"""
+
+
+def fetching(server):
+    """Another Python process that fetches gpt2."""
+    command = [sys.executable, "-c", FETCH, server.url, json.dumps(PUBLISHED)]
+    return subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_of_two_processes_one_downloads_and_the_other_waits_for_it(server):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly(handler, content, start):
+        begun.set()
+        go_on.wait(10)
+        honest(handler, content, start)
+
+    server.faults[gpt2(WEIGHTS)] = [slowly]
+    first = fetching(server)
+    assert begun.wait(20)
+    second = fetching(server)
+    assert "waiting for another process" in second.stderr.readline()
+    go_on.set()
+    for process in (first, second):
+        output, errors = process.communicate(timeout=20)
+        assert process.returncode == 0 and contents(Path(output.strip())) == FILES, errors
+    assert sorted(path.rpartition("/")[2] for _, path, _ in server.requests) == sorted(FILES)
+
+
+def test_a_killed_process_leaves_no_lock_and_its_part_is_continued(server):
+    folder, go_on = downloads.cache_folder() / "gpt2", threading.Event()
+
+    def half(handler, content, start):
+        handler.answer(200, content[:50_000], Content_Length=len(content))
+        go_on.wait(20)
+
+    server.faults[gpt2(WEIGHTS)] = [half, honest]
+    process = fetching(server)
+    partial = folder / f".{WEIGHTS}.{PUBLISHED[WEIGHTS][1][:8]}.partial"
+    while not (partial.exists() and partial.stat().st_size > 0):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.communicate(timeout=20)
+    go_on.set()
+    had = partial.stat().st_size
+    assert WEIGHTS not in visible(folder) and contents(models.fetch_model("gpt2")) == FILES
+    assert server.asked(WEIGHTS) == [None, f"bytes={had}-"]
+
+
+def test_a_cache_that_cannot_be_a_folder_is_named(server, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NUMPYGPT_HOME", str(tmp_path / "file"))
+    for fetch in (sms.fetch_sms, lambda: models.fetch_model("gpt2")):
+        with pytest.raises(InputError, match="set NUMPYGPT_HOME") as raised:
+            fetch()
+        assert str(tmp_path / "file") in one_line(raised)
+
+
+def zipped(compression=zipfile.ZIP_DEFLATED, **members):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", compression) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return archive.getvalue()
+
+
+GOOD_ZIP = zipped(readme="who made it", SMSSpamCollection=SPAM)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_the_messages_arrive_and_are_then_used_without_a_network(server, compression):
+    server.contents["/one.zip"] = zipped(compression, readme="who made it", SMSSpamCollection=SPAM)
+    server.faults["/one.zip"] = [breaks, status(500), honest]
+    path = sms.fetch_sms()
+    assert path.read_bytes() == SPAM and visible(path.parent) == ["SMSSpamCollection"]
+    server.requests.clear()
+    assert sms.fetch_sms() == path and not server.requests
+    path.write_bytes(SPAM[::-1])
+    assert sms.fetch_sms().read_bytes() == SPAM
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"",
+        b"<html>Welcome to the hotel</html>",
+        GOOD_ZIP[:-30],
+        GOOD_ZIP[:100] + b"\0\0\0\0" + GOOD_ZIP[104:],
+        zipped(readme="who made it"),
+        zipped(**{"../SMSSpamCollection": SPAM, "/SMSSpamCollection": SPAM}),
+        zipped(SMSSpamCollection=SPAM[:-1]),
+        zipped(SMSSpamCollection=SPAM + b"\n"),
+        zipped(SMSSpamCollection=bytes(5_000_000)),  # a small archive of a large file
+        zipped(zipfile.ZIP_BZIP2, SMSSpamCollection=SPAM),
+        GOOD_ZIP + bytes(10_000),
+    ],
+    ids=["empty", "page", "cut", "damaged", "lacking", "paths", "short", "long", "bomb", "bzip2", "huge"],
+)
+def test_a_bad_archive_leaves_nothing_and_the_second_source_helps(server, tmp_path, bad):
+    server.contents["/one.zip"] = bad
+    with pytest.raises(InputError) as raised:
+        sms.fetch_sms()
+    one_line(raised)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path.name for path in files] == [".lock"]
+    server.contents["/two.zip"] = GOOD_ZIP
+    assert sms.fetch_sms().read_bytes() == SPAM
+
+
+def test_what_is_pinned_are_the_real_files(shared, monkeypatch, tmp_path):
+    """Lengths and hashes as published: the messages through the whole way, the tokenizer's two files by their content."""
+    real = (shared / "data" / "SMSSpamCollection").read_bytes()
+    monkeypatch.setenv("NUMPYGPT_HOME", str(tmp_path))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with Server() as server:
+        server.contents["/real.zip"] = zipped(SMSSpamCollection=real)
+        monkeypatch.setattr(sms, "_URLS", (server.url + "/real.zip",))
+        assert sms.fetch_sms().read_bytes() == real
+        server.shutdown()
+    tokenizer = [path.read_bytes() for path in (shared / "tiktoken").iterdir()]
+    found = {(len(content), hashlib.sha256(content).hexdigest()) for content in tokenizer}
+    assert found == {models._PUBLISHED[VOCAB], models._PUBLISHED[MERGES]}
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_is_redrawn_on_a_terminal_and_one_line_a_file_elsewhere(server, monkeypatch, capsys):
+    server.faults[gpt2(WEIGHTS)] = [breaks, honest]
+    folder = models.fetch_model("gpt2")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3 and all(name in line for name, line in zip(FILES, lines))
+    for name in FILES:
+        (folder / name).unlink()
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    models.fetch_model("gpt2")
+    last = sys.stderr.getvalue().splitlines()[-1]
+    assert last.startswith(f"{WEIGHTS}: 0.1 of 0.1 MB, ") and last.rstrip().endswith("MB/s, 0:00:00 left")
+
+
+@pytest.mark.parametrize(
+    "platform, variables, expected",
+    [
+        ("linux", {}, "HOME/.cache/numpygpt"),
+        ("linux", {"XDG_CACHE_HOME": "HOME/xdg"}, "HOME/xdg/numpygpt"),
+        ("linux", {"XDG_CACHE_HOME": "not/absolute"}, "HOME/.cache/numpygpt"),
+        ("darwin", {"XDG_CACHE_HOME": "HOME/xdg"}, "HOME/Library/Caches/numpygpt"),
+        ("win32", {"LOCALAPPDATA": "HOME/local"}, "HOME/local/numpygpt"),
+        ("win32", {}, "HOME/AppData/Local/numpygpt"),
+        ("linux", {"NUMPYGPT_HOME": "HOME/mine", "XDG_CACHE_HOME": "HOME/xdg"}, "HOME/mine"),
+        ("linux", {"NUMPYGPT_HOME": "~/mine"}, "HOME/mine"),
+    ],
+)
+def test_the_cache_is_where_the_platform_keeps_caches(monkeypatch, tmp_path, platform, variables, expected):
+    for name in ("NUMPYGPT_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", platform)
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.replace("HOME", str(tmp_path)))
+    assert downloads.cache_folder() == Path(expected.replace("HOME", str(tmp_path)))
