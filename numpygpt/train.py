@@ -67,6 +67,8 @@ def arguments(argv=None):
                      "PyTorch would draw them")  # fmt: skip
     parser.add_argument("--recipe", choices=("book",), help="the book's script to the letter, so that its printed log is ours: its settings "
                         "(the defaults here, and --lr 5e-5), its way of reading the UCI file, its random numbers")  # fmt: skip
+    parser.add_argument("--features-cache", type=Path, metavar="FOLDER", help="keep what the frozen blocks make of the messages in this "
+                        "folder, so that the next run on the same messages and weights starts from there")  # fmt: skip
     parser.add_argument("--out", type=Path, help="the run folder, which must not exist (default: the next free runs/NNN)")
     return parser.parse_args(argv)
 
@@ -106,7 +108,7 @@ def main(argv=None):
     print(f"results  {folder}", flush=True)
 
     progress = command.Progress("frozen blocks", "tokens")
-    prefix = FrozenPrefix(params, config, sum(encoded, []), depth, args.position, args.causal, progress)
+    prefix = FrozenPrefix(params, config, sum(encoded, []), depth, args.position, args.causal, progress, args.features_cache)
     progress.clear()
     task = Task(params, config, trainable, prefix, depth, args.position, args.causal, lora_scale, args.ignore_index)
     generator = Generator(args.seed)  # anew: the book seeds before the head, and again before training

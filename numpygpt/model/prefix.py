@@ -4,12 +4,21 @@ What lies below the lowest trainable parameter is a fixed function of the text. 
 training step and evaluation starts from them.
 """
 
+import hashlib
+import tempfile
+from pathlib import Path
+
 import numpy as np
 
+from ..blas import parallel
+from ..errors import InputError
+from ..files import replacing
+from .parameters import fingerprint
 from .trunk import readable, trunk
 from .walk import Walk
 
 BATCH_ROWS = 1024  # rows to a forward pass: enough for the matrix products to run at full speed, and still a small batch
+IN_MEMORY = 2 << 30  # bytes of rows; more go to a temporary file, of which the system keeps in memory what it has room for
 
 
 class FrozenPrefix:
@@ -19,12 +28,14 @@ class FrozenPrefix:
     depth      how many blocks are frozen. With 0 nothing is: the "rows" are then the token ids themselves.
     position, causal   as in `classifier`: they decide which rows are ever read
     progress   called as progress(rows done, rows in all) after every batch
+    cache      a folder that keeps the rows for later runs, or None. They are found again by the content of the weights and messages,
+               so that no change of either can go unnoticed.
     """
 
-    def __init__(self, params, config, messages, depth, position="last", causal=True, progress=lambda done, total: None):
-        messages = readable(messages, position, causal)
+    def __init__(self, params, config, messages, depth, position="last", causal=True, progress=lambda done, total: None, cache=None):
         slots = {}
-        self.slot = np.array([slots.setdefault(np.asarray(ids, np.int32).tobytes(), len(slots)) for ids in messages])
+        keys = [np.asarray(ids, np.int32).tobytes() for ids in readable(messages, position, causal)]
+        self.slot = np.array([slots.setdefault(key, len(slots)) for key in keys])
         distinct = [np.frombuffer(key, np.int32) for key in slots]
         one_row = depth == config.n_layer and position != "mean"  # only the row that is read leaves the last block
         self.lengths = np.array([1 if one_row else len(ids) for ids in distinct])
@@ -32,17 +43,34 @@ class FrozenPrefix:
         if depth == 0:
             self.rows = np.concatenate(distinct)  # (N,)
             return
-        self.rows = np.empty((self.lengths.sum(), config.n_embd), params["wte.weight"].dtype)  # (N, D)
-        done, total = 0, sum(map(len, distinct))
-        for batch in _batches(distinct):
+
+        read = {name: params[name] for name in ("wte.weight", "wpe.weight")}
+        read |= {name: params[name] for n in range(depth) for name in params if name.startswith(f"h.{n}.")}
+        shape = (int(self.lengths.sum()), config.n_embd)
+        file = None
+        if cache is not None:
+            key = f"{config} {depth} {position if one_row else ''} {causal} {[len(ids) for ids in distinct]} {fingerprint(read)}"
+            file = Path(cache) / f"{hashlib.sha256(key.encode() + b''.join(slots)).hexdigest()}.npy"
+            if file.exists():
+                self.rows = _load(file, shape)
+                return
+        self.rows = _empty(shape, params["wte.weight"].dtype)  # (N, D)
+        done, total = [], sum(map(len, distinct))
+
+        def run(batch):
             lengths = np.array([len(distinct[i]) for i in batch])
             ids = np.concatenate([distinct[i] for i in batch])
             y, _ = trunk(Walk(params), ids, lengths, config, 0, depth, position, causal)
-            ends = np.cumsum(self.lengths[batch])
-            for i, end in zip(batch, ends):
-                self.rows[self._place(i)] = y[end - self.lengths[i] : end]
-            done += len(ids)
-            progress(done, total)
+            for i, rows in zip(batch, np.split(y, np.cumsum(self.lengths[batch])[:-1])):
+                self.rows[self._place(i)] = rows
+            done.append(len(ids))
+            progress(sum(done), total)
+
+        parallel(run, _batches(distinct))
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(file) as stream:
+                np.save(stream, self.rows)
 
     def _place(self, i):
         return slice(self.starts[i], self.starts[i] + self.lengths[i])
@@ -51,6 +79,23 @@ class FrozenPrefix:
         """(x, lengths): the rows of the messages of these indices, laid end to end, for `classifier(..., depth)`."""
         slots = self.slot[indices]
         return np.concatenate([self.rows[self._place(i)] for i in slots]), self.lengths[slots]
+
+
+def _load(file, shape):
+    try:
+        rows = np.load(file, mmap_mode="r")
+    except (ValueError, EOFError):
+        rows = None
+    if rows is None or rows.shape != shape:
+        raise InputError(f"{file}: damaged; remove it, and it will be made again")
+    return rows
+
+
+def _empty(shape, dtype):
+    """An uninitialised array, in memory or, where it is too large, in a file that vanishes with it."""
+    if shape[0] * shape[1] * np.dtype(dtype).itemsize <= IN_MEMORY:
+        return np.empty(shape, dtype)
+    return np.memmap(tempfile.TemporaryFile(), dtype, "w+", shape=shape)
 
 
 def _batches(messages):

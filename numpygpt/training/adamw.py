@@ -4,7 +4,10 @@ import math
 
 import numpy as np
 
+from ..blas import parallel
+
 PIECE = 1 << 14  # numbers updated at a time, so that the dozen passes over them stay in a core's cache
+BUNDLE = 1 << 20  # numbers that one core updates before it takes the next
 
 
 class AdamW:
@@ -28,12 +31,13 @@ class AdamW:
         """One update from {name: gradient}, every name's."""
         self.t += 1
         beta1, beta2 = self.betas
+        decay = 1 - self.lr * self.weight_decay
         step = self.lr / (1 - beta1**self.t)
-        root = math.sqrt(1 - beta2**self.t)
-        for name in self.params:
-            flat = (a.reshape(-1) for a in (self.params[name], grads[name], self.m[name], self.v[name]))
-            for p, g, m, v in zip(*(np.split(a, range(PIECE, a.size, PIECE)) for a in flat)):
-                p *= 1 - self.lr * self.weight_decay
+        root = 1 / math.sqrt(1 - beta2**self.t)
+
+        def update(bundle):
+            for p, g, m, v in bundle:
+                p *= decay
                 m *= beta1
                 m += g * (1 - beta1)
                 v *= beta2
@@ -41,8 +45,23 @@ class AdamW:
                 square *= 1 - beta2
                 v += square
                 denominator = np.sqrt(v, out=square)
-                denominator *= 1 / root
+                denominator *= root
                 denominator += self.eps
-                update = m / denominator
-                update *= step
-                p -= update
+                change = m / denominator
+                change *= step
+                p -= change
+
+        parallel(update, self._bundles(grads))
+
+    def _bundles(self, grads):
+        """Lists of matching pieces of (parameter, gradient, m, v), each list about BUNDLE numbers."""
+        bundle, numbers = [], 0
+        for name, p in self.params.items():
+            arrays = [a.reshape(-1) for a in (p, grads[name], self.m[name], self.v[name])]
+            for start in range(0, p.size, PIECE):
+                bundle.append([a[start : start + PIECE] for a in arrays])
+                numbers += len(bundle[-1][0])
+                if numbers >= BUNDLE:
+                    yield bundle
+                    bundle, numbers = [], 0
+        yield bundle
