@@ -38,7 +38,7 @@ def arguments(argv=None):
                       "model.safetensors, vocab.json and merges.txt")  # fmt: skip
     what.add_argument("--weights", choices=("pretrained", *INITIALISATIONS), default="pretrained", help="keep the model's sizes and "
                       "tokenizer, but start from GPT-2's initialisation (random) or from that of PyTorch's layers (pytorch)")  # fmt: skip
-    what.add_argument("--data", default="sample", help="labelled messages: sample (bundled), the UCI file SMSSpamCollection as "
+    what.add_argument("--data", default="sample", help="labelled messages: sample (bundled), sms (the UCI SMS Spam Collection, downloaded once), that file as "
                       "published, or any UTF-8 CSV or TSV with a header")  # fmt: skip
     what.add_argument("--text-column", help="the column that holds the text (default: found by its name)")
     what.add_argument("--label-column", help="the column that holds the label (default: found by its name)")

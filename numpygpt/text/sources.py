@@ -2,10 +2,17 @@
 
 from pathlib import Path
 
-BUNDLED = {"sample": Path(__file__).parents[1] / "assets" / "sample" / "messages.tsv"}
+from .download import fetch_sms
+
+SAMPLE = Path(__file__).parents[1] / "assets" / "sample" / "messages.tsv"
 
 
 def find_messages(source):
-    """The path of a message file: `source` itself, or where no such file exists, the bundled one of that name."""
+    """The path of a message file: `source` itself, or where no such file exists, `sample`, bundled, or `sms`, downloaded once.
+
+    Raises InputError where `sms` has to be downloaded and cannot.
+    """
     path = Path(source)
-    return path if path.exists() else BUNDLED.get(str(source), path)
+    if path.exists():
+        return path
+    return {"sample": lambda: SAMPLE, "sms": fetch_sms}.get(str(source), lambda: path)()
