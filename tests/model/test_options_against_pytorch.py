@@ -1,0 +1,238 @@
+"""Every choice that `train` offers: its loss, its gradients and its updates against PyTorch's autograd and torch.optim.AdamW.
+
+The oracle is GPT-2 written with torch functions, one message at a time: it knows no batches of unequal lengths, no frozen prefix, no
+last block for one row, and LoRA as a second path beside each layer instead of a change of its weight.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from numpygpt.model.config import Config
+from numpygpt.model.lora import adapters
+from numpygpt.model.parameters import parameter_shapes, random_parameters
+from numpygpt.model.prefix import FrozenPrefix
+from numpygpt.model.trainable import CHOICES, frozen_depth, trainable_names
+from numpygpt.training.fine_tune import Loader, Task, fine_tune
+from numpygpt.training.rng import Generator, linear_init
+
+torch = pytest.importorskip("torch")
+F = torch.nn.functional
+
+CONFIG = Config(vocab_size=13, n_positions=11, n_embd=12, n_layer=3, n_head=2)
+CLASSES, PAD = 3, 12
+
+
+@pytest.fixture
+def params():
+    """float64 parameters in which nothing is 0 or 1, head included."""
+    rng = np.random.default_rng(0)
+    shapes = parameter_shapes(CONFIG) | {"head.weight": (CONFIG.n_embd, CLASSES), "head.bias": (CLASSES,)}
+    return {name: 0.4 * rng.standard_normal(shape) + (".ln_" in f".{name}" and name.endswith("weight")) for name, shape in shapes.items()}
+
+
+@pytest.fixture
+def lora_params(params):
+    """With adapters of rank 4, trained for a while: B is no longer zero."""
+    rng = np.random.default_rng(1)
+    new = adapters(params, CONFIG, 4, Generator(1))
+    return params | {name: 0.3 * rng.standard_normal(array.shape) for name, array in new.items()}
+
+
+def messages_of(lengths, padded_to=0):
+    rng = np.random.default_rng(2)
+    return [np.array([*rng.integers(0, PAD, T), *[PAD] * (padded_to - T)], np.int32) for T in lengths]
+
+
+MESSAGES = messages_of((5, 1, 11, 5, 8))
+LABELS = np.array([0, 2, 1, 0, 2])
+
+
+def make_task(params, choice, messages=MESSAGES, position="last", causal=True, **settings):
+    """The task as train makes it: with the deepest frozen prefix that the choice allows."""
+    trainable = trainable_names(choice, params, CONFIG)
+    depth = frozen_depth(trainable, CONFIG)
+    prefix = FrozenPrefix(params, CONFIG, messages, depth, position, causal)
+    return Task(params, CONFIG, trainable, prefix, depth, position, causal, **settings)
+
+
+def torch_params(params, trainable):
+    return {name: torch.tensor(array, requires_grad=name in trainable) for name, array in params.items()}
+
+
+def torch_logits(p, messages, position="last", causal=True, scale=None):
+    """logits (B, C) from tensors {name: tensor}; scale is LoRA's alpha / rank."""
+
+    def added(name, x):
+        return scale * (x @ p[f"{name}.lora_A"] @ p[f"{name}.lora_B"]) if scale else 0
+
+    def layer(name, x):
+        return x @ p[f"{name}.weight"] + p[f"{name}.bias"] + added(name, x)
+
+    def norm(name, x):
+        return F.layer_norm(x, (CONFIG.n_embd,), p[f"{name}.weight"], p[f"{name}.bias"], CONFIG.layer_norm_epsilon)
+
+    def logits(ids):
+        x = p["wte.weight"][torch.tensor(ids).long()] + p["wpe.weight"][: len(ids)]
+        for n in range(CONFIG.n_layer):
+            attn = f"h.{n}.attn.c_attn"
+            a = norm(f"h.{n}.ln_1", x)
+            qkv = (a @ p[f"{attn}.weight"] + p[f"{attn}.bias"]).split(CONFIG.n_embd, dim=1)
+            qkv = [one + added(f"{attn}.{part}", a) for part, one in zip(("query", "key", "value"), qkv)]
+            q, k, v = (one.view(len(ids), CONFIG.n_head, -1).transpose(0, 1) for one in qkv)
+            a = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+            x = x + layer(f"h.{n}.attn.c_proj", a.transpose(0, 1).reshape(x.shape))
+            m = F.gelu(layer(f"h.{n}.mlp.c_fc", norm(f"h.{n}.ln_2", x)), approximate="tanh")
+            x = x + layer(f"h.{n}.mlp.c_proj", m)
+        every = layer("head", norm("ln_f", x))  # (T, C)
+        return every.mean(dim=0) if position == "mean" else every[-1 if position == "last" else 0]
+
+    return torch.stack([logits(ids) for ids in messages])
+
+
+def check(task, messages=MESSAGES, labels=LABELS, bound=1e-12):
+    """The task's loss and every one of its gradients are PyTorch's, each relative to its own largest entry."""
+    loss, gradients = task.loss(np.arange(len(messages)), labels, task.trainable)
+    p = torch_params(task.params, task.trainable)
+    ignored = {} if task.ignore_index is None else {"ignore_index": task.ignore_index}
+    expected = F.cross_entropy(torch_logits(p, messages, task.position, task.causal, task.lora_scale), torch.tensor(labels), **ignored)
+    expected.backward()
+    assert loss == pytest.approx(expected.item(), rel=bound)
+    grads = gradients()
+    assert grads.keys() == task.trainable
+    for name, gradient in grads.items():
+        right = p[name].grad.numpy()
+        if name.endswith("c_attn.bias"):  # the key's bias has no gradient, only rounding
+            gradient, right = (np.delete(g, np.s_[CONFIG.n_embd : 2 * CONFIG.n_embd]) for g in (gradient, right))
+        assert np.abs(gradient - right).max() <= bound * np.abs(right).max(), name
+
+
+@pytest.mark.parametrize("choice", [choice for choice in CHOICES if choice != "lora"] + ["h.1.mlp.*", "h.0.ln_1.bias,head", "ln_f.*"])
+def test_what_learns_gets_the_gradients_of_autograd(params, choice):
+    check(make_task(params, choice))
+
+
+@pytest.mark.parametrize("choice", ["head", "last_block", "all"])
+@pytest.mark.parametrize("causal", [True, False], ids=["causal", "no-causal"])
+@pytest.mark.parametrize("position", ["last", "first", "mean"])
+def test_every_position_with_and_without_the_causal_mask(params, position, causal, choice):
+    check(make_task(params, choice, position=position, causal=causal))
+
+
+@pytest.mark.parametrize("position", ["last", "first", "mean"])
+def test_padding_is_tokens_like_others_and_counts_in_the_mean(params, position):
+    messages = messages_of((5, 1, 11, 5, 8), padded_to=11)
+    check(make_task(params, "last_block", messages, position), messages)
+
+
+def test_without_padding_the_answer_is_that_of_the_last_token_before_the_padding(params):
+    lengths = (5, 1, 9, 5, 8)
+    p = torch_params(params, ())
+    padded = messages_of(lengths, padded_to=11)
+    flexible = torch.stack([torch_logits(p, [ids[:T]])[0] for ids, T in zip(padded, lengths)])
+    ours, _ = make_task(params, "head", messages_of(lengths)).logits(np.arange(5))
+    np.testing.assert_allclose(ours, flexible.numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("position, causal", [("last", True), ("first", False), ("mean", True)])
+def test_lora_gets_the_gradients_of_a_second_path_beside_every_layer(lora_params, position, causal):
+    task = make_task(lora_params, "lora", position=position, causal=causal, lora_scale=16 / 4)
+    assert task.trainable == {name for name in lora_params if ".lora_" in name}, "the base, the head's too, is frozen"
+    check(task)
+
+
+def test_lora_beside_a_base_that_learns_too(lora_params):
+    check(make_task(lora_params, "lora,last_block", lora_scale=0.5))
+
+
+def test_lora_starts_from_the_values_that_pytorch_draws_after_the_head(params):
+    """As Appendix E builds it: nn.Linear first, then kaiming_uniform_ for each A, (in, rank), block by block, the head's last."""
+    rank, D = 5, CONFIG.n_embd
+    generator = Generator(123)
+    params["head.weight"], params["head.bias"] = linear_init(generator, D, CLASSES)
+    ours = adapters(params, CONFIG, rank, generator)
+    torch.manual_seed(123)
+    head = torch.nn.Linear(D, CLASSES)
+    np.testing.assert_array_equal(params["head.weight"], head.weight.detach().numpy().T)
+    layers = ("attn.c_attn.query", "attn.c_attn.key", "attn.c_attn.value", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
+    for name in [f"h.{n}.{layer}" for n in range(CONFIG.n_layer) for layer in layers] + ["head"]:
+        A = torch.empty(4 * D if name.endswith("mlp.c_proj") else D, rank)
+        torch.nn.init.kaiming_uniform_(A, a=5**0.5)
+        np.testing.assert_allclose(ours[f"{name}.lora_A"], A.numpy(), atol=1e-7, err_msg=name)
+        assert not ours[f"{name}.lora_B"].any(), "training starts from the model as it was"
+
+
+@pytest.mark.parametrize("ignored", [0, 2])
+def test_messages_of_the_ignored_label_count_neither_in_the_loss_nor_in_its_mean(params, ignored):
+    check(make_task(params, "last_two_blocks", ignore_index=ignored))
+
+
+def test_an_ignore_index_that_no_label_has_changes_nothing(params):
+    with_it, without = (make_task(params, "last_block", ignore_index=index) for index in (50256, None))
+    (loss, gradients), (same_loss, same_gradients) = (task.loss(np.arange(5), LABELS, task.trainable) for task in (with_it, without))
+    assert loss == same_loss
+    grads, same_grads = gradients(), same_gradients()
+    assert all(np.array_equal(grads[name], same_grads[name]) for name in same_grads)
+
+
+@pytest.mark.parametrize("choice, accumulate", [("last_block", 1), ("last_block", 3), ("all", 2), ("lora", 3)])
+def test_after_two_epochs_of_accumulation_the_parameters_are_those_of_torch_adamw(lora_params, choice, accumulate):
+    """Five messages one at a time: an update after every k-th and after the epoch's last, whose leftover is divided by k as well."""
+    params = lora_params if choice == "lora" else {name: array for name, array in lora_params.items() if ".lora_" not in name}
+    scale = 2.0 if choice == "lora" else None
+    task = make_task(params, choice, lora_scale=scale)
+    task = replace(task, params={name: array.copy() for name, array in params.items()})
+    generator, losses = Generator(7), []
+    loaders = (Loader(np.arange(5), LABELS, 1, generator, shuffle=shuffle) for shuffle in (True, False))
+    fine_tune(
+        task, *loaders, epochs=2, lr=1e-2, weight_decay=0.1, accumulate=accumulate, eval_every=10**6, eval_batches=1,
+        report=lambda row: losses.append(row.get("loss")),
+    )  # fmt: skip
+
+    p = torch_params(params, task.trainable)
+    optimizer = torch.optim.AdamW([p[name] for name in sorted(task.trainable)], lr=1e-2, weight_decay=0.1)
+    torch.manual_seed(7)
+    dataset = [(i, LABELS[i]) for i in range(5)]
+    training, validation = (torch.utils.data.DataLoader(dataset, 1, shuffle=shuffle) for shuffle in (True, False))
+    expected = []
+    for _ in range(2):
+        for number, (i, label) in enumerate(training, start=1):
+            loss = F.cross_entropy(torch_logits(p, [MESSAGES[i]], scale=scale), label)
+            (loss / accumulate).backward()
+            if number % accumulate == 0 or number == len(training):
+                optimizer.step()
+                optimizer.zero_grad()
+            expected.append(loss.item())
+            if expected[1:] == []:
+                next(iter(training)), next(iter(validation))  # step 0 has an evaluation
+        next(iter(training)), next(iter(validation))
+        expected.append(None)
+    assert losses == [loss and pytest.approx(loss, rel=1e-9) for loss in expected]
+    for name in task.trainable:
+        ours, right = task.params[name], p[name].detach().numpy()
+        if name.endswith("c_attn.bias"):  # Adam makes steps of the key bias' rounding errors
+            ours, right = (np.delete(a, np.s_[CONFIG.n_embd : 2 * CONFIG.n_embd]) for a in (ours, right))
+        np.testing.assert_allclose(ours, right, rtol=1e-7, atol=1e-7, err_msg=name)
+    frozen = params.keys() - task.trainable
+    assert all(np.array_equal(task.params[name], params[name]) for name in frozen)
+
+
+def test_pytorch_weights_are_distributed_as_its_layers_start():
+    config = Config(vocab_size=500, n_positions=50, n_embd=48, n_layer=1, n_head=4)
+    ours = random_parameters(config, 123, "pytorch")
+    torch.manual_seed(123)
+    for name, layer in {
+        "wte": torch.nn.Embedding(500, 48),
+        "wpe": torch.nn.Embedding(50, 48),
+        "h.0.ln_1": torch.nn.LayerNorm(48),
+        "h.0.attn.c_attn": torch.nn.Linear(48, 144),
+        "h.0.attn.c_proj": torch.nn.Linear(48, 48),
+        "h.0.mlp.c_fc": torch.nn.Linear(48, 192),
+        "h.0.mlp.c_proj": torch.nn.Linear(192, 48),
+    }.items():
+        for kind, tensor in layer.named_parameters():
+            one, other = ours[f"{name}.{kind}"], tensor.detach().numpy()
+            tenths = np.linspace(0.1, 0.9, 9)
+            spread = np.ptp(other) or 1
+            np.testing.assert_allclose(np.quantile(one, tenths), np.quantile(other, tenths), atol=0.1 * spread, err_msg=f"{name}.{kind}")
