@@ -10,10 +10,12 @@ from . import command, ops
 from .model.classifier import classifier
 from .model.config import Config
 from .model.language import language_model
+from .model.lora import adapted_weights, adapters, merge
 from .model.parameters import parameter_shapes
 from .model.trunk import POSITIONS, readable
 from .model.walk import Walk
 from .text.batches import pack
+from .training.rng import Generator
 
 STEP = 1e-30
 
@@ -123,6 +125,25 @@ def language_models():
     yield from by_kind(errors, params)
 
 
+def low_rank_adapters():
+    """Yields (row, numbers, error) of every adapter that LoRA adds to a small classifier."""
+    rng = np.random.default_rng(4)
+    base = random_weights(rng, parameter_shapes(SMALL) | {"head.weight": (6, 7), "head.bias": (7,)})
+    new = random_weights(rng, {name: array.shape for name, array in adapters(base, SMALL, 4, Generator(4)).items()})
+    ids, lengths = pack(random_messages(rng))
+    dlogits, scale = rng.standard_normal((len(lengths), 7)), 1.5
+
+    def logits(params, trainable=frozenset()):
+        merged, d_merge = merge(params, SMALL, scale)
+        walk = Walk(merged, trainable)
+        return *classifier(walk, ids, lengths, SMALL), lambda: d_merge(walk.grads)
+
+    _, d_classifier, gradients = logits(base | new, adapted_weights(SMALL))
+    d_classifier(dlogits)
+    base = {name: array.astype(np.complex128) for name, array in base.items()}
+    yield from by_kind(relative_errors(lambda new: (logits(base | new)[0] * dlogits).sum(), new, gradients()), new)
+
+
 def by_kind(errors, params):
     """Yields (row, numbers, error) of {name: error}. A row is a kind of parameter, all blocks' together."""
     for name, error in errors.items():
@@ -151,7 +172,12 @@ def far_from_0_and_1(rng, shape):
 
 
 # What is checked, the bound on its relative errors, and the function that yields (row, numbers, error).
-CHECKS = (("operations", 1e-12, operations), ("classifier", 1e-11, classifiers), ("language model", 1e-11, language_models))
+CHECKS = (
+    ("operations", 1e-12, operations),
+    ("classifier", 1e-11, classifiers),
+    ("LoRA", 1e-11, low_rank_adapters),
+    ("language model", 1e-11, language_models),
+)
 
 
 def arguments(argv=None):

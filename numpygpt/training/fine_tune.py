@@ -54,7 +54,12 @@ class Task:
         return logits, gradients
 
     def loss(self, indices, labels, trainable=frozenset()):
-        """The mean cross-entropy of the messages of these indices, and a function () -> {name: gradient}."""
+        """The mean cross-entropy of the messages of these indices, and a function () -> {name: gradient}.
+
+        Raises InputError where every one of them has the label to ignore: their mean would be no number.
+        """
+        if self.ignore_index is not None and (labels == self.ignore_index).all():
+            raise InputError(f"a batch has only messages of the ignored label {self.ignore_index}: use larger batches or another label")
         logits, gradients = self.logits(indices, trainable)
         loss, d_loss = cross_entropy(logits, labels, self.ignore_index)
         return float(loss), lambda: gradients(d_loss())

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from numpygpt.errors import InputError
 from numpygpt.model.config import Config
 from numpygpt.model.lora import adapters
 from numpygpt.model.parameters import parameter_shapes, random_parameters
@@ -18,6 +19,7 @@ from numpygpt.training.fine_tune import Loader, Task, fine_tune
 from numpygpt.training.rng import Generator, linear_init
 
 torch = pytest.importorskip("torch")
+torch.set_num_threads(1)  # for tensors as small as these a second thread only costs time
 F = torch.nn.functional
 
 CONFIG = Config(vocab_size=13, n_positions=11, n_embd=12, n_layer=3, n_head=2)
@@ -176,6 +178,12 @@ def test_an_ignore_index_that_no_label_has_changes_nothing(params):
     assert all(np.array_equal(grads[name], same_grads[name]) for name in same_grads)
 
 
+def test_a_batch_of_ignored_messages_alone_is_refused_in_one_line(params):
+    task = make_task(params, "last_block", ignore_index=0)
+    with pytest.raises(InputError, match="ignored label 0: use larger batches"):
+        task.loss(np.array([0, 3]), LABELS[[0, 3]])
+
+
 @pytest.mark.parametrize("choice, accumulate", [("last_block", 1), ("last_block", 3), ("all", 2), ("lora", 3)])
 def test_after_two_epochs_of_accumulation_the_parameters_are_those_of_torch_adamw(lora_params, choice, accumulate):
     """Five messages one at a time: an update after every k-th and after the epoch's last, whose leftover is divided by k as well."""
@@ -219,20 +227,20 @@ def test_after_two_epochs_of_accumulation_the_parameters_are_those_of_torch_adam
 
 
 def test_pytorch_weights_are_distributed_as_its_layers_start():
-    config = Config(vocab_size=500, n_positions=50, n_embd=48, n_layer=1, n_head=4)
-    ours = random_parameters(config, 123, "pytorch")
+    D = 96
+    ours = random_parameters(Config(vocab_size=200, n_positions=100, n_embd=D, n_layer=1, n_head=4), 123, "pytorch")
     torch.manual_seed(123)
-    for name, layer in {
-        "wte": torch.nn.Embedding(500, 48),
-        "wpe": torch.nn.Embedding(50, 48),
-        "h.0.ln_1": torch.nn.LayerNorm(48),
-        "h.0.attn.c_attn": torch.nn.Linear(48, 144),
-        "h.0.attn.c_proj": torch.nn.Linear(48, 48),
-        "h.0.mlp.c_fc": torch.nn.Linear(48, 192),
-        "h.0.mlp.c_proj": torch.nn.Linear(192, 48),
-    }.items():
+    layers = {
+        "wte": torch.nn.Embedding(200, D),
+        "wpe": torch.nn.Embedding(100, D),
+        "h.0.ln_1": torch.nn.LayerNorm(D),
+        "h.0.attn.c_attn": torch.nn.Linear(D, 3 * D),
+        "h.0.attn.c_proj": torch.nn.Linear(D, D),
+        "h.0.mlp.c_fc": torch.nn.Linear(D, 4 * D),
+        "h.0.mlp.c_proj": torch.nn.Linear(4 * D, D),
+    }
+    for name, layer in layers.items():
         for kind, tensor in layer.named_parameters():
             one, other = ours[f"{name}.{kind}"], tensor.detach().numpy()
-            tenths = np.linspace(0.1, 0.9, 9)
-            spread = np.ptp(other) or 1
-            np.testing.assert_allclose(np.quantile(one, tenths), np.quantile(other, tenths), atol=0.1 * spread, err_msg=f"{name}.{kind}")
+            for measure in (np.std, np.max, np.min):  # together they tell uniform from normal, and the widths
+                assert measure(one) == pytest.approx(measure(other), rel=0.2), f"{measure.__name__} of {name}.{kind}"
