@@ -59,7 +59,8 @@ def arguments(argv=None):
     fit.add_argument("--batch-size", type=number(int, 1), default=8, help="messages to an update")
     fit.add_argument("--accumulate", type=number(int, 1), default=1, help="batches to an update, their gradients averaged")
     fit.add_argument("--ignore-index", type=int, help="leave messages of this label number out of the loss")
-    fit.add_argument("--lr", type=number(float, 0, 1e3, above=True), help="AdamW's learning rate (default: 5e-5)")
+    fit.add_argument("--lr", type=number(float, 0, 1e3, above=True), help="AdamW's learning rate (default: the book's 5e-5 for GPT-2's widths, "
+                     "and more for a narrower model, mini's 1.2e-3)")  # fmt: skip
     fit.add_argument("--weight-decay", type=number(float, 0, 1e3), default=0.1, help="AdamW's decoupled weight decay, on all that learns")
     fit.add_argument("--eval-every", type=number(int, 1), default=50, help="steps between two evaluations of the losses")
     fit.add_argument("--eval-batches", type=number(int, 1), default=5, help="batches that an evaluation averages over")
@@ -106,6 +107,8 @@ def main(argv=None):
     print(f"padding  {'none' if pad_to is None else f'{pad_to} tokens a message'}; classified at position: {args.position}")
     print(f"learning {args.trainable}: {learning:,} parameters, at rate {lr:g}; frozen: {total - learning:,}, the lowest {depth} blocks run once")
     print(f"results  {folder}", flush=True)
+    if (args.model, args.data) == ("mini", "sample"):
+        print("A small bundled model and sample. GPT-2 124M on the real data: python -m numpygpt.train --model gpt2 --data sms")
 
     progress = command.Progress("frozen blocks", "tokens")
     prefix = FrozenPrefix(params, config, sum(encoded, []), depth, args.position, args.causal, progress, args.features_cache)
@@ -135,8 +138,8 @@ def main(argv=None):
 
 
 def default_lr(config, recipe):
-    """5e-5, as in the book."""
-    return 5e-5
+    """The book's 5e-5 for GPT-2, width 768 and more. Narrower models need larger steps: the square of the ratio served the mini model."""
+    return 5e-5 if recipe == "book" else 5e-5 * max(1, 768 / config.n_embd) ** 2
 
 
 def loaders(sets, labels, batch_size, generator):

@@ -1,27 +1,91 @@
 """The one door through which pretrained weights come in."""
 
+import json
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import InputError
+from ..model.config import Config, read_config
 from ..text.tokenizer import load_tokenizer
-from .huggingface import load_folder
+from .names import check_parameters, deduced_config, to_gpt2
+from .weights import find_weights, open_weights
 
 BUNDLED = {"mini": Path(__file__).parents[1] / "assets" / "mini"}
+
+_HPARAMS = {"n_vocab": "vocab_size", "n_ctx": "n_positions", "n_embd": "n_embd", "n_layer": "n_layer", "n_head": "n_head"}
 
 
 def load_checkpoint(source):
     """(Config, {name: float32 array}, tiktoken.Encoding) of a pretrained GPT-2.
 
-    source   a name in BUNDLED, or a folder in Hugging Face's layout (a folder that exists wins over a name)
-    Raises InputError, naming the file, where something is missing, damaged or not GPT-2's.
+    source   a name in BUNDLED, or a folder or file as in load_weights (what exists wins over a name)
+
+    The tokenizer is the folder's vocab.json and merges.txt, or encoder.json and vocab.bpe; without them GPT-2's own, if the
+    vocabulary has its 50,257 entries. Raises InputError, naming the file, where something is missing, damaged or not GPT-2's.
     """
-    folder = Path(source)
-    if not folder.is_dir():
-        folder = BUNDLED.get(str(source), folder)
-    if not folder.is_dir():
-        raise InputError(f"{source}: no such folder, nor one of the bundled models ({', '.join(BUNDLED)})")
-    config, params = load_folder(folder)
-    encoding = load_tokenizer(folder)
+    path = locate(source)
+    config, params = load_weights(path)
+    folder = path if path.is_dir() else path.parent
+    own = any((folder / name).is_file() for name in ("vocab.json", "encoder.json"))
+    encoding = load_tokenizer(folder if own or config.vocab_size != Config.vocab_size else "gpt2")
     if encoding.n_vocab > config.vocab_size:
         raise InputError(f"{folder}: the tokenizer has {encoding.n_vocab} entries, the model's embedding only {config.vocab_size}")
     return config, params, encoding
+
+
+def locate(source):
+    """The path of a checkpoint: `source` itself where it exists, else what has that name. Raises InputError where nothing has."""
+    for path in (Path(source), BUNDLED.get(str(source))):
+        if path and path.exists():
+            return path
+    raise InputError(f"{source}: no such folder or file, nor one of the bundled models ({', '.join(BUNDLED)})")
+
+
+def load_weights(source):
+    """(Config, {name: float32 array}) of a GPT-2; arrays are read-only, views of the file where they can be.
+
+    source   a weights file (safetensors, sharded safetensors' index, TensorFlow checkpoint's index, PyTorch state dict, the
+             tensors under Hugging Face's, OpenAI's or the book's names), or a folder with one in it
+
+    The sizes are those of config.json, or of OpenAI's hparams.json, beside the weights. Without either they are told from the
+    tensors' shapes, and n_head is n_embd / 64, as in every GPT-2 that OpenAI published.
+
+    Raises InputError where a file is damaged, the weights are not those of the Config, or the output layer is not tied to
+    the token embedding, and OSError where a file cannot be read. All names and shapes are checked before any data is read.
+    """
+    path = Path(source)
+    path = find_weights(path) if path.is_dir() else path
+    stored = to_gpt2(open_weights(path), path)
+    output_layer = stored.pop("lm_head.weight", None)
+    if (path.parent / "config.json").is_file():
+        config = read_config(path.parent / "config.json")
+    elif (path.parent / "hparams.json").is_file():
+        config = _read_hparams(path.parent / "hparams.json")
+    else:
+        config = deduced_config(stored, path)
+    check_parameters(stored, config, path)
+    if output_layer is not None and not _same(output_layer, stored["wte.weight"]):
+        raise InputError(
+            f"{path}: the output layer, lm_head.weight, differs from the token embedding, wte.weight; GPT-2's are tied, so this is "
+            "another model or a classifier"
+        )
+    return config, {name: tensor.read() for name, tensor in stored.items()}
+
+
+def _same(output_layer, embedding):
+    return tuple(output_layer.shape) == tuple(embedding.shape) and np.array_equal(output_layer.read(), embedding.read())
+
+
+def _read_hparams(path):
+    """The Config of OpenAI's hparams.json."""
+    try:
+        entries = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a JSON file ({error})") from None
+    sizes = {ours: entries.get(theirs) for theirs, ours in _HPARAMS.items()} if isinstance(entries, dict) else {}
+    if not sizes or not all(type(size) is int and 0 < size < 2**31 for size in sizes.values()):
+        raise InputError(f"{path}: expected positive whole numbers for {', '.join(_HPARAMS)}, found {str(entries)[:100]!r}")
+    if sizes["n_embd"] % sizes["n_head"]:
+        raise InputError(f"{path}: n_embd {sizes['n_embd']} is not divisible by n_head {sizes['n_head']}")
+    return Config(**sizes)

@@ -10,75 +10,20 @@ import math
 import mmap
 import os
 import reprlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
 from ..files import replacing
+from .stored import MOST_AXES, STORED, StoredTensor
 
-# The format's name of a type, and how its bytes are read. NumPy has no bfloat16: it is the upper half of a float32.
-_STORED = {
-    "F64": np.dtype("<f8"),
-    "F32": np.dtype("<f4"),
-    "F16": np.dtype("<f2"),
-    "BF16": np.dtype("<u2"),
-    "I64": np.dtype("<i8"),
-    "I32": np.dtype("<i4"),
-    "I16": np.dtype("<i2"),
-    "I8": np.dtype("i1"),
-    "U64": np.dtype("<u8"),
-    "U32": np.dtype("<u4"),
-    "U16": np.dtype("<u2"),
-    "U8": np.dtype("u1"),
-    "BOOL": np.dtype("?"),
-}
-_NAMES = {dtype: name for name, dtype in _STORED.items() if name != "BF16"}
+_NAMES = {dtype: name for name, dtype in STORED.items() if name != "BF16"}
 
 _LONGEST_HEADER = 100_000_000  # bytes; the reference implementation's limit
-_MOST_AXES = 32  # an ndarray's limit in NumPy 1
-_CHUNK = 1 << 17  # elements converted at a time, so that a load needs hardly more memory than its result
 
 _brief = reprlib.Repr()  # quotes what a damaged file holds, on one line of bounded length
 _brief.maxstring = _brief.maxother = 100
-
-
-@dataclass(frozen=True)
-class StoredTensor:
-    """One tensor of an open file: its shape and type are known, its data still on the disk."""
-
-    path: Path
-    mapping: mmap.mmap
-    stored_as: str  # the format's name of the type
-    shape: tuple
-    start: int  # byte of the file
-
-    @property
-    def dtype(self):
-        """The type that read() gives: float32 for every kind of float, otherwise the stored one."""
-        return _STORED["F32"] if self.stored_as in ("F64", "F16", "BF16") else _STORED[self.stored_as]
-
-    def read(self):
-        """The tensor as a read-only array: a view of the mapped file where that serves, else a copy.
-
-        A copy is needed where the type changes, and where the data lie unaligned (as in the published GPT-2 files), which
-        every later product would pay for. It is read through the file, not the map, whose pages would count as memory too.
-        """
-        stored, count = _STORED[self.stored_as], math.prod(self.shape)
-        if stored == self.dtype and self.start % stored.itemsize == 0 and count:
-            return np.frombuffer(self.mapping, stored, count, self.start).reshape(self.shape)
-        result = np.empty(count, self.dtype)
-        with open(self.path, "rb") as file, np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf
-            file.seek(self.start)
-            for begin in range(0, count, _CHUNK):
-                part = result[begin : begin + _CHUNK]
-                chunk = np.fromfile(file, stored, len(part))
-                if self.stored_as == "BF16":
-                    chunk = (chunk.astype(np.uint32) << 16).view(np.float32)
-                part[...] = chunk
-        result.flags.writeable = False
-        return result.reshape(self.shape)
 
 
 def open_safetensors(path):
@@ -185,11 +130,11 @@ def _checked(where, entry):
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise InputError(f"{where}: expected dtype, shape and data_offsets, found {_brief.repr(entry)}")
     stored_as, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(stored_as, str) or stored_as not in _STORED:
-        raise InputError(f"{where}: type {_brief.repr(stored_as)} is not one of {', '.join(_STORED)}")
-    if not _whole_numbers(shape) or len(shape) > _MOST_AXES:
-        raise InputError(f"{where}: shape must be at most {_MOST_AXES} whole numbers, found {_brief.repr(shape)}")
-    itemsize = _STORED[stored_as].itemsize
+    if not isinstance(stored_as, str) or stored_as not in STORED:
+        raise InputError(f"{where}: type {_brief.repr(stored_as)} is not one of {', '.join(STORED)}")
+    if not _whole_numbers(shape) or len(shape) > MOST_AXES:
+        raise InputError(f"{where}: shape must be at most {MOST_AXES} whole numbers, found {_brief.repr(shape)}")
+    itemsize = STORED[stored_as].itemsize
     if math.prod(axis or 1 for axis in shape) * itemsize >= 2**63:
         raise InputError(f"{where}: shape {_brief.repr(shape)} is larger than any memory")
     if not _whole_numbers(offsets) or len(offsets) != 2:

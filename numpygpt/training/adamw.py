@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from ..blas import parallel
+from ..ops.pieces import pieces
 
-PIECE = 1 << 14  # numbers updated at a time, so that the dozen passes over them stay in a core's cache
 BUNDLE = 1 << 20  # numbers that one core updates before it takes the next
 
 
@@ -57,10 +57,9 @@ class AdamW:
         """Lists of matching pieces of (parameter, gradient, m, v), each list about BUNDLE numbers."""
         bundle, numbers = [], 0
         for name, p in self.params.items():
-            arrays = [a.reshape(-1) for a in (p, grads[name], self.m[name], self.v[name])]
-            for start in range(0, p.size, PIECE):
-                bundle.append([a[start : start + PIECE] for a in arrays])
-                numbers += len(bundle[-1][0])
+            for rows in pieces(p):  # rows, and not a flat view, which would be a copy if p is not in C order
+                bundle.append([a[rows] for a in (p, grads[name], self.m[name], self.v[name])])
+                numbers += p[rows].size
                 if numbers >= BUNDLE:
                     yield bundle
                     bundle, numbers = [], 0

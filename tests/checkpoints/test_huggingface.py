@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numpygpt.checkpoints.huggingface import load_folder, save_folder
+from numpygpt.checkpoints.huggingface import save_folder
+from numpygpt.checkpoints.load import load_weights
 from numpygpt.checkpoints.safetensors import read_safetensors, write_safetensors
 from numpygpt.errors import InputError
 from numpygpt.model.config import Config, config_json
@@ -57,25 +58,25 @@ def same(one, other):
 
 def refusal(folder):
     with pytest.raises(InputError) as caught:
-        load_folder(folder)
+        load_weights(folder)
     assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_a_saved_folder_comes_back_bit_for_bit(folder, params):
-    config, loaded = load_folder(folder)
+    config, loaded = load_weights(folder)
     assert config == CONFIG and same(loaded, params)
     assert sorted(os.listdir(folder)) == ["config.json", "model.safetensors"]
 
 
 def test_loaded_weights_are_views_of_the_file_that_cannot_be_changed_by_accident(folder):
-    _, loaded = load_folder(folder)
+    _, loaded = load_weights(folder)
     assert all(not array.flags.writeable and not array.flags.owndata for array in loaded.values())
 
 
 def test_half_precision_halves_the_file_and_comes_back_rounded(folder, tmp_path, params):
     save_folder(tmp_path / "half", CONFIG, params, dtype=np.float16)
-    _, loaded = load_folder(tmp_path / "half")
+    _, loaded = load_weights(tmp_path / "half")
     assert all(array.dtype == np.float32 for array in loaded.values())
     assert same(loaded, {name: array.astype(np.float16) for name, array in params.items()})
     sizes = [(path / "model.safetensors").stat().st_size for path in (folder, tmp_path / "half")]
@@ -90,9 +91,9 @@ def test_a_failed_save_leaves_the_old_folder_as_it_was(folder, params):
 
 
 def test_saving_over_the_folder_whose_weights_are_mapped_keeps_them(folder, params):
-    config, loaded = load_folder(folder)
+    config, loaded = load_weights(folder)
     save_folder(folder, config, loaded)
-    assert same(loaded, params) and same(load_folder(folder)[1], params)
+    assert same(loaded, params) and same(load_weights(folder)[1], params)
 
 
 def test_the_published_layout_loads(folder, params):
@@ -104,19 +105,19 @@ def test_the_published_layout_loads(folder, params):
     (folder / "model.safetensors").unlink()
     header, data = content[8 : 8 + length] + b"   ", content[8 + length :]
     (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + data)
-    _, loaded = load_folder(folder)
+    _, loaded = load_weights(folder)
     assert same(loaded, params) and all(array.flags.aligned for array in loaded.values())
 
 
 def test_an_output_layer_equal_to_the_embedding_is_dropped(folder, params):
     write_safetensors(folder / "model.safetensors", params | {"lm_head.weight": params["wte.weight"]})
-    assert same(load_folder(folder)[1], params)
+    assert same(load_weights(folder)[1], params)
 
 
 @pytest.mark.parametrize("output_layer", [np.zeros((11, 6), np.float32), np.zeros((3, 6), np.float32)])
 def test_an_untied_output_layer_is_refused(folder, params, output_layer):
     write_safetensors(folder / "model.safetensors", params | {"lm_head.weight": output_layer})
-    assert "lm_head.weight differs from wte.weight" in refusal(folder)
+    assert "lm_head.weight, differs from the token embedding, wte.weight" in refusal(folder)
 
 
 def test_a_config_of_another_size_is_refused_by_its_key(folder):
@@ -126,17 +127,11 @@ def test_a_config_of_another_size_is_refused_by_its_key(folder):
 
 def test_a_folder_without_weights_says_what_it_needs(folder):
     (folder / "model.safetensors").unlink()
-    assert "neither model.safetensors nor model.safetensors.index.json" in refusal(folder)
-
-
-def test_a_folder_without_config_is_an_oserror_naming_it(folder):
-    (folder / "config.json").unlink()
-    with pytest.raises(FileNotFoundError, match="config.json"):
-        load_folder(folder)
+    assert "no weights in it" in refusal(folder)
 
 
 def test_shards_load_as_one_file_does(shards, params):
-    config, loaded = load_folder(shards)
+    config, loaded = load_weights(shards)
     assert config == CONFIG and same(loaded, params)
 
 
@@ -160,7 +155,7 @@ def test_a_tensor_that_the_index_forgets_is_missing(shards):
 
 
 @pytest.mark.parametrize(
-    "file", ["../model.safetensors", "/etc/x.safetensors", "a\\b.safetensors", "C:x.safetensors", "..", "", "x.bin", 1, None, []]
+    "file", ["../model.safetensors", "/etc/x.safetensors", "a\\b.safetensors", "C:x.safetensors", "..", "", "x.py", 1, None, []]
 )
 def test_an_index_cannot_lead_out_of_its_folder(shards, file):
     write_index(shards, weight_map(shards) | {"ln_f.bias": file})
@@ -190,7 +185,7 @@ def test_a_damaged_folder_is_refused_or_loads_the_parameters_of_its_config(scrat
     (scratch / name).unlink()
     (scratch / name).write_bytes(damaged)
     try:
-        config, loaded = load_folder(scratch)
+        config, loaded = load_weights(scratch)
     except InputError as error:
         assert "\n" not in str(error)
     else:
@@ -226,7 +221,7 @@ def test_what_transformers_saves_loads_bit_for_bit(tmp_path, dtype, shard_size):
     model = transformers.GPT2LMHeadModel(sizes).to(getattr(torch, dtype))
     model.save_pretrained(tmp_path, max_shard_size=shard_size)
     assert (tmp_path / INDEX).exists() == (shard_size == "2KB")
-    config, loaded = load_folder(tmp_path)
+    config, loaded = load_weights(tmp_path)
     state = {name.removeprefix("transformer."): tensor.float().numpy() for name, tensor in model.state_dict().items()}
     del state["lm_head.weight"]
     assert config == CONFIG and same(loaded, state)
