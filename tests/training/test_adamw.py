@@ -1,0 +1,98 @@
+"""AdamW, by its formula in float64, and beside PyTorch's in float32."""
+
+import numpy as np
+import pytest
+
+from numpygpt.training import adamw
+from numpygpt.training.adamw import AdamW
+
+SETTINGS = dict(lr=0.01, weight_decay=0.1, betas=(0.8, 0.95), eps=1e-3)
+SHAPES = {"a.weight": (3, 4), "b.bias": (5,), "c.weight": (7, 2)}
+
+
+def arrays(seed, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    return {name: rng.standard_normal(shape).astype(dtype) for name, shape in SHAPES.items()}
+
+
+def by_the_formula(params, steps, lr, weight_decay, betas, eps):
+    """The parameters after all steps. m and v are written out as the weighted sums that they are."""
+    (beta1, beta2), result = betas, {}
+    for name, p in params.items():
+        p = p.copy()
+        for t in range(1, len(steps) + 1):
+            gradients = [grads[name] for grads in steps[:t]]
+            m = sum((1 - beta1) * beta1 ** (t - 1 - i) * g for i, g in enumerate(gradients))
+            v = sum((1 - beta2) * beta2 ** (t - 1 - i) * g**2 for i, g in enumerate(gradients))
+            p -= lr * weight_decay * p + lr * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
+        result[name] = p
+    return result
+
+
+@pytest.mark.parametrize("bundle", [1, 6, 1 << 20])
+def test_six_steps_follow_the_formula_however_the_work_is_divided(monkeypatch, bundle):
+    monkeypatch.setattr(adamw, "BUNDLE", bundle)
+    params, steps = arrays(0), [arrays(seed) for seed in range(1, 7)]
+    expected = by_the_formula(params, steps, **SETTINGS)
+    optimizer = AdamW(params, params, **SETTINGS)
+    for grads in steps:
+        optimizer.step(grads)
+    for name in params:
+        np.testing.assert_allclose(params[name], expected[name], rtol=1e-12, atol=1e-14)
+
+
+def test_an_array_of_several_pieces_is_updated_to_its_end():
+    p = np.zeros((5000, 9), np.float32)
+    AdamW({"p": p}, ["p"], lr=0.5, weight_decay=0).step({"p": np.ones_like(p)})
+    np.testing.assert_allclose(p, -0.5, rtol=1e-5)
+
+
+def test_only_the_named_arrays_change_and_gradients_do_not():
+    params, grads = arrays(0), arrays(1)
+    before, grads_before = {k: a.copy() for k, a in params.items()}, {k: a.copy() for k, a in grads.items()}
+    AdamW(params, {"b.bias"}, **SETTINGS).step({"b.bias": grads["b.bias"]})
+    assert np.array_equal(params["a.weight"], before["a.weight"]) and np.array_equal(params["c.weight"], before["c.weight"])
+    assert (params["b.bias"] != before["b.bias"]).all()
+    assert all(np.array_equal(grads[name], grads_before[name]) for name in grads)
+
+
+def test_without_a_gradient_a_parameter_still_decays():
+    params = {"wte.weight": np.ones((4, 2))}
+    AdamW(params, params, **SETTINGS).step({"wte.weight": np.zeros((4, 2))})
+    np.testing.assert_allclose(params["wte.weight"], 1 - 0.01 * 0.1, rtol=1e-15)
+
+
+def test_an_array_that_is_not_in_c_order_is_updated_in_place_too():
+    plain, grads = arrays(0), arrays(1)
+    transposed = {name: np.asfortranarray(a) for name, a in plain.items()}
+    AdamW(plain, plain, **SETTINGS).step(grads)
+    AdamW(transposed, transposed, **SETTINGS).step(grads)
+    assert all(np.array_equal(plain[name], transposed[name]) for name in plain)
+
+
+def test_float32_stays_float32():
+    params = arrays(0, np.float32)
+    optimizer = AdamW(params, params, **SETTINGS)
+    optimizer.step(arrays(1, np.float32))
+    for held in (optimizer.params, optimizer.m, optimizer.v):
+        assert {a.dtype for a in held.values()} == {np.dtype(np.float32)}
+
+
+def test_a_hundred_steps_stay_within_one_in_ten_thousand_of_torchs():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    params = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in {"w": (40, 30), "b": (50,)}.items()}
+    start = {name: a.copy() for name, a in params.items()}
+    theirs = {name: torch.nn.Parameter(torch.tensor(a)) for name, a in params.items()}
+    ours = AdamW(params, params, lr=1e-3, weight_decay=0.1)
+    oracle = torch.optim.AdamW(theirs.values(), lr=1e-3, weight_decay=0.1)
+    for t in range(100):
+        scale = 10.0 ** rng.integers(-9, 2)  # gradients from far below eps to far above it
+        grads = {name: (scale * rng.standard_normal(a.shape)).astype(np.float32) for name, a in params.items()}
+        for name, parameter in theirs.items():
+            parameter.grad = torch.tensor(grads[name])
+        ours.step(grads)
+        oracle.step()
+        for name, parameter in theirs.items():
+            moved = parameter.detach().numpy() - start[name]
+            assert np.abs(params[name] - start[name] - moved).max() <= 1e-4 * np.abs(moved).max(), (name, t)
