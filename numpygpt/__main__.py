@@ -3,17 +3,19 @@
 import ast
 from pathlib import Path
 
+from . import command
+
 COMMANDS = ("train", "classify", "generate", "pretrain", "gradcheck")
 
 
 def main():
     print("numpygpt: GPT-2 in NumPy alone, fine-tuned into a text classifier, every gradient written by hand.\n")
-    for command in COMMANDS:
-        source = Path(__file__).with_name(f"{command}.py").read_text(encoding="utf-8")
+    for name in COMMANDS:
+        source = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
         summary = ast.get_docstring(ast.parse(source)).splitlines()[0]
-        print(f"  python -m numpygpt.{command:<12} {summary.split(': ', 1)[1]}")
+        print(f"  python -m numpygpt.{name:<12} {summary.split(': ', 1)[1]}")
     print("\nEach explains itself with --help. Start with: python -m numpygpt.train")
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -10,7 +10,7 @@ from .errors import InputError
 
 def parser(module, description, examples):
     """An ArgumentParser for `python -m numpygpt.<module>` that shows defaults, and examples at the end."""
-    return argparse.ArgumentParser(
+    return _Parser(
         prog=f"python -m numpygpt.{module}",
         description=description,
         epilog="examples:\n" + "\n".join(f"  {line}" for line in examples),
@@ -18,25 +18,37 @@ def parser(module, description, examples):
     )
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(2, f"error: {message} (see: {self.prog} --help)\n")
+
+
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     def _get_help_string(self, action):
-        return action.help if action.default in (None, True, False) else super()._get_help_string(action)
+        plain = action.default is None or isinstance(action.default, bool)
+        return action.help if plain else super()._get_help_string(action)
 
 
 def run(main):
     """Run a command's main() and exit: bad input is one line on standard error and status 2, never a traceback."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # a character that the terminal lacks is no reason to stop
     try:
-        main()
-        sys.stdout.flush()
+        try:
+            main()
+        finally:
+            sys.stdout.flush()
+        return
     except BrokenPipeError:  # the reader of a pipe, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
     except (InputError, OSError) as error:
-        sys.exit(_fail(str(error)))
+        status = _fail(str(error))
     except MemoryError as error:
-        sys.exit(_fail(f"out of memory ({error}): try a smaller model or batch"))
+        status = _fail(f"out of memory ({error}): try a smaller model or batch")
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
-        sys.exit(130)
+        status = 130
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what could not be written must not be tried again at exit
+    sys.exit(status)
 
 
 def _fail(message):
