@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from . import __version__, blas, command
-from .checkpoints.huggingface import load_folder, save_folder
+from .checkpoints.huggingface import save_folder
 from .checkpoints.load import load_checkpoint
 from .errors import InputError
 from .model.config import Config
@@ -87,7 +87,7 @@ def main(argv=None):
         print(f"going on from step {run.done}")
     train(run, config, held_out, args, settings)
     save_folder(args.out, config, params, encoding, np.float16 if args.half else np.float32)
-    stored = load_folder(args.out)[1]
+    _, stored, _ = load_checkpoint(args.out)
     print(f"held-out perplexity of the stored model: {perplexity(stored, config, held_out):.3f}")
     (args.out / RESUME).unlink()
     print(f"saved in {args.out}. Now try: python -m numpygpt.generate --model {args.out} \"a beginning\"")
