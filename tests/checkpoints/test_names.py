@@ -1,9 +1,11 @@
-"""Hugging Face's names become ours, and weights that are not the Config's are refused by name."""
+"""Everybody's names become ours, and weights that are not the Config's are refused by name."""
 
 import numpy as np
 import pytest
 
-from numpygpt.checkpoints.names import check_parameters, from_hugging_face
+from writers import openai_names
+
+from numpygpt.checkpoints.names import check_parameters, deduced_config, from_hugging_face, to_book, to_gpt2
 from numpygpt.errors import InputError
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
@@ -96,3 +98,129 @@ def test_a_size_that_the_weights_contradict_is_named_with_both_values(params, ke
 
 def test_another_models_weights_are_refused():
     assert "n_layer is 2 in the configuration, but 0 in the weights" in refusal({"encoder.weight": np.ones(3)})
+
+
+class Stored:
+    """An array that lies on the disk, so to speak."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+
+    def read(self):
+        return self.array
+
+    def copy(self):
+        return self.array.copy()
+
+
+def stored(arrays):
+    return {name: Stored(array) for name, array in arrays.items()}
+
+
+def same(tensors, params):
+    assert tensors.keys() == params.keys()
+    return all(np.array_equal(tensors[name].read(), array) for name, array in params.items())
+
+
+@pytest.fixture
+def book(params):
+    return to_book(params, CONFIG)
+
+
+def test_the_books_names_are_those_its_model_has(book):
+    expected = {"tok_emb.weight": (11, 6), "pos_emb.weight": (7, 6), "out_head.weight": (11, 6)}
+    expected |= {"final_norm.scale": (6,), "final_norm.shift": (6,)}
+    for n in range(2):
+        expected |= {f"trf_blocks.{n}.att.W_{part}.weight": (6, 6) for part in ("query", "key", "value")}
+        expected |= {f"trf_blocks.{n}.att.W_{part}.bias": (6,) for part in ("query", "key", "value")}
+        expected |= {f"trf_blocks.{n}.att.out_proj.weight": (6, 6), f"trf_blocks.{n}.att.out_proj.bias": (6,)}
+        expected |= {f"trf_blocks.{n}.att.mask": (7, 7)}
+        expected |= {f"trf_blocks.{n}.ff.layers.0.weight": (24, 6), f"trf_blocks.{n}.ff.layers.0.bias": (24,)}
+        expected |= {f"trf_blocks.{n}.ff.layers.2.weight": (6, 24), f"trf_blocks.{n}.ff.layers.2.bias": (6,)}
+        expected |= {f"trf_blocks.{n}.norm{m}.{kind}": (6,) for m in (1, 2) for kind in ("scale", "shift")}
+    assert {name: array.shape for name, array in book.items()} == expected
+
+
+def test_the_books_tensors_hold_the_right_parts(params, book):
+    attention = params["h.1.attn.c_attn.weight"]  # query, key, value side by side: an input row, then three outputs
+    assert np.array_equal(book["trf_blocks.1.att.W_query.weight"], attention[:, :6].T)
+    assert np.array_equal(book["trf_blocks.1.att.W_key.weight"], attention[:, 6:12].T)
+    assert np.array_equal(book["trf_blocks.1.att.W_value.weight"], attention[:, 12:].T)
+    assert np.array_equal(book["trf_blocks.0.ff.layers.2.weight"], params["h.0.mlp.c_proj.weight"].T)
+    assert book["trf_blocks.0.att.mask"][2].tolist() == [0, 0, 0, 1, 1, 1, 1]  # a token sees itself and those before it
+
+
+def test_the_books_names_and_back(params, book):
+    tensors = to_gpt2(stored(book), "")
+    assert np.array_equal(tensors.pop("lm_head.weight").read(), params["wte.weight"])
+    check_parameters(tensors, CONFIG, "")
+    assert same(tensors, params)
+    assert tensors["h.0.attn.c_attn.weight"].read().flags.c_contiguous
+
+
+def test_the_books_model_without_attention_biases_gets_zeros(params, book):
+    for name in [name for name in book if "W_" in name and name.endswith(".bias")]:
+        del book[name]
+    tensors = to_gpt2(stored(book), "")
+    del tensors["lm_head.weight"]
+    params |= {name: np.zeros_like(array) for name, array in params.items() if name.endswith("c_attn.bias")}
+    check_parameters(tensors, CONFIG, "")
+    assert same(tensors, params)
+
+
+@pytest.mark.parametrize("kind", ["weight", "bias"])
+@pytest.mark.parametrize("part", ["query", "key", "value"])
+def test_a_missing_part_of_the_attention_is_named_as_the_book_does(book, part, kind):
+    del book[f"trf_blocks.1.att.W_{part}.{kind}"]
+    with pytest.raises(InputError, match=rf"^the file: trf_blocks.1.att.W_{part}.{kind} is missing$"):
+        to_gpt2(stored(book), "the file")
+
+
+@pytest.mark.parametrize(
+    "array", [np.ones((6, 5), np.float32), np.ones(6, np.float32), np.float32(1), np.ones((6, 6), np.int64), np.ones((6, 6, 1))]
+)
+def test_a_part_of_the_attention_unlike_the_query_is_named(book, array):
+    with pytest.raises(InputError, match=r"^the file: trf_blocks.0.att.W_key.weight is .* expected floats like the query's$"):
+        to_gpt2(stored(book | {"trf_blocks.0.att.W_key.weight": np.asarray(array)}), "the file")
+
+
+def test_a_matrix_of_the_book_that_is_not_transposed_is_refused(book):
+    book["trf_blocks.0.ff.layers.0.weight"] = book["trf_blocks.0.ff.layers.0.weight"].T
+    tensors = to_gpt2(stored(book), "")
+    del tensors["lm_head.weight"]
+    assert refusal(tensors) == "the file: h.0.mlp.c_fc.weight has shape (24, 6), expected (6, 24)"
+
+
+def test_an_unknown_name_among_the_books_is_named(book):
+    tensors = to_gpt2(stored(book | {"trf_blocks.0.att.W_more.weight": np.ones(1), "out_head.bias": np.ones(2)}), "")
+    del tensors["lm_head.weight"]
+    assert "'trf_blocks.0.att.W_more.weight' is not a parameter of GPT-2; 'out_head.bias' is not" in refusal(tensors)
+
+
+def test_openais_names_become_ours(params):
+    named = openai_names(params)
+    assert named["model/h1/attn/c_attn/w"].shape == (1, 6, 18) and named["model/ln_f/g"].shape == (6,)
+    tensors = to_gpt2(stored(named), "")
+    check_parameters(tensors, CONFIG, "")
+    assert same(tensors, params)
+
+
+def test_an_unknown_name_among_openais_is_named(params):
+    tensors = to_gpt2(stored(openai_names(params) | {"model/h0/extra/w": np.ones((2, 6, 6)), "global_step": np.ones(1)}), "")
+    assert "'h.0.extra.weight' is not a parameter of GPT-2; 'global_step' is not a parameter" in refusal(tensors)
+
+
+def test_sizes_are_told_from_shapes_with_heads_of_64():
+    tensors = random_parameters(Config(vocab_size=5, n_positions=3, n_embd=192, n_layer=2, n_head=3), seed=0)
+    assert deduced_config(tensors, "") == Config(vocab_size=5, n_positions=3, n_embd=192, n_layer=2, n_head=3)
+
+
+def test_heads_that_cannot_be_told_are_said_so(params):
+    with pytest.raises(InputError, match="n_embd is 6, no multiple of the 64 .* put a config.json beside it"):
+        deduced_config(params, "the file")
+
+
+@pytest.mark.parametrize("name, size", [("wte.weight", "vocab_size"), ("wpe.weight", "n_positions"), ("h.", "n_layer")])
+def test_a_size_that_no_tensor_shows_is_named(params, name, size):
+    with pytest.raises(InputError, match=f"its tensors show no {size}"):
+        deduced_config({key: array for key, array in params.items() if not key.startswith(name)}, "the file")

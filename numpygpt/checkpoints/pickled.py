@@ -1,0 +1,206 @@
+"""A pickle of tensors and plain containers, read without running anything.
+
+A pickle is a program for a small stack machine, some of whose instructions call any function of any module. This machine
+lacks those: a name that the pickle asks for must be one of the few that a state dict consists of, or is refused. (Python's own
+`pickle.Unpickler` with an allow-list of names would still reserve as much memory as a pickle says it needs.)
+"""
+
+import pickletools
+import reprlib
+from dataclasses import dataclass
+
+from ..errors import InputError
+from .stored import MOST_AXES, STORED
+
+_STORAGES = {
+    "torch DoubleStorage": "F64",
+    "torch FloatStorage": "F32",
+    "torch HalfStorage": "F16",
+    "torch BFloat16Storage": "BF16",
+    "torch LongStorage": "I64",
+    "torch IntStorage": "I32",
+    "torch ShortStorage": "I16",
+    "torch CharStorage": "I8",
+    "torch ByteStorage": "U8",
+    "torch BoolStorage": "BOOL",
+}
+_ORDERED_DICT = "collections OrderedDict"
+_TENSOR = "torch._utils _rebuild_tensor_v2"
+_PARAMETER = "torch._utils _rebuild_parameter"
+
+
+@dataclass(frozen=True)
+class PickledStorage:
+    """What a pickle says of a storage, the one-dimensional buffer that tensors are views of; the data are elsewhere."""
+
+    key: str
+    stored_as: str  # a key of STORED
+    count: int  # elements
+
+    @property
+    def nbytes(self):
+        return self.count * STORED[self.stored_as].itemsize
+
+
+@dataclass(frozen=True)
+class PickledTensor:
+    """A view of a storage: its element (i, j, …) is the storage's element offset + i strides[0] + j strides[1] + …"""
+
+    storage: PickledStorage
+    offset: int
+    shape: tuple
+    strides: tuple
+
+
+@dataclass(frozen=True)
+class _Name:
+    """A name that the pickle asked for and may have."""
+
+    text: str  # module and name, with a space between
+
+
+def unpickle(file, where):
+    """(the object that the next pickle of the file makes, {key: PickledStorage} of the storages it mentions).
+
+    where   what the errors begin with
+
+    Tensors are PickledTensors, an OrderedDict is a dict. Raises InputError where the pickle asks for anything else, by the
+    name of what it asks for, or is damaged. It takes memory in proportion to the pickle's length.
+    """
+    storages = {}
+    try:
+        return _run(pickletools.genops(file), storages), storages
+    except _Refused as error:
+        raise InputError(f"{where}: {error}") from None
+    except (ValueError, TypeError, LookupError) as error:  # what senseless instructions end in
+        raise InputError(f"{where}: damaged, or no pickle: {reprlib.repr(str(error))}") from None
+
+
+class _Refused(Exception):
+    """What the pickle asks for and does not get."""
+
+
+def _run(instructions, storages):
+    stack, marks, memo = [], [], {}  # marks: the stacks that MARK set aside
+    for instruction, argument, _ in instructions:
+        match instruction.name:
+            case "PROTO" | "FRAME":
+                pass
+            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "BINUNICODE" | "SHORT_BINUNICODE" | "SHORT_BINSTRING":
+                stack.append(argument)
+            case "NONE":
+                stack.append(None)
+            case "NEWTRUE" | "NEWFALSE":
+                stack.append(instruction.name == "NEWTRUE")
+            case "EMPTY_TUPLE":
+                stack.append(())
+            case "EMPTY_LIST":
+                stack.append([])
+            case "EMPTY_DICT":
+                stack.append({})
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                count = int(instruction.name[-1])
+                stack[-count:] = [tuple(stack[-count:])]
+            case "MARK":
+                marks.append(stack)
+                stack = []
+            case "TUPLE":
+                items, stack = stack, marks.pop()
+                stack.append(tuple(items))
+            case "APPENDS":
+                items, stack = stack, marks.pop()
+                _checked(stack[-1], list).extend(items)
+            case "SETITEMS":
+                items, stack = stack, marks.pop()
+                _set(stack[-1], items)
+            case "APPEND":
+                item = stack.pop()
+                _checked(stack[-1], list).append(item)
+            case "SETITEM":
+                items = [stack.pop(-2), stack.pop()]
+                _set(stack[-1], items)
+            case "BINPUT" | "LONG_BINPUT":
+                memo[argument] = stack[-1]
+            case "MEMOIZE":
+                memo[len(memo)] = stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                stack.append(memo[argument])
+            case "GLOBAL":
+                stack.append(_allowed(argument))
+            case "STACK_GLOBAL":
+                name = stack.pop()
+                stack.append(_allowed(f"{stack.pop()} {name}"))
+            case "BINPERSID":
+                storage = _storage(stack.pop())
+                if storages.setdefault(storage.key, storage) != storage:
+                    raise ValueError(f"storage {storage.key} has two types or sizes")
+                stack.append(storage)
+            case "REDUCE":
+                arguments = stack.pop()
+                stack[-1] = _call(stack[-1], arguments)
+            case "BUILD":  # the attributes of an OrderedDict, of which a state dict has _metadata
+                stack.pop()
+                _checked(stack[-1], dict)
+            case "INST":
+                raise _Refused(_refusal(argument))
+            case "STOP":
+                return stack.pop()
+            case name:
+                raise _Refused(f"its pickle has the instruction {name}, which no state dict needs; save the state dict alone")
+
+
+def _allowed(text):
+    if text not in (_ORDERED_DICT, _TENSOR, _PARAMETER, *_STORAGES):
+        raise _Refused(_refusal(text))
+    return _Name(text)
+
+
+def _refusal(text):
+    name = repr(text[:200].replace(" ", "."))
+    return f"its pickle asks for {name}, refused: only tensors and plain containers are read; save model.state_dict() alone"
+
+
+def _call(name, arguments):
+    """What PyTorch's functions of these names return."""
+    match _checked(name, _Name).text, _checked(arguments, tuple):
+        case "collections OrderedDict", ():
+            return {}
+        case "torch._utils _rebuild_parameter", (PickledTensor() as tensor, *_):
+            return tensor
+        case "torch._utils _rebuild_tensor_v2", (PickledStorage() as storage, offset, tuple(shape), tuple(strides), *_):
+            return _tensor(storage, offset, shape, strides)
+    raise TypeError(f"{name.text} is called with other arguments than a state dict's")
+
+
+def _storage(identifier):
+    match identifier:
+        # Before the zip format a sixth entry could make the storage a part of another; PyTorch has long written None.
+        case ("storage", _Name(name), str(key), _, int(count)) | ("storage", _Name(name), str(key), _, int(count), None):
+            if name in _STORAGES and 0 <= count < 2**60:
+                return PickledStorage(key, _STORAGES[name], count)
+    raise ValueError("a storage is described in an unknown way")
+
+
+def _tensor(storage, offset, shape, strides):
+    """The view, checked to lie within its storage."""
+    numbers = (offset, *shape, *strides)
+    if not all(type(number) is int and 0 <= number < 2**60 for number in numbers) or not len(shape) == len(strides) <= MOST_AXES:
+        raise ValueError("a tensor's offset, shape or strides are no whole numbers that fit each other")
+    last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides))
+    if 0 not in shape and last >= storage.count:
+        raise ValueError(f"a tensor reaches element {last} of storage {storage.key}, which has {storage.count}")
+    return PickledTensor(storage, offset, shape, strides)
+
+
+def _set(target, items):
+    """Keys and values in turn. Keys are names and numbers: hashing a deeply nested tuple could exhaust the stack."""
+    keys, values = items[::2], items[1::2]
+    if len(keys) != len(values) or not all(type(key) in (str, int) for key in keys):
+        raise TypeError("a dict has keys that are neither names nor numbers")
+    _checked(target, dict).update(zip(keys, values))
+
+
+def _checked(value, kind):
+    if type(value) is not kind:
+        raise TypeError(f"expected a {kind.__name__}, found a {type(value).__name__}")
+    return value

@@ -1,0 +1,198 @@
+"""State dicts that `torch.save` wrote: `pytorch_model.bin` and the book's `.pth`, in both of its formats.
+
+Since PyTorch 1.6 the file is a zip archive: `NAME/data.pkl`, a pickle that describes the tensors, and `NAME/data/KEY`, the raw
+data of each storage, never compressed. Before, it was five pickles in a row (a magic number, the format's version, the writing
+machine, the state dict, the storages' keys), and then for each key 8 bytes, its number of elements, and the raw data.
+Source: torch/serialization.py, _save and _legacy_save
+"""
+
+import io
+import math
+import mmap
+import os
+import struct
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from .pickled import PickledTensor, unpickle
+from .stored import STORED, StoredTensor, widened
+
+ZIP_START = b"PK\3\4"
+LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number, 0x1950a86a20f9469cfc6c, pickled
+_VERSION = 1001  # of the older format
+_LONGEST = 1 << 20  # bytes of a pickle or of a zip directory; GPT-2 XL's have about 200,000
+_PIECE = 1 << 18  # bytes
+
+_STATE = "model_state_dict"  # where the book's model_and_optimizer.pth has it
+_AGAIN = "the file is damaged: copy or download it again"
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """Where a storage's data lie in the file."""
+
+    start: int
+    nbytes: int
+    crc: int  # 0: not known
+
+
+@dataclass(frozen=True)
+class _Dense(StoredTensor):
+    """A tensor that lies in its storage without gaps, as all do in a freshly trained state dict."""
+
+    place: _Placed
+
+    def verify(self):
+        if self.place.crc:
+            with open(self.path, "rb") as file:
+                if _crc(file, self.place.start, self.place.nbytes) != self.place.crc:
+                    raise InputError(f"{self.path}: the data at byte {self.place.start} do not match their checksum; {_AGAIN}")
+
+
+@dataclass(frozen=True)
+class _Strided(_Dense):
+    """A tensor that is a transposed or otherwise spaced view of its storage."""
+
+    strides: tuple  # bytes
+
+    def read(self):
+        return self.copy()
+
+    def copy(self):
+        self.verify()
+        stored = np.ndarray(self.shape, STORED[self.stored_as], self.mapping, self.start, self.strides)
+        with np.errstate(over="ignore"):  # as in StoredTensor
+            result = widened(np.ascontiguousarray(stored), self.stored_as).astype(self.dtype, copy=False)
+        result.flags.writeable = False
+        return result
+
+
+def open_pytorch(path):
+    """{name: StoredTensor} of the state dict in the file, which is checked whole before any tensor's data are read.
+
+    Of a dict that holds "model_state_dict" among others, as the book saves with its optimizer, that one is taken. Raises
+    InputError, naming the file and the tensor, where the pickle asks for anything but tensors and plain containers (nothing
+    is run), or the file is truncated, damaged or compressed.
+    """
+    path = Path(path)
+    with open(path, "rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise InputError(f"{path}: empty; copy or download it again")
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        content, places = _open_zip(path) if file.read(4) == ZIP_START else _open_legacy(path, file)
+    state = content.get(_STATE, content) if isinstance(content, dict) else content
+    if not isinstance(state, dict):
+        raise InputError(f"{path}: expected a state dict, found a {type(state).__name__}; save model.state_dict()")
+    tensors = {}
+    for name, tensor in state.items():
+        if not isinstance(name, str) or not isinstance(tensor, PickledTensor):
+            raise InputError(f"{path}: entry {str(name)[:100]!r} is no tensor with a name; save model.state_dict() alone")
+        tensors[name] = _located(path, mapping, name, tensor, places)
+    # A tied output layer can double what the file holds. More would be a small file that needs much memory.
+    if sum(tensor.nbytes for tensor in tensors.values()) > 2 * mapping.size():
+        raise InputError(f"{path}: its tensors are more than twice as large as the file: too many share their data")
+    return tensors
+
+
+def _located(path, mapping, name, tensor, places):
+    storage = tensor.storage
+    place = places.get(storage.key)
+    if place is None or place.nbytes != storage.nbytes:
+        held = "which is not in the file" if place is None else f"but the file has {place.nbytes}"
+        raise InputError(f"{path}: tensor {name!r} needs the {storage.nbytes} bytes of storage {storage.key!r}, {held}; {_AGAIN}")
+    itemsize = STORED[storage.stored_as].itemsize
+    dense = [math.prod(tensor.shape[axis + 1 :]) for axis in range(len(tensor.shape))]
+    where = (path, mapping, storage.stored_as, tensor.shape, place.start + tensor.offset * itemsize, place)
+    if 0 in tensor.shape or all(size == 1 or a == b for size, a, b in zip(tensor.shape, tensor.strides, dense)):
+        return _Dense(*where)
+    return _Strided(*where, tuple(stride * itemsize for stride in tensor.strides))
+
+
+class _ShortReads(io.FileIO):
+    """A file that refuses to be read in large pieces, as zipfile would read a directory that claims to be large."""
+
+    def read(self, size=-1):
+        if size > _LONGEST:
+            raise zipfile.BadZipFile(f"its directory is said to take {size} bytes")
+        return super().read(size)
+
+
+def _open_zip(path):
+    """(what data.pkl makes, {key: _Placed}) of the newer format."""
+    try:
+        with _ShortReads(path) as file, zipfile.ZipFile(file) as archive:
+            members = {info.filename: info for info in archive.infolist()}
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+        raise InputError(f"{path}: not a whole zip archive ({error}): truncated or damaged; copy or download it again") from None
+    pickles = [name for name in members if name.endswith("/data.pkl")]
+    if len(pickles) != 1:
+        raise InputError(f"{path}: a zip archive, but not torch.save's: expected one member data.pkl, found {len(pickles)}")
+    folder = pickles[0].removesuffix("data.pkl")
+    with open(path, "rb") as file:
+        if f"{folder}byteorder" in members and _content(path, file, members[f"{folder}byteorder"]) != b"little":
+            raise InputError(f"{path}: written by a big-endian machine; load it with PyTorch there and save it as safetensors")
+        pickle = io.BytesIO(_content(path, file, members[pickles[0]]))
+        content, storages = unpickle(pickle, path)
+        keys = {key for key in storages if f"{folder}data/{key}" in members}
+        return content, {key: _place(path, file, members[f"{folder}data/{key}"]) for key in keys}
+
+
+def _content(path, file, member):
+    """The bytes of a small member."""
+    place = _place(path, file, member)
+    if place.nbytes > _LONGEST:
+        raise InputError(f"{path}: {member.filename!r} takes {place.nbytes} bytes, expected at most {_LONGEST}")
+    if place.crc and _crc(file, place.start, place.nbytes) != place.crc:
+        raise InputError(f"{path}: {member.filename!r} does not match its checksum; {_AGAIN}")
+    file.seek(place.start)
+    return file.read(place.nbytes)
+
+
+def _place(path, file, member):
+    """Where a member's data lie: behind its own header, of 30 bytes, a name and an extra field."""
+    if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size or member.flag_bits & 1:
+        raise InputError(f"{path}: {member.filename!r} is compressed or encrypted, as torch.save never does; zip it with `zip -0`")
+    file.seek(max(member.header_offset, 0))  # a damaged directory can put it before the file
+    header = file.read(30)
+    start = member.header_offset + 30 + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+    if header[:4] != ZIP_START or start + member.file_size > os.fstat(file.fileno()).st_size:
+        raise InputError(f"{path}: {member.filename!r} is not where the directory says; {_AGAIN}")
+    return _Placed(start, member.file_size, member.CRC)
+
+
+def _crc(file, start, count):
+    crc, end = 0, start + count
+    file.seek(start)
+    for begin in range(start, end, _PIECE):
+        crc = zlib.crc32(file.read(min(_PIECE, end - begin)), crc)
+    return crc
+
+
+def _open_legacy(path, file):
+    """(what the state dict's pickle makes, {key: _Placed}) of the older format."""
+    file.seek(0)
+    pickles = io.BytesIO(file.read(_LONGEST))
+    if not pickles.getvalue().startswith(LEGACY_START):
+        raise InputError(f"{path}: not a file of torch.save's")
+    (_, (version, _), (machine, _), (content, storages), (keys, _)) = [unpickle(pickles, path) for _ in range(5)]
+    if version != _VERSION or not isinstance(machine, dict) or machine.get("little_endian") is not True:
+        raise InputError(f"{path}: not torch.save's older format, version {_VERSION}, from a little-endian machine")
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or set(keys) != set(storages):
+        raise InputError(f"{path}: its list of storages is not that of its tensors; {_AGAIN}")
+    places, start, size = {}, pickles.tell(), os.fstat(file.fileno()).st_size
+    for key in keys:
+        file.seek(start)
+        count, start = int.from_bytes(file.read(8), "little"), start + 8
+        if count != storages[key].count or start + storages[key].nbytes > size:
+            raise InputError(
+                f"{path}: storage {key!r} has {count} elements and {size - start} bytes are left, but its tensors need "
+                f"{storages[key].count} elements in {storages[key].nbytes} bytes; {_AGAIN}"
+            )
+        places[key] = _Placed(start, storages[key].nbytes, crc=0)
+        start += storages[key].nbytes
+    return content, places

@@ -1,0 +1,87 @@
+"""The file in a folder that holds a checkpoint's weights, and its tensors: told by what is in it, not by its name."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+from ..errors import InputError
+from . import pytorch, tensorflow
+from .safetensors import open_safetensors
+
+# What transformers looks for, in its order. An index lists the shards of a model too large for one file.
+_CUSTOMARY = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+_INDEX = ".index.json"
+_SUFFIXES = {".safetensors": open_safetensors, ".bin": pytorch.open_pytorch, ".pth": pytorch.open_pytorch, ".pt": pytorch.open_pytorch}
+
+
+def find_weights(folder):
+    """The path of the one file to give to open_weights: a customary name, else the only file with weights in it.
+
+    Of several TensorFlow checkpoints, the one that the file `checkpoint` names. Raises InputError where there is none, or no
+    telling which.
+    """
+    folder = Path(folder)
+    for name in _CUSTOMARY:
+        if (folder / name).is_file():
+            return folder / name
+    found = [path for path in sorted(folder.iterdir()) if path.is_file() and (_opener(path) or path.name.endswith(_INDEX))]
+    if len(found) > 1 and (folder / "checkpoint").is_file():
+        newest = re.match(rb'model_checkpoint_path: "([\w.-]+)"', (folder / "checkpoint").read_bytes())
+        found = [path for path in found if newest and path.name == newest[1].decode() + ".index"] or found
+    if not found:
+        raise InputError(f"{folder}: no weights in it: expected a safetensors file, a TensorFlow checkpoint or a PyTorch state dict")
+    if len(found) > 1:
+        raise InputError(f"{folder}: weights in {', '.join(path.name for path in found[:5])}; name the one file to read")
+    return found[0]
+
+
+def open_weights(path):
+    """{name: StoredTensor} of a weights file, or of all shards that an index lists. Raises InputError where it is damaged."""
+    path = Path(path)
+    if path.name.endswith(_INDEX):
+        return _open_shards(path)
+    opener = _opener(path) or _SUFFIXES.get(path.suffix)  # the suffix tells whose complaint a damaged file deserves
+    if opener is None:
+        raise InputError(f"{path}: neither a safetensors file, nor a TensorFlow checkpoint's index, nor a PyTorch state dict")
+    return opener(path)
+
+
+def _opener(path):
+    """The function that opens a file of this content, or None."""
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(len(pytorch.LEGACY_START))
+        file.seek(max(size - len(tensorflow.MAGIC), 0))
+        end = file.read()
+    if start.startswith((pytorch.ZIP_START, pytorch.LEGACY_START)):
+        return pytorch.open_pytorch
+    if end == tensorflow.MAGIC:
+        return tensorflow.open_tensorflow
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= size - 8:
+        return open_safetensors
+    return None
+
+
+def _open_shards(path):
+    """{name: StoredTensor} of what the index lists, each from the shard that it names."""
+    try:
+        index = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a JSON file ({error})") from None
+    files = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(files, dict):
+        raise InputError(f"{path}: expected a JSON object whose weight_map maps tensors to files")
+    for name, file in files.items():
+        # A plain name only: an index must not lead out of its folder, nor to an index.
+        if not isinstance(file, str) or not re.fullmatch(r"[\w.-]+\.(safetensors|bin)", file):
+            raise InputError(f"{path}: {name[:100]!r} lies in {str(file)[:100]!r}, expected the name of a .safetensors or .bin file")
+    shards = {}
+    for file in sorted(set(files.values())):
+        if not (path.parent / file).exists():
+            raise InputError(f"{path}: it lists the shard {file}, which is not in the folder; copy or download it too")
+        shards[file] = open_weights(path.parent / file)
+    for name, file in files.items():
+        if name not in shards[file]:
+            raise InputError(f"{path.parent / file}: tensor {name[:100]!r} is not in it, although {path.name} says so")
+    return {name: shards[file][name] for name, file in files.items()}

@@ -1,0 +1,79 @@
+"""python -m numpygpt.convert: turn any GPT-2 checkpoint into a Hugging Face folder, or compare two."""
+
+from pathlib import Path
+
+import numpy as np
+
+from . import command
+from .checkpoints.huggingface import save_folder
+from .checkpoints.load import load_checkpoint, load_weights, locate
+from .errors import InputError
+
+
+def arguments(argv=None):
+    parser = command.parser(
+        "convert",
+        "Write the GPT-2 in SOURCE to FOLDER as Hugging Face's transformers has it: config.json, model.safetensors, vocab.json\n"
+        "and merges.txt. Every command of numpygpt reads SOURCE as it is, too; the folder is for other programs, for a smaller\n"
+        "file (--half), and for weights that you would rather not unpickle again.\n\n"
+        "SOURCE may be\n"
+        "  - a folder that transformers saved, its weights in one file or in shards, safetensors or pytorch_model.bin\n"
+        "  - the folder of OpenAI's release: model.ckpt.*, hparams.json, encoder.json, vocab.bpe (TensorFlow is not needed)\n"
+        "  - a file that PyTorch saved (.pth, .bin) or a .safetensors file, with Hugging Face's names or those of the book's\n"
+        "    GPTModel. Nothing in it is run. Without a config.json beside it the sizes are told from the tensors.",
+        ["python -m numpygpt.convert models/124M gpt2-folder",
+         "python -m numpygpt.convert gpt2-small-124M.pth gpt2-half --half",
+         "python -m numpygpt.convert gpt2-small-124M.pth gpt2-folder --check"],
+    )  # fmt: skip
+    parser.add_argument("source", metavar="SOURCE", help="the checkpoint to read: a folder, a file or the name of a model")
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="the folder to write, which must not hold a model yet")
+    parser.add_argument("--half", action="store_true", help="16-bit floats: half the size, three decimal digits")
+    parser.add_argument("--check", action="store_true", help="write nothing, but compare FOLDER (or a file) with SOURCE (rounded to 16 "
+                        "bits with --half), tensor by tensor; the exit status is 1 if they differ")  # fmt: skip
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = arguments(argv)
+    dtype = np.float16 if args.half else np.float32
+    if args.check:
+        raise SystemExit(check(args.source, args.folder, dtype))
+    taken = [name for name in ("config.json", "model.safetensors", "vocab.json", "merges.txt") if (args.folder / name).exists()]
+    if taken:
+        raise InputError(f"{args.folder}: {', '.join(taken)} already in it; name another folder")
+    config, params, encoding = load_checkpoint(args.source)
+    save_folder(args.folder, config, params, encoding, dtype)
+    count, size = sum(array.size for array in params.values()), (args.folder / "model.safetensors").stat().st_size
+    print(f"{args.folder}: {count:,} parameters in {len(params)} tensors, {dtype.__name__}, {size:,} bytes")
+
+
+def check(source, other, dtype):
+    """Print the largest difference of each tensor; return 0 if there is none, otherwise 1.
+
+    source, other   as in load_checkpoint
+    dtype           what the values of `source` are rounded to before
+
+    Raises InputError where the sizes differ.
+    """
+    (config, params), (other_config, others) = (load_weights(locate(which)) for which in (source, other))
+    if config != other_config:
+        raise InputError(f"{source} and {other} have different sizes: {config} and {other_config}")
+    different = 0
+    for name, array in params.items():
+        with np.errstate(over="ignore"):
+            difference = largest_difference(array.astype(dtype), others[name])
+        different += difference != 0
+        print(f"{name:<24} {str(array.shape):<14} {f'{difference:.3g}' if difference else 'equal'}")
+    print(f"{different} of {len(params)} tensors differ" if different else f"all {len(params)} tensors are equal")
+    return int(different > 0)
+
+
+@np.errstate(invalid="ignore")
+def largest_difference(array, other):
+    """max |array - other|, where equal infinities and two NaNs do not differ, and one NaN makes it NaN."""
+    same = (array == other) | (np.isnan(array) & np.isnan(other))
+    return float(np.where(same, 0, np.abs(array - other)).max())
+
+
+if __name__ == "__main__":
+    command.run(main)

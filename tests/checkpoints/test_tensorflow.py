@@ -1,0 +1,252 @@
+"""OpenAI's checkpoints without TensorFlow: the checksum against its definition, the table against damage of every kind."""
+
+import io
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from writers import masked, message, put_block, table, write_tensorflow
+
+from numpygpt.checkpoints import tensorflow
+from numpygpt.checkpoints.crc32c import crc32c
+from numpygpt.checkpoints.tensorflow import open_tensorflow
+from numpygpt.errors import InputError
+
+P = 0x11EDC6F41  # x^32 + x^28 + … + 1, highest power first (RFC 3720, section 12.1)
+
+
+def shifted(register):
+    """A register after eight zero bits."""
+    for _ in range(8):
+        register = register >> 1 ^ (int(f"{P:033b}"[:0:-1], 2) if register & 1 else 0)
+    return register
+
+
+SHIFTED = [shifted(octet) for octet in range(256)]
+
+
+def by_definition(data):
+    """The remainder, a byte at a time."""
+    register = 0xFFFFFFFF
+    for octet in data:
+        register = register >> 8 ^ SHIFTED[(register ^ octet) & 0xFF]
+    return register ^ 0xFFFFFFFF
+
+
+def test_the_polynomial_that_the_folding_rests_on_is_a_multiple():
+    rest = 1 << 5685 | 1 << 1362 | 1 << 426 | 1
+    while rest.bit_length() > 32:
+        rest ^= P << rest.bit_length() - 33
+    assert rest == 0
+
+
+@pytest.mark.parametrize(
+    "data, checksum",
+    [
+        (b"", 0),
+        (b"123456789", 0xE3069283),
+        (bytes(32), 0x8A9136AA),  # this and the next three: RFC 3720, appendix B.4
+        (b"\xff" * 32, 0x62A8AB43),
+        (bytes(range(32)), 0x46DD794E),
+        (bytes(range(31, -1, -1)), 0x113FDB5C),
+    ],
+)
+def test_published_checksums(data, checksum):
+    assert crc32c(io.BytesIO(data), len(data)) == checksum == by_definition(data)
+
+
+@pytest.mark.parametrize("count", [1, 3, 5684, 5685, 5686, 45_479, 45_480, 45_481, 262_143, 262_144, 262_145, 700_001])
+def test_the_checksum_at_every_seam_of_the_folding(count):
+    data = np.random.default_rng(count).bytes(count)
+    assert crc32c(io.BytesIO(data + b"more"), count) == by_definition(data)
+
+
+@pytest.fixture
+def tensors():
+    rng = np.random.default_rng(0)
+    return {
+        "model/h0/attn/c_attn/w": rng.standard_normal((1, 3, 9), np.float32),
+        "model/h0/attn/c_attn/b": rng.standard_normal(9, np.float32),
+        "model/half": rng.standard_normal((5, 2)).astype(np.float16),
+        "model/empty": np.zeros((0, 4), np.float32),
+        "model/step": np.array(7, np.int64),
+        "model/double": rng.standard_normal(3),
+    }
+
+
+def refusal(path):
+    with pytest.raises(InputError) as caught:
+        for tensor in open_tensorflow(path).values():
+            tensor.read()
+    assert str(caught.value).startswith(f"{path.parent}") and "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("block_size", [1, 60, 4096])
+def test_every_tensor_comes_back_bit_for_bit(tmp_path, tensors, block_size):
+    write_tensorflow(tmp_path / "m", tensors, block_size)
+    opened = open_tensorflow(tmp_path / "m.index")
+    assert opened.keys() == tensors.keys()
+    for name, array in tensors.items():
+        read = opened[name].read()
+        wanted = array.astype(np.float32) if array.dtype.kind == "f" else array
+        assert read.dtype == wanted.dtype and read.shape == wanted.shape and np.array_equal(read, wanted), name
+        assert not read.flags.writeable
+
+
+def test_bfloat16_is_the_upper_half_of_a_float32(tmp_path):
+    numbers = np.array([1.0, -2.5, 3e38, np.inf], np.float32)
+    upper = (numbers.view(np.uint32) >> 16).astype(np.uint16).view(np.float16)
+    write_tensorflow(tmp_path / "m", {"x": upper}, field1=14)
+    expected = (upper.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    assert np.array_equal(open_tensorflow(tmp_path / "m.index")["x"].read(), expected)
+
+
+def test_aligned_floats_are_views_of_the_file(tmp_path, tensors):
+    write_tensorflow(tmp_path / "m", tensors)
+    assert not open_tensorflow(tmp_path / "m.index")["model/h0/attn/c_attn/w"].read().flags.owndata
+
+
+def test_every_flipped_bit_of_the_data_is_noticed_and_its_tensor_named(tmp_path, tensors):
+    write_tensorflow(tmp_path / "m", tensors)
+    data = tmp_path / "m.data-00000-of-00001"
+    whole = data.read_bytes()
+    for place in range(len(whole)):
+        data.unlink()
+        data.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        assert "do not match their checksum" in refusal(tmp_path / "m.index")
+
+
+def test_a_changed_byte_of_the_index_is_noticed_or_stands_where_nothing_does(tmp_path, tensors):
+    """Nothing stands in the empty block (13 bytes), in its address (3 bytes) and in the footer's padding."""
+    write_tensorflow(tmp_path / "m", tensors)
+    path = tmp_path / "m.index"
+    whole, unharmed = path.read_bytes(), {name: (t.shape, t.start) for name, t in open_tensorflow(path).items()}
+    padding = len(whole[-48:-8]) - len(whole[-48:-8].rstrip(b"\0"))
+    unnoticed = 0
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        try:
+            opened = open_tensorflow(path)
+        except InputError as error:
+            assert "\n" not in str(error)
+        else:
+            assert {name: (t.shape, t.start) for name, t in opened.items()} == unharmed
+            unnoticed += 1
+    assert unnoticed <= 13 + 3 + padding
+
+
+def test_a_truncated_data_file_is_noticed_before_anything_is_read(tmp_path, tensors):
+    write_tensorflow(tmp_path / "m", tensors)
+    data = tmp_path / "m.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:-1])
+    with pytest.raises(InputError, match="m.data-00000-of-00001: truncated: tensor 'model/step' ends at byte"):
+        open_tensorflow(tmp_path / "m.index")
+
+
+@pytest.mark.parametrize("content, message", [(None, "m.data-00000-of-00001 is not in the folder"), (b"", "empty")])
+def test_a_missing_or_empty_data_file_is_named(tmp_path, tensors, content, message):
+    write_tensorflow(tmp_path / "m", tensors)
+    (tmp_path / "m.data-00000-of-00001").unlink()
+    if content is not None:
+        (tmp_path / "m.data-00000-of-00001").write_bytes(content)
+    assert message in refusal(tmp_path / "m.index")
+
+
+@pytest.mark.parametrize(
+    "fields, complaint",
+    [
+        ({"field1": 7}, "type 7 of tensorflow.DataType"),  # strings
+        ({"field1": 23}, "type 23 of tensorflow.DataType"),
+        ({"field3": 1}, "lies in data file 1, of 1"),
+        ({"field4": 1 << 40}, "truncated: tensor"),
+        ({"field5": 1}, "its entry says 1"),
+        ({"field2": b"\x12\x02\x08\x02" * 40}, "at most 32 sizes"),
+        ({"field2": b"\x12\x0b\x08" + b"\xff" * 9 + b"\x01"}, "at most 32 sizes"),  # a size of -1: unknown
+        ({"field2": 5}, "expected a message, found a number"),
+        ({"field7": b""}, "split into slices"),
+        ({"field4": b"abc"}, "expected numbers"),
+    ],
+)
+def test_an_entry_that_no_gpt2_has_is_refused_by_its_tensor(tmp_path, tensors, fields, complaint):
+    write_tensorflow(tmp_path / "m", tensors, **fields)
+    assert complaint in refusal(tmp_path / "m.index")
+
+
+@pytest.mark.parametrize(
+    "entries, complaint",
+    [
+        ([], "its first entry is not the header"),
+        ([(b"a", b"")], "its first entry is not the header"),
+        ([(b"", message({1: 1, 2: 1}))], "big-endian"),
+        ([(b"", message({}))], "announces 0 data files"),
+        ([(b"", message({1: 1 << 40}))], "announces 1099511627776 data files"),
+        ([(b"", message({1: 1})), (b"b", message({1: 1, 5: 4})), (b"a", b"")], "key b'a' is out of order"),
+        ([(b"", message({1: 1})), (b"\xff", b"")], "codec can't decode"),
+        ([(b"", b"\x0b")], "a field of kind 3"),
+        ([(b"", b"\x0a\x05a")], "a message ends early"),
+        ([(b"", b"\xff" * 11)], "a number does not end"),
+        ([(b"", message({1: 1})), (b"x" * 1001, b"")], "does not fit its block"),
+    ],
+)
+def test_a_table_that_lies_is_refused(tmp_path, entries, complaint):
+    (tmp_path / "m.index").write_bytes(table(entries))
+    (tmp_path / "m.data-00000-of-00001").write_bytes(bytes(4))
+    assert complaint in refusal(tmp_path / "m.index")
+
+
+def test_tensors_cannot_share_data_to_need_more_memory_than_the_file(tmp_path):
+    entry = message({1: 1, 2: b"\x12\x02\x08\x40", 4: 0, 5: 256})
+    (tmp_path / "m.index").write_bytes(table([(b"", message({1: 1}))] + [(b"t%03d" % n, entry) for n in range(500)]))
+    (tmp_path / "m.data-00000-of-00001").write_bytes(bytes(256))
+    assert "some share their data" in refusal(tmp_path / "m.index")
+
+
+def test_a_compressed_block_is_refused_as_such(tmp_path):
+    file = io.BytesIO()
+    handle = put_block(file, [(b"", message({1: 1}))])
+    content = bytearray(file.getvalue())
+    content[-5] = 1  # Snappy
+    content[-4:] = masked(bytes(content[:-4])).to_bytes(4, "little")
+    (tmp_path / "m.index").write_bytes(bytes(content) + (b"\0\0" + handle).ljust(40, b"\0") + bytes.fromhex("57fb808b247547db"))
+    assert "is compressed" in refusal(tmp_path / "m.index")
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 47, b"x" * 100, bytes(40) + bytes.fromhex("57fb808b247547db")])
+def test_what_is_no_table_is_refused(tmp_path, content):
+    (tmp_path / "m.index").write_bytes(content)
+    assert "no index of a TensorFlow checkpoint" in refusal(tmp_path / "m.index")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_table_with_right_checksums_and_any_content_is_refused_or_right(tmp_path_factory, data):
+    """Damage behind the checksums: an entry's bytes are changed before the table is made."""
+    folder = tmp_path_factory.mktemp("damaged")
+    write_tensorflow(folder / "m", {"a": np.arange(6, dtype=np.float32).reshape(2, 3)})
+    entry = bytearray(message({1: 1, 2: b"\x12\x02\x08\x02\x12\x02\x08\x03", 4: 0, 5: 24, 6: b"abcd"}))
+    entry[data.draw(st.integers(0, len(entry) - 1))] = data.draw(st.integers(0, 255))
+    entry = entry[: data.draw(st.integers(0, len(entry)))] + data.draw(st.binary(max_size=4))
+    (folder / "m.index").write_bytes(table([(b"", message({1: 1})), (b"a", bytes(entry))]))
+    tracemalloc.start()
+    try:
+        for tensor in open_tensorflow(folder / "m.index").values():
+            assert tensor.nbytes <= 24
+    except InputError as error:
+        assert "\n" not in str(error)
+    finally:
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+        tracemalloc.stop()
+
+
+def test_an_index_of_many_addresses_of_one_empty_block_is_refused_at_the_first(tmp_path, monkeypatch):
+    file, checked = io.BytesIO(), []
+    handle = put_block(file, [])
+    index = put_block(file, [(b"%06d" % n, handle) for n in range(30_000)])
+    magic = bytes.fromhex("57fb808b247547db")
+    (tmp_path / "m.index").write_bytes(file.getvalue() + (b"\0\0" + index).ljust(40, b"\0") + magic)
+    monkeypatch.setattr(tensorflow, "crc32c", lambda file, count: checked.append(count) or crc32c(file, count))
+    assert "or the block no entries" in refusal(tmp_path / "m.index")
+    assert len(checked) == 2
