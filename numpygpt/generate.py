@@ -23,8 +23,8 @@ def arguments(argv=None):
     )  # fmt: skip
     number = command.number
     parser.add_argument("prompt", nargs="?", default="", help="the beginning (default: none, the model starts by itself)")
-    parser.add_argument("--model", default="mini", help="mini (bundled), or a folder with config.json, model.safetensors, "
-                        "vocab.json and merges.txt")  # fmt: skip
+    parser.add_argument("--model", default="mini", help="mini (bundled); gpt2, gpt2-medium, gpt2-large or gpt2-xl (downloaded "
+                        "once); or a folder or file with the weights of one")  # fmt: skip
     parser.add_argument("--tokens", type=number(int, 1), default=60, help="how many to add at most")
     parser.add_argument("--greedy", action="store_true", help="always take the most probable token, instead of drawing one")
     parser.add_argument("--temperature", type=number(float, 0, above=True), default=1.0, help="below 1 more predictable, above 1 less")

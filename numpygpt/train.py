@@ -12,7 +12,7 @@ from .model.parameters import INITIALISATIONS
 from .model.prefix import FrozenPrefix
 from .model.trainable import frozen_depth, trainable_names
 from .model.trunk import POSITIONS
-from .text.batches import encode, padded_length
+from .text.batches import batches, encode, padded_length
 from .text.messages import label_names, read_messages
 from .text.sources import find_messages
 from .text.split import balance, split, write_split
@@ -34,8 +34,8 @@ def arguments(argv=None):
     )  # fmt: skip
     number = command.number
     what = parser.add_argument_group("what to train on")
-    what.add_argument("--model", default="mini", help="the pretrained GPT-2: mini (bundled), or a folder with config.json, "
-                      "model.safetensors, vocab.json and merges.txt")  # fmt: skip
+    what.add_argument("--model", default="mini", help="the pretrained GPT-2: mini (bundled); gpt2, gpt2-medium, gpt2-large or "
+                      "gpt2-xl (downloaded once); or a folder or file with the weights of one, in any usual format")  # fmt: skip
     what.add_argument("--weights", choices=("pretrained", *INITIALISATIONS), default="pretrained", help="keep the model's sizes and "
                       "tokenizer, but start from GPT-2's initialisation (random) or from that of PyTorch's layers (pytorch)")  # fmt: skip
     what.add_argument("--data", default="sample", help="labelled messages: sample (bundled), sms (the UCI SMS Spam Collection, downloaded once), that file as "
@@ -87,6 +87,7 @@ def main(argv=None):
     lengths = [len(ids) for ids in encode(sets[0]["Text"], encoding, None, config.n_positions)]
     pad_to = padded_length(args.pad, lengths, config.n_positions)
     encoded = [encode(part["Text"], encoding, pad_to, config.n_positions) for part in sets]
+    batches(np.arange(len(sets[0])), args.batch_size, drop_last=True)  # refuses too large a batch, before anything is written
 
     generator = Generator(args.seed)
     params["head.weight"], params["head.bias"] = linear_init(generator, config.n_embd, len(labels))
@@ -129,7 +130,7 @@ def main(argv=None):
         "lr": lr, "labels": labels, "padded_length": pad_to, "lora_scale": lora_scale,
         "trained_parameters": learning, "accuracy": results, "seconds": round(time.monotonic() - started, 2),
     }  # fmt: skip
-    save_run(folder, settings, params, trainable)
+    save_run(folder, settings, config, params, trainable)
     plots = plot_curves(folder, report.history.rows)
     print(f"\n{settings['seconds']:.1f} s. {'Curves: ' + ', '.join(plots) if plots else 'For plots of the curves: pip install matplotlib'}")
     print(f'Now try: python -m numpygpt.classify {folder} "You have won a prize, call now"')

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..model.config import Config, read_config
+from ..model.config import SIZES, Config, read_config
 from ..text.tokenizer import load_tokenizer
+from .download import fetch_model
 from .names import check_parameters, deduced_config, to_gpt2
 from .weights import find_weights, open_weights
 
@@ -19,7 +20,7 @@ _HPARAMS = {"n_vocab": "vocab_size", "n_ctx": "n_positions", "n_embd": "n_embd",
 def load_checkpoint(source):
     """(Config, {name: float32 array}, tiktoken.Encoding) of a pretrained GPT-2.
 
-    source   a name in BUNDLED, or a folder or file as in load_weights (what exists wins over a name)
+    source   a folder or file as in load_weights, or where none is called so, a name in BUNDLED or SIZES
 
     The tokenizer is the folder's vocab.json and merges.txt, or encoder.json and vocab.bpe; without them GPT-2's own, if the
     vocabulary has its 50,257 entries. Raises InputError, naming the file, where something is missing, damaged or not GPT-2's.
@@ -35,11 +36,15 @@ def load_checkpoint(source):
 
 
 def locate(source):
-    """The path of a checkpoint: `source` itself where it exists, else what has that name. Raises InputError where nothing has."""
+    """The path of a checkpoint: `source` itself where it exists, else the bundled model of that name, or one of GPT-2's sizes,
+    downloaded once. Raises InputError where there is none, or it cannot be downloaded.
+    """
     for path in (Path(source), BUNDLED.get(str(source))):
         if path and path.exists():
             return path
-    raise InputError(f"{source}: no such folder or file, nor one of the bundled models ({', '.join(BUNDLED)})")
+    if str(source) in SIZES:
+        return fetch_model(str(source))
+    raise InputError(f"{source}: no such folder or file, nor a model's name ({', '.join([*BUNDLED, *SIZES])})")
 
 
 def load_weights(source):
