@@ -54,6 +54,7 @@ class FrozenPrefix:
             if file.exists():
                 self.rows = _load(file, shape)
                 return
+            file.parent.mkdir(parents=True, exist_ok=True)
         self.rows = _empty(shape, params["wte.weight"].dtype)  # (N, D)
         done, total = [], sum(map(len, distinct))
 
@@ -68,7 +69,6 @@ class FrozenPrefix:
 
         parallel(run, _batches(distinct))
         if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
             with replacing(file) as stream:
                 np.save(stream, self.rows)
 

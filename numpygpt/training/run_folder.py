@@ -8,12 +8,14 @@
 """
 
 import csv
+import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 
 from ..checkpoints.load import load_checkpoint
-from ..checkpoints.safetensors import open_safetensors, write_safetensors
+from ..checkpoints.safetensors import read_safetensors, write_safetensors
 from ..errors import InputError
 from ..files import replacing
 from ..model.config import Config
@@ -23,15 +25,19 @@ from ..text.batches import encode
 
 COLUMNS = ("epoch", "step", "examples", "loss", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
 
+# The settings that decide what a trained classifier answers, besides where its model now lies.
+_DECIDING = ("weights", "seed", "labels", "position", "causal", "padded_length", "lora_scale", "config")
+
 
 def new_folder(out):
     """Make the folder `out`, which must not exist yet, or where that is None, the next free one of runs/001, runs/002, …"""
-    folder = Path(out) if out else next(p for p in (Path("runs") / f"{n:03d}" for n in range(1, 10**6)) if not p.exists())
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        raise InputError(f"{folder} exists: choose another --out, or remove it; a run never overwrites another") from None
-    return folder
+    for folder in [Path(out)] if out else (Path("runs") / f"{n:03d}" for n in count(1)):
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            pass
+    raise InputError(f"{out} exists: choose another --out, or remove it; a run never overwrites another")
 
 
 class History:
@@ -54,16 +60,24 @@ def base_parameters(config, params, weights, seed):
     return dict(params) if weights == "pretrained" else random_parameters(config, seed, weights)
 
 
-def save_run(folder, settings, params, trainable):
+def save_run(folder, settings, config, params, trainable):
     """Write model.safetensors, the trained parameters and the head, and run.json, in this order: a folder with run.json is finished.
 
-    settings   a JSON-able dict with at least the settings that load_run reads back
+    settings   a JSON-able dict with "model" and all of _DECIDING, but for the sizes, which are added here
     """
     kept = {name: array for name, array in params.items() if name in trainable or name.startswith("head.")}
     frozen = {name: array for name, array in params.items() if name not in kept}
     write_safetensors(Path(folder) / "model.safetensors", kept)
+    settings = settings | {"config": asdict(config), "frozen_sha256": fingerprint(frozen)}
+    settings["sha256"] = _sha256(settings, kept)
     with replacing(Path(folder) / "run.json") as file:
-        file.write((json.dumps(settings | {"frozen_sha256": fingerprint(frozen)}, indent=2) + "\n").encode())
+        file.write((json.dumps(settings, indent=2) + "\n").encode())
+
+
+def _sha256(settings, trained):
+    """Of all in the folder that decides an answer: damage to it cannot go unnoticed, and load_run need not know its kinds."""
+    deciding = json.dumps([settings[key] for key in _DECIDING])
+    return hashlib.sha256((deciding + fingerprint(trained)).encode()).hexdigest()
 
 
 @dataclass
@@ -95,23 +109,22 @@ def load_run(folder):
         raise InputError(f"{folder}: not a finished run (no run.json in it); make one with: python -m numpygpt.train")
     try:
         settings = json.loads(path.read_bytes())
-        model, weights, seed = settings["model"], settings["weights"], settings["seed"]
-        labels, position, causal = settings["labels"], settings["position"], settings["causal"]
-        padded_length, lora_scale, frozen_sha256 = settings["padded_length"], settings["lora_scale"], settings["frozen_sha256"]
+        model, frozen_sha256, sha256 = str(settings["model"]), settings["frozen_sha256"], settings["sha256"]
+        weights, seed, labels, position, causal, padded_length, lora_scale, sizes = (settings[key] for key in _DECIDING)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({type(error).__name__}: {error}); train again") from None
-    config, params, encoding = load_checkpoint(model)
+    trained = read_safetensors(folder / "model.safetensors")
+    if _sha256(settings, trained) != sha256:
+        raise InputError(f"{folder}: run.json or model.safetensors is not what the training wrote; train again")
+    try:
+        config, params, encoding = load_checkpoint(model)
+    except InputError as error:
+        raise InputError(f"{folder} needs the model that it was trained from. {error}. If it moved, correct \"model\" in {path}") from None
     params = base_parameters(config, params, weights, seed)
-    stored = open_safetensors(folder / "model.safetensors")
-    shapes = {name: array.shape for name, array in params.items()}
-    shapes |= {"head.weight": (config.n_embd, len(labels)), "head.bias": (len(labels),)}
-    for name, tensor in stored.items():
-        if name in shapes and tensor.shape != shapes[name]:
-            raise InputError(f"{folder / 'model.safetensors'}: {name} is {tensor.shape}, expected {shapes[name]}; train again")
-    frozen = {name: array for name, array in params.items() if name not in stored}
-    if fingerprint(frozen) != frozen_sha256:
+    frozen = {name: array for name, array in params.items() if name not in trained}
+    if asdict(config) != sizes or fingerprint(frozen) != frozen_sha256:
         raise InputError(f"{folder}: the weights of {model} are not those that the run was trained from; train again")
-    params |= {name: tensor.read() for name, tensor in stored.items()}
+    params |= trained
     if lora_scale is not None:
         params, _ = merge(params, config, lora_scale)
     return Run(config, params, encoding, labels, position, causal, padded_length)
