@@ -26,15 +26,17 @@ def arguments(argv=None):
          "python -m numpygpt.classify runs/001 < messages.txt"],
     )  # fmt: skip
     parser.add_argument("run", type=Path, help="the run folder that numpygpt.train left")
-    parser.add_argument("text", nargs="*", default=argparse.SUPPRESS, help="messages (default: from standard input, a message a line)")
+    parser.add_argument("text", nargs="*", default=argparse.SUPPRESS, help="messages, after -- if one begins with a dash (default: from standard "
+                        "input, a message a line)")  # fmt: skip
     return parser.parse_args(argv)
 
 
 def main(argv=None):
     args = arguments(argv)
     run = load_run(args.run)
-    texts = iter(args.text) if "text" in args else _lines(sys.stdin.buffer)
-    batch = 1 if "text" not in args and sys.stdin.isatty() else BATCH
+    given = "text" in args
+    texts = _checked(args.text, "message") if given else _checked(_lines(sys.stdin.buffer), "standard input, line")
+    batch = 1 if not given and sys.stdin.isatty() else BATCH
     while some := list(islice(texts, batch)):
         for text, probabilities in zip(some, classify(run, some)):
             best = int(probabilities.argmax())
@@ -52,12 +54,21 @@ def classify(run, texts):
 def _lines(file):
     for number, line in enumerate(file, start=1):
         try:
-            text = line.decode("utf-8").rstrip("\r\n")
+            text = line.decode().rstrip("\r\n")
         except UnicodeDecodeError:
             raise InputError(f"standard input, line {number}: not UTF-8") from None
-        if not text.strip():
-            raise InputError(f"standard input, line {number}: no text; give one message a line")
         yield text
+
+
+def _checked(texts, where):
+    """The texts, of which there must be one, and none blank."""
+    number = 0
+    for number, text in enumerate(texts, start=1):
+        if not text.strip():
+            raise InputError(f"{where} {number}: there is no text to classify")
+        yield text
+    if not number:
+        raise InputError("standard input is empty: give messages there, one a line, or as arguments")
 
 
 if __name__ == "__main__":
