@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import time
+import warnings
 
 from .errors import InputError
 
@@ -25,13 +26,14 @@ class _Parser(argparse.ArgumentParser):
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     def _get_help_string(self, action):
-        plain = action.default is None or isinstance(action.default, bool)
+        plain = action.default in (None, "") or isinstance(action.default, bool)
         return action.help if plain else super()._get_help_string(action)
 
 
 def run(main):
     """Run a command's main() and exit: bad input is one line on standard error and status 2, never a traceback."""
     sys.stdout.reconfigure(errors="backslashreplace")  # a character that the terminal lacks is no reason to stop
+    warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's, of overflow: a loss that is no number has its own error
     try:
         try:
             main()

@@ -41,11 +41,12 @@ def main(argv=None):
     ids = encode_message(encoding, args.prompt) or [end]
     if len(ids) > config.n_positions:
         raise InputError(f"the prompt has {len(ids)} tokens; {args.model} takes at most {config.n_positions}")
-    choose = np.argmax if args.greedy else Sampler(args.temperature, args.top_k, args.top_p, args.seed)
+    draw = np.argmax if args.greedy else Sampler(args.temperature, args.top_k, args.top_p, args.seed)
+    tokens = continuation(params, config, ids, lambda logits: draw(logits[: encoding.n_vocab]))  # an embedding may have spare rows
     decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a character may be several tokens
     print(args.prompt, end="", flush=True)
     made = 0
-    for made, token in enumerate(islice(continuation(params, config, ids, choose), args.tokens), start=1):
+    for made, token in enumerate(islice(tokens, args.tokens), start=1):
         if token == end:
             break
         print(decoder.decode(encoding.decode_single_token_bytes(token)), end="", flush=True)

@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from ..errors import InputError
 from ..ops import layernorm, softmax
 from .block import block
 from .walk import Walk, both
@@ -51,11 +52,16 @@ def continuation(params, config, ids, choose):
     """The ids that follow the prompt `ids` (at least one), one after another, until the model's positions are full.
 
     choose   logits (V,) -> id, such as a Sampler or np.argmax
+
+    Raises InputError where a logit is no number.
     """
     cache = Cache(config)
     new = np.asarray(ids)
     while cache.length + len(new) <= config.n_positions:
-        chosen = int(choose(next_logits(params, config, cache, new)))
+        logits = next_logits(params, config, cache, new)
+        if np.isnan(logits).any():
+            raise InputError("the model's output is no number: its weights are damaged, or too large")
+        chosen = int(choose(logits))
         yield chosen
         new = np.array([chosen])
 
@@ -71,7 +77,8 @@ class Sampler:
 
     def __call__(self, logits):
         order = np.argsort(-logits, kind="stable")[: self.top_k]
-        probabilities, _ = softmax(logits[order].astype(np.float64) / self.temperature)
+        below = (logits[order] - logits[order[0]]).astype(np.float64)
+        probabilities, _ = softmax(below / self.temperature)  # may be -inf where the temperature is tiny, but never nan
         if self.top_p is not None:
             kept = np.searchsorted(np.cumsum(probabilities), self.top_p) + 1
             probabilities = probabilities[:kept] / probabilities[:kept].sum()
