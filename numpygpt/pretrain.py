@@ -1,5 +1,6 @@
 """python -m numpygpt.pretrain: train a GPT-2 of any size on text, from scratch or onward."""
 
+import signal
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from .checkpoints.load import load_checkpoint
 from .errors import InputError
 from .model.config import Config
 from .model.language import perplexity
-from .model.parameters import random_parameters
+from .model.parameters import fingerprint, random_parameters
 from .text.bpe import learn_bpe
 from .text.documents import read_documents
 from .text.tokenizer import encode_message, load_tokenizer
@@ -81,6 +82,7 @@ def main(argv=None):
     print(f"training {args.steps:,} steps of {args.batch_size} x {context} tokens, {args.steps / run.per_epoch:.1f} epochs", flush=True)
 
     settings = {key: str(value) for key, value in vars(args).items() if key not in ("out", "half", "eval_every")}
+    settings["text"] = fingerprint({"ids": np.concatenate(documents)})
     args.out.mkdir(parents=True, exist_ok=True)
     if (args.out / RESUME).exists():
         run.resume(args.out / RESUME, settings)
@@ -117,10 +119,18 @@ def hold_out(documents, share, seed):
 
 
 def train(run, config, held_out, args, settings):
-    """Run to the last step; at every --eval-every steps print the perplexity and save; save too when interrupted."""
+    """Run to the last step; at every --eval-every steps print the perplexity and save. Ctrl-C lets a step end, and saves."""
     live, losses, started, began = command.Progress("pretraining", "steps"), [], time.monotonic(), run.done
+    interrupted = False
+
+    def interrupt(*_):
+        nonlocal interrupted
+        interrupted = True
+        signal.signal(signal.SIGINT, previous)  # the second Ctrl-C does not wait
+
+    previous = signal.signal(signal.SIGINT, interrupt)
     try:
-        while run.done < run.steps:
+        while run.done < run.steps and not interrupted:
             losses.append(run.step())
             live(run.done - began, run.steps - began, f" | loss {losses[-1]:.3f}")
             if run.done % args.eval_every == 0 or run.done == run.steps:
@@ -130,11 +140,13 @@ def train(run, config, held_out, args, settings):
                       f"{perplexity(run.params, config, held_out):.2f} | {speed:,.0f} tokens/s", flush=True)  # fmt: skip
                 losses.clear()
                 run.save(args.out / RESUME, settings)
-    except KeyboardInterrupt:
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    if interrupted:
         live.clear()
         run.save(args.out / RESUME, settings)
         print(f"interrupted after step {run.done}; the same command goes on from there")
-        raise
+        raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

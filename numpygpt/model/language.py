@@ -1,7 +1,5 @@
 """The language model: GPT-2's trunk, the final layernorm, and the output layer that is tied to the token embedding."""
 
-import math
-
 import numpy as np
 
 from ..ops import layernorm, output_loss
@@ -33,4 +31,4 @@ def perplexity(params, config, windows, progress=lambda done, total: None):
         total += float(loss) * len(ids)
         count += len(ids)
         progress(done, len(windows))
-    return math.exp(total / count)
+    return float(np.exp(total / count))

@@ -101,7 +101,7 @@ class Pretraining:
         stored = open_safetensors(path)
         try:
             progress = json.loads(stored["progress"].read().tobytes())
-            done, found = progress["done"], progress["settings"]
+            done, found = int(progress["done"]), progress["settings"]
             differing = [key for key in settings if found.get(key) != settings[key]]
         except (KeyError, ValueError, TypeError, AttributeError):
             raise InputError(f"{path}: damaged; remove it to start anew") from None
