@@ -5,6 +5,7 @@ training step and evaluation starts from them.
 """
 
 import hashlib
+import math
 import tempfile
 from pathlib import Path
 
@@ -46,16 +47,16 @@ class FrozenPrefix:
 
         read = {name: params[name] for name in ("wte.weight", "wpe.weight")}
         read |= {name: params[name] for n in range(depth) for name in params if name.startswith(f"h.{n}.")}
-        shape = (int(self.lengths.sum()), config.n_embd)
+        shape, dtype = (int(self.lengths.sum()), config.n_embd), params["wte.weight"].dtype
         file = None
         if cache is not None:
             key = f"{config} {depth} {position if one_row else ''} {causal} {[len(ids) for ids in distinct]} {fingerprint(read)}"
-            file = Path(cache) / f"{hashlib.sha256(key.encode() + b''.join(slots)).hexdigest()}.npy"
+            file = Path(cache) / f"{hashlib.sha256(key.encode() + b''.join(slots)).hexdigest()}.rows"
             if file.exists():
-                self.rows = _load(file, shape)
+                self.rows = _stored(file, shape, dtype)
                 return
             file.parent.mkdir(parents=True, exist_ok=True)
-        self.rows = _empty(shape, params["wte.weight"].dtype)  # (N, D)
+        self.rows = _empty(shape, dtype)  # (N, D)
         done, total = [], sum(map(len, distinct))
 
         def run(batch):
@@ -70,7 +71,7 @@ class FrozenPrefix:
         parallel(run, _batches(distinct))
         if file is not None:
             with replacing(file) as stream:
-                np.save(stream, self.rows)
+                self.rows.tofile(stream)
 
     def _place(self, i):
         return slice(self.starts[i], self.starts[i] + self.lengths[i])
@@ -81,19 +82,15 @@ class FrozenPrefix:
         return np.concatenate([self.rows[self._place(i)] for i in slots]), self.lengths[slots]
 
 
-def _load(file, shape):
-    try:
-        rows = np.load(file, mmap_mode="r")
-    except (ValueError, EOFError):
-        rows = None
-    if rows is None or rows.shape != shape:
-        raise InputError(f"{file}: damaged; remove it, and it will be made again")
-    return rows
+def _stored(file, shape, dtype):
+    if file.stat().st_size != math.prod(shape) * dtype.itemsize:
+        raise InputError(f"{file}: damaged, not {shape[0]} rows of {shape[1]} numbers; remove it, and it will be made again")
+    return np.memmap(file, dtype, "r", shape=shape)
 
 
 def _empty(shape, dtype):
     """An uninitialised array, in memory or, where it is too large, in a file that vanishes with it."""
-    if shape[0] * shape[1] * np.dtype(dtype).itemsize <= IN_MEMORY:
+    if math.prod(shape) * dtype.itemsize <= IN_MEMORY:
         return np.empty(shape, dtype)
     return np.memmap(tempfile.TemporaryFile(), dtype, "w+", shape=shape)
 

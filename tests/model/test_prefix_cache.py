@@ -1,0 +1,158 @@
+"""The frozen blocks' rows: made once a distinct message, the same from memory, a temporary file or a folder, and never stale."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from numpygpt.errors import InputError
+from numpygpt.model import prefix
+from numpygpt.model.config import Config
+from numpygpt.model.parameters import parameter_shapes
+from numpygpt.model.prefix import FrozenPrefix
+from numpygpt.model.trunk import trunk
+from numpygpt.model.walk import Walk
+
+CONFIG = Config(vocab_size=31, n_positions=16, n_embd=6, n_layer=2, n_head=2)
+MESSAGES = [np.random.default_rng(length).integers(0, 31, length) for length in (5, 1, 16, 5, 2)]
+
+
+def filled():
+    rng = np.random.default_rng(0)
+    return {name: rng.standard_normal(shape, np.float32) for name, shape in parameter_shapes(CONFIG).items()}
+
+
+PARAMS = filled()
+
+
+class Counted:
+    """A FrozenPrefix, and how many rows were computed for it."""
+
+    def __init__(self, messages=MESSAGES, params=PARAMS, config=CONFIG, depth=1, position="last", causal=True, cache=None):
+        self.computed = 0
+        self.prefix = FrozenPrefix(params, config, messages, depth, position, causal, self.count, cache)
+        self.rows = self.prefix.rows
+
+    def count(self, done, total):
+        self.computed = done
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("depth, position", [(1, "last"), (1, "first"), (2, "mean"), (2, "last"), (2, "first")])
+def test_a_batch_is_what_the_blocks_make_of_its_messages(depth, position):
+    made = Counted(depth=depth, position=position).prefix
+    for i in ([3, 0, 2], [1], [4, 4]):
+        x, lengths = made.batch(np.array(i))
+        picked = [MESSAGES[j][:1] if position == "first" else MESSAGES[j] for j in i]
+        ids, whole = np.concatenate(picked), np.array([len(message) for message in picked])
+        expected, _ = trunk(Walk(PARAMS), ids, whole, CONFIG, 0, depth, position)
+        np.testing.assert_allclose(x, expected, rtol=1e-5, atol=1e-5)
+        assert lengths.tolist() == (whole.tolist() if depth == 1 or position == "mean" else [1] * len(i))
+
+
+def test_each_distinct_message_is_computed_once():
+    made = Counted([MESSAGES[0], MESSAGES[2], MESSAGES[0], MESSAGES[0].copy()])
+    assert made.computed == len(MESSAGES[0]) + len(MESSAGES[2]) == len(made.rows)
+    x, lengths = made.prefix.batch(np.array([3, 2]))
+    assert lengths.tolist() == [5, 5] and np.array_equal(x[:5], x[5:])
+
+
+def test_what_only_the_first_token_decides_is_computed_once_for_all_that_begin_with_it():
+    messages = [np.array([7, 1, 2]), np.array([7]), np.array([8, 1])]
+    assert Counted(messages, position="first").computed == 2
+    assert Counted(messages, position="first", causal=False).computed == 6
+
+
+def test_with_nothing_frozen_the_rows_are_the_token_ids():
+    x, lengths = Counted(depth=0).prefix.batch(np.array([4, 1]))
+    assert x.tolist() == [*MESSAGES[4], *MESSAGES[1]] and lengths.tolist() == [2, 1]
+
+
+def test_rows_too_many_for_memory_are_the_same_rows_in_a_file(monkeypatch):
+    expected = Counted()
+    monkeypatch.setattr(prefix, "IN_MEMORY", expected.rows.nbytes - 1)
+    found = Counted()
+    assert isinstance(found.rows, np.memmap) and not isinstance(expected.rows, np.memmap)
+    assert np.array_equal(found.rows, expected.rows)
+    assert np.array_equal(found.prefix.batch(np.array([3, 1]))[0], expected.prefix.batch(np.array([3, 1]))[0])
+
+
+@pytest.mark.parametrize("in_memory", [1 << 30, 0])
+def test_a_second_run_computes_nothing_and_has_the_same_rows(tmp_path, monkeypatch, in_memory):
+    monkeypatch.setattr(prefix, "IN_MEMORY", in_memory)
+    first = Counted(cache=tmp_path / "new" / "cache")
+    assert first.computed == 24
+    second = Counted(cache=tmp_path / "new" / "cache")
+    assert second.computed == 0
+    assert np.array_equal(second.rows, first.rows) and second.rows.dtype == first.rows.dtype
+    assert len(files(tmp_path / "new" / "cache")) == 1
+
+
+def changed(name, factor=1.001):
+    return PARAMS | {name: PARAMS[name] * np.float32(factor)}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"params": changed("wte.weight")},
+        {"params": changed("h.0.mlp.c_proj.bias")},
+        {"messages": [*MESSAGES[:-1], MESSAGES[-1] ^ 1]},
+        {"messages": MESSAGES[::-1]},
+        {"messages": [np.concatenate(MESSAGES[:2]), *MESSAGES[2:]]},  # the same tokens in a row, cut elsewhere
+        {"depth": 2},
+        {"depth": 2, "position": "mean"},
+        {"causal": False},
+        {"position": "first"},
+        {"config": replace(CONFIG, n_head=3)},
+        {"config": replace(CONFIG, layer_norm_epsilon=1e-6)},
+    ],
+    ids=lambda other: " ".join(other),
+)
+def test_other_rows_are_not_taken_for_these(tmp_path, other):
+    Counted(cache=tmp_path)
+    found = Counted(cache=tmp_path, **other)
+    assert found.computed > 0 and len(files(tmp_path)) == 2
+    assert np.array_equal(found.rows, Counted(**other).rows)
+
+
+def test_the_row_that_leaves_the_last_block_is_that_of_the_position_asked_for(tmp_path):
+    last, first = (Counted(depth=2, position=position, causal=False, cache=tmp_path) for position in ("last", "first"))
+    assert last.computed == first.computed > 0
+    assert not np.array_equal(last.rows, first.rows)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"params": changed("h.1.mlp.c_proj.weight") | {"ln_f.bias": np.ones(6), "head.weight": np.ones((6, 2))}},
+        {"messages": [*MESSAGES, MESSAGES[2]]},
+        {"position": "mean"},
+    ],
+    ids=lambda same: " ".join(same),
+)
+def test_what_does_not_change_the_rows_does_not_make_them_anew(tmp_path, same):
+    Counted(cache=tmp_path)
+    assert Counted(cache=tmp_path, **same).computed == 0
+
+
+@pytest.mark.parametrize("damage", [lambda good: b"", lambda good: good[:-1], lambda good: good + b"\0", lambda good: good[: len(good) // 2]])
+def test_a_damaged_file_is_named_and_left_as_it_is(tmp_path, damage):
+    Counted(cache=tmp_path)
+    (file,) = tmp_path.iterdir()
+    damaged = damage(file.read_bytes())
+    file.write_bytes(damaged)
+    with pytest.raises(InputError, match=f"{file.name}: damaged, not 24 rows of 6 numbers; remove it"):
+        Counted(cache=tmp_path)
+    assert file.read_bytes() == damaged
+
+
+def test_a_cache_that_cannot_be_a_folder_is_found_out_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    shown = []
+    with pytest.raises(OSError):
+        FrozenPrefix(PARAMS, CONFIG, MESSAGES, 1, progress=lambda *row: shown.append(row), cache=tmp_path / "file")
+    assert not shown
