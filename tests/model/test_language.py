@@ -1,0 +1,115 @@
+"""The language model against transformers: loss, every gradient, perplexity; and its output layer, a slice at a time."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+from numpygpt.checkpoints.huggingface import save_folder
+from numpygpt.model.config import Config
+from numpygpt.model.language import language_model, perplexity
+from numpygpt.model.parameters import parameter_shapes
+from numpygpt.model.walk import Walk
+from numpygpt.ops import output_loss
+
+CONFIG = Config(vocab_size=83, n_positions=24, n_embd=12, n_layer=2, n_head=3)
+LENGTHS = np.array([7, 1, 24, 5])
+
+
+def filled(config, dtype=np.float64):
+    """Parameters of which none is zero, one or small."""
+    rng = np.random.default_rng(5)
+    return {name: 0.3 * rng.standard_normal(shape).astype(dtype) for name, shape in parameter_shapes(config).items()}
+
+
+@pytest.fixture(scope="module")
+def torch_gpt2(tmp_path_factory):
+    """torch, and transformers' GPT-2 loaded from a folder that save_folder wrote."""
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("gpt2")
+    save_folder(folder, CONFIG, filled(CONFIG, np.float32))
+    return torch, transformers.GPT2LMHeadModel.from_pretrained(folder).eval()
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-10), ("float32", 1e-5)])
+def test_loss_and_every_gradient_are_autograds(torch_gpt2, dtype, tolerance):
+    torch, model = torch_gpt2
+    model = model.to(getattr(torch, dtype))
+    model.zero_grad()
+    rng = np.random.default_rng(0)
+    ids, targets = rng.integers(0, 83, (2, LENGTHS.sum()))
+    ends = np.cumsum(LENGTHS)
+    logits = [model(torch.tensor(ids[None, end - T : end])).logits[0] for end, T in zip(ends, LENGTHS)]
+    expected = torch.nn.functional.cross_entropy(torch.cat(logits), torch.tensor(targets))
+    expected.backward()
+
+    params = {name: array.astype(dtype) for name, array in filled(CONFIG, np.float32).items()}
+    walk = Walk(params, params.keys())
+    loss, backward = language_model(walk, ids, LENGTHS, targets, CONFIG)
+    backward()
+    np.testing.assert_allclose(float(loss), expected.item(), rtol=tolerance)
+    torch_grads = dict(model.transformer.named_parameters())  # wte's is the tied output layer's too
+    assert walk.grads.keys() == torch_grads.keys() == params.keys()
+    for name, gradient in walk.grads.items():
+        wanted = torch_grads[name].grad.numpy()
+        if name.endswith("c_attn.bias"):  # softmax ignores what all keys share: the key's part is zero but for rounding
+            gradient, wanted = (np.delete(g, np.s_[12:24]) for g in (gradient, wanted))
+        assert np.abs(gradient - wanted).max() <= tolerance * np.abs(wanted).max(), name
+
+
+def test_a_gradient_of_part_is_that_part_of_the_whole():
+    params, rng = filled(CONFIG), np.random.default_rng(1)
+    ids, targets = rng.integers(0, 83, (2, LENGTHS.sum()))
+    grads = {}
+    for trainable in (params.keys(), {"wte.weight"}, {"ln_f.bias", "h.1.mlp.c_fc.weight"}):
+        walk = Walk(params, trainable)
+        language_model(walk, ids, LENGTHS, targets, CONFIG)[1]()
+        assert walk.grads.keys() == trainable
+        grads = grads or walk.grads
+        for name in trainable:
+            np.testing.assert_allclose(walk.grads[name], grads[name], rtol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 36, 37, 100])
+def test_the_output_layer_in_slices_is_the_output_layer_at_once(monkeypatch, rows):
+    rng = np.random.default_rng(2)
+    x, wte, targets = rng.standard_normal((37, 12)), rng.standard_normal((83, 12)), rng.integers(0, 83, 37)
+    loss, backward = output_loss(x, wte, targets)
+    whole = backward(2.0)
+
+    module = importlib.import_module("numpygpt.ops.output_loss")
+    cross_entropy, seen = module.cross_entropy, []
+    monkeypatch.setattr(module, "SLICE", rows * 83)
+    monkeypatch.setattr(module, "cross_entropy", lambda logits, *rest: seen.append(len(logits)) or cross_entropy(logits, *rest))
+    sliced, backward = output_loss(x, wte, targets)
+    assert sum(seen) == 37 and max(seen) <= rows, "more logits at a time than a slice's"
+    np.testing.assert_allclose(sliced, loss, rtol=1e-14)
+    for gradient, expected in zip(backward(2.0), whole):
+        np.testing.assert_allclose(gradient, expected, rtol=1e-12, atol=1e-15)
+
+
+def test_perplexity_is_what_transformers_finds(torch_gpt2):
+    torch, model = torch_gpt2
+    model = model.to(torch.float32)
+    rng = np.random.default_rng(3)
+    windows = [rng.integers(0, 83, length) for length in (25, 9, 2)]  # of different lengths: every prediction counts the same
+    with torch.no_grad():
+        logits = torch.cat([model(torch.tensor(window[None, :-1])).logits[0] for window in windows])
+        loss = torch.nn.functional.cross_entropy(logits, torch.tensor(np.concatenate([window[1:] for window in windows])))
+    shown = []
+    found = perplexity(filled(CONFIG, np.float32), CONFIG, windows, lambda done, total: shown.append((done, total)))
+    np.testing.assert_allclose(found, loss.exp().item(), rtol=1e-5)
+    assert shown == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_model_that_knows_nothing_has_the_vocabularys_size_for_perplexity():
+    params = {name: np.zeros_like(array) for name, array in filled(CONFIG).items()}
+    assert perplexity(params, CONFIG, [np.arange(20)]) == pytest.approx(83, rel=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_model_that_is_certain_and_wrong_has_infinite_perplexity():
+    params = {name: np.zeros_like(array) for name, array in filled(CONFIG).items()}
+    params["ln_f.bias"][0], params["wte.weight"][7, 0] = 1, 1e5
+    assert perplexity(params, CONFIG, [np.arange(5)]) == np.inf
