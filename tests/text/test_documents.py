@@ -1,0 +1,47 @@
+import codecs
+
+import pytest
+
+from numpygpt.errors import InputError
+from numpygpt.text.documents import read_documents
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(name, content):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def test_a_file_is_one_document_without_its_surrounding_blanks(write):
+    paths = [write("a", "  one\ntwo\n\n"), write("b", "\t\n"), write("c", "drei\n")]
+    assert read_documents(paths) == ["one\ntwo", "drei"]
+
+
+def test_a_line_is_one_document_if_asked_for(write):
+    paths = [write("a", " one \r\n\r\n \ntwo\u2028still two\x0b\x85three"), write("b", "four\n")]
+    assert read_documents(paths, lines=True) == ["one", "two\u2028still two\x0b\x85three", "four"]
+
+
+def test_a_byte_order_mark_is_no_text(write):
+    assert read_documents([write("a", codecs.BOM_UTF8 + "é".encode())]) == ["é"]
+
+
+@pytest.mark.parametrize("content", ["", " \n\t\n"])
+def test_files_without_text_are_refused_all_by_name(write, content):
+    with pytest.raises(InputError, match="a, .*b: there is no text"):
+        read_documents([write("a", content), write("b", "")])
+
+
+def test_the_line_that_is_not_utf8_is_named(write):
+    with pytest.raises(InputError, match="latin, line 3: not UTF-8"):
+        read_documents([write("good", "fine"), write("latin", "a\n\né".encode("latin-1"))])
+
+
+@pytest.mark.parametrize("name", ["absent", "."])
+def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
+    with pytest.raises(InputError, match=f"{tmp_path / name}: cannot read the text"):
+        read_documents([tmp_path / name])
