@@ -9,6 +9,7 @@ from ..errors import InputError
 from ..model.config import SIZES, Config, read_config
 from ..text.tokenizer import load_tokenizer
 from .download import fetch_model
+from .download import fetch_model
 from .names import check_parameters, deduced_config, to_gpt2
 from .weights import find_weights, open_weights
 
@@ -36,15 +37,18 @@ def load_checkpoint(source):
 
 
 def locate(source):
-    """The path of a checkpoint: `source` itself where it exists, else the bundled model of that name, or one of GPT-2's sizes,
-    downloaded once. Raises InputError where there is none, or it cannot be downloaded.
+    """The path of a checkpoint: `source` where it exists, else what has that name, downloaded if need be.
+
+    Raises InputError where nothing has, or the download fails.
     """
-    for path in (Path(source), BUNDLED.get(str(source))):
-        if path and path.exists():
-            return path
-    if str(source) in SIZES:
-        return fetch_model(str(source))
-    raise InputError(f"{source}: no such folder or file, nor a model's name ({', '.join([*BUNDLED, *SIZES])})")
+    path, name = Path(source), str(source)
+    if path.exists():
+        return path
+    if name in BUNDLED:
+        return BUNDLED[name]
+    if name in SIZES:
+        return fetch_model(name)
+    raise InputError(f"{source}: no such folder or file, nor one of the models {', '.join((*BUNDLED, *SIZES))}")
 
 
 def load_weights(source):

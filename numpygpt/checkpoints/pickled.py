@@ -6,7 +6,6 @@ lacks those: a name that the pickle asks for must be one of the few that a state
 """
 
 import pickletools
-import reprlib
 from dataclasses import dataclass
 
 from ..errors import InputError
@@ -73,7 +72,7 @@ def unpickle(file, where):
     except _Refused as error:
         raise InputError(f"{where}: {error}") from None
     except (ValueError, TypeError, LookupError) as error:  # what senseless instructions end in
-        raise InputError(f"{where}: damaged, or no pickle: {reprlib.repr(str(error))}") from None
+        raise InputError(f"{where}: damaged, or no pickle: {str(error)[:200]!r}") from None
 
 
 class _Refused(Exception):

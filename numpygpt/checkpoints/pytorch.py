@@ -104,7 +104,8 @@ def _located(path, mapping, name, tensor, places):
     place = places.get(storage.key)
     if place is None or place.nbytes != storage.nbytes:
         held = "which is not in the file" if place is None else f"but the file has {place.nbytes}"
-        raise InputError(f"{path}: tensor {name!r} needs the {storage.nbytes} bytes of storage {storage.key!r}, {held}; {_AGAIN}")
+        key = storage.key[:100]
+        raise InputError(f"{path}: tensor {name[:100]!r} needs {storage.nbytes} bytes of storage {key!r}, {held}; {_AGAIN}")
     itemsize = STORED[storage.stored_as].itemsize
     dense = [math.prod(tensor.shape[axis + 1 :]) for axis in range(len(tensor.shape))]
     where = (path, mapping, storage.stored_as, tensor.shape, place.start + tensor.offset * itemsize, place)
@@ -127,8 +128,8 @@ def _open_zip(path):
     try:
         with _ShortReads(path) as file, zipfile.ZipFile(file) as archive:
             members = {info.filename: info for info in archive.infolist()}
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
-        raise InputError(f"{path}: not a whole zip archive ({error}): truncated or damaged; copy or download it again") from None
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, OSError, struct.error) as error:
+        raise InputError(f"{path}: not a whole zip archive ({str(error)[:200]!r}); {_AGAIN}") from None
     pickles = [name for name in members if name.endswith("/data.pkl")]
     if len(pickles) != 1:
         raise InputError(f"{path}: a zip archive, but not torch.save's: expected one member data.pkl, found {len(pickles)}")
@@ -146,22 +147,23 @@ def _content(path, file, member):
     """The bytes of a small member."""
     place = _place(path, file, member)
     if place.nbytes > _LONGEST:
-        raise InputError(f"{path}: {member.filename!r} takes {place.nbytes} bytes, expected at most {_LONGEST}")
+        raise InputError(f"{path}: {member.filename[:100]!r} takes {place.nbytes} bytes, expected at most {_LONGEST}")
     if place.crc and _crc(file, place.start, place.nbytes) != place.crc:
-        raise InputError(f"{path}: {member.filename!r} does not match its checksum; {_AGAIN}")
+        raise InputError(f"{path}: {member.filename[:100]!r} does not match its checksum; {_AGAIN}")
     file.seek(place.start)
     return file.read(place.nbytes)
 
 
 def _place(path, file, member):
     """Where a member's data lie: behind its own header, of 30 bytes, a name and an extra field."""
+    name, start, size = member.filename[:100], member.header_offset, os.fstat(file.fileno()).st_size
     if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size or member.flag_bits & 1:
-        raise InputError(f"{path}: {member.filename!r} is compressed or encrypted, as torch.save never does; zip it with `zip -0`")
-    file.seek(max(member.header_offset, 0))  # a damaged directory can put it before the file
+        raise InputError(f"{path}: {name!r} is compressed or encrypted, as torch.save never does; zip it with `zip -0`")
+    file.seek(start if 0 <= start < size else size)
     header = file.read(30)
-    start = member.header_offset + 30 + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
-    if header[:4] != ZIP_START or start + member.file_size > os.fstat(file.fileno()).st_size:
-        raise InputError(f"{path}: {member.filename!r} is not where the directory says; {_AGAIN}")
+    start += 30 + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+    if header[:4] != ZIP_START or start + member.file_size > size:
+        raise InputError(f"{path}: {name!r} is not where the directory says; {_AGAIN}")
     return _Placed(start, member.file_size, member.CRC)
 
 
@@ -190,7 +192,7 @@ def _open_legacy(path, file):
         count, start = int.from_bytes(file.read(8), "little"), start + 8
         if count != storages[key].count or start + storages[key].nbytes > size:
             raise InputError(
-                f"{path}: storage {key!r} has {count} elements and {size - start} bytes are left, but its tensors need "
+                f"{path}: storage {key[:100]!r} has {count} elements and {size - start} bytes are left, but its tensors need "
                 f"{storages[key].count} elements in {storages[key].nbytes} bytes; {_AGAIN}"
             )
         places[key] = _Placed(start, storages[key].nbytes, crc=0)

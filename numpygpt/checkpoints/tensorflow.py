@@ -38,7 +38,7 @@ class _Checked(StoredTensor):
         with open(self.path, "rb") as file:
             file.seek(self.start)
             if _masked(file, self.nbytes) != self.checksum:
-                raise InputError(f"{self.path}: the data of tensor {self.name!r} do not match their checksum; {_AGAIN}")
+                raise InputError(f"{self.path}: the data of tensor {self.name[:100]!r} do not match their checksum; {_AGAIN}")
 
 
 class _Damaged(Exception):
@@ -146,7 +146,7 @@ def _data_files(path, header):
 
 def _tensor(name, entry, files):
     """The StoredTensor of a BundleEntryProto: 1 type, 2 shape, 3 shard, 4 offset, 5 size, 6 checksum, 7 slices."""
-    where = f"tensor {name!r}"
+    where = f"tensor {name[:100]!r}"
     if 7 in entry:
         raise _Damaged(f"{where} is split into slices; save it in one piece")
     if entry.get(1) not in _TYPES:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from writers import number, state_dict_pickle, text, write_torch
+from writers import number, state_dict_pickle, text, torch_zip, write_torch
 
 from numpygpt.checkpoints.pickled import unpickle
 from numpygpt.checkpoints.pytorch import open_pytorch
@@ -52,14 +52,12 @@ def refusal(path):
 
 
 def write_pickle(path, content, legacy, data=b""):
-    """A file of either format with this pickle, which mentions no storage."""
+    """A file of either format with this pickle, and in the zip one storage."""
     if legacy:
         write_torch(path, {}, legacy=True)
         path.write_bytes(path.read_bytes().replace(state_dict_pickle({}, {}), content))
     else:
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("archive/data.pkl", content)
-            archive.writestr("archive/data/0", data)
+        path.write_bytes(torch_zip(content, {"0": data}))
 
 
 def same(read, array):
@@ -351,9 +349,14 @@ def test_a_zip_of_something_else_is_refused(path):
 
 
 def test_a_big_endian_file_is_refused(path):
-    write_pickle(path, tensor_pickle(), legacy=False, data=bytes(24))
-    with zipfile.ZipFile(path, "a") as archive:
+    path.write_bytes(torch_zip(tensor_pickle(), {"0": bytes(24)}).replace(b"little", b"bigbig"))
+    with zipfile.ZipFile(path) as archive:
+        assert archive.read("archive/data.pkl") == tensor_pickle()
+    assert "'archive/byteorder' does not match its checksum" in refusal(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", tensor_pickle())
         archive.writestr("archive/byteorder", "big")
+        archive.writestr("archive/data/0", bytes(24))
     assert "big-endian" in refusal(path)
 
 

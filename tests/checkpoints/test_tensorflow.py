@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from writers import masked, message, put_block, table, write_tensorflow
+from writers import block, masked, message, put_block, table, write_tensorflow
 
 from numpygpt.checkpoints import tensorflow
 from numpygpt.checkpoints.crc32c import crc32c
@@ -206,7 +206,7 @@ def test_tensors_cannot_share_data_to_need_more_memory_than_the_file(tmp_path):
 
 def test_a_compressed_block_is_refused_as_such(tmp_path):
     file = io.BytesIO()
-    handle = put_block(file, [(b"", message({1: 1}))])
+    handle = put_block(file, block([(b"", message({1: 1}))]))
     content = bytearray(file.getvalue())
     content[-5] = 1  # Snappy
     content[-4:] = masked(bytes(content[:-4])).to_bytes(4, "little")
@@ -243,8 +243,8 @@ def test_a_table_with_right_checksums_and_any_content_is_refused_or_right(tmp_pa
 
 def test_an_index_of_many_addresses_of_one_empty_block_is_refused_at_the_first(tmp_path, monkeypatch):
     file, checked = io.BytesIO(), []
-    handle = put_block(file, [])
-    index = put_block(file, [(b"%06d" % n, handle) for n in range(30_000)])
+    handle = put_block(file, block([]))
+    index = put_block(file, block([(b"%06d" % n, handle) for n in range(30_000)]))
     magic = bytes.fromhex("57fb808b247547db")
     (tmp_path / "m.index").write_bytes(file.getvalue() + (b"\0\0" + index).ljust(40, b"\0") + magic)
     monkeypatch.setattr(tensorflow, "crc32c", lambda file, count: checked.append(count) or crc32c(file, count))

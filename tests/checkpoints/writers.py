@@ -40,39 +40,57 @@ def write_openai(folder, config, params):
     write_tensorflow(folder / "model.ckpt", openai_names(params))
 
 
-def write_tensorflow(prefix, tensors, block_size=4096, **entry_fields):
-    """PREFIX.index and PREFIX.data-00000-of-00001; entry_fields {number: value} are put into every tensor's entry."""
-    entries, place = [(b"", message({1: 1, 3: message({1: 1})}))], 0
+def write_tensorflow(prefix, tensors, block_size=4096, **fields):
+    """PREFIX.index and PREFIX.data-00000-of-00001; fields {"field1": value} replace those of every tensor's entry."""
     with open(f"{prefix}.data-00000-of-00001", "wb") as file:
         for name in sorted(tensors):
-            array = np.asarray(tensors[name], order="C")
-            shape = b"".join(b"\x12" + length_first(message({1: size} if size else {})) for size in array.shape)
-            checksum = struct.pack("<I", masked(array.tobytes()))
-            entry = {1: TENSORFLOW_TYPES[array.dtype.name], 2: shape, 4: place, 5: array.nbytes, 6: checksum} | {
-                int(number.removeprefix("field")): value for number, value in entry_fields.items()
-            }
-            entries.append((name.encode(), message(entry)))
-            file.write(array)
-            place += array.nbytes
+            file.write(np.asarray(tensors[name], order="C"))
     with open(f"{prefix}.index", "wb") as file:
-        file.write(table(entries, block_size))
+        file.write(table(index_entries(tensors, **fields), block_size))
+
+
+def index_entries(tensors, **fields):
+    """The (key, value) pairs of an index: the header, then the tensors in order, end to end."""
+    entries, place = [(b"", message({1: 1, 3: message({1: 1})}))], 0
+    for name in sorted(tensors):
+        array = np.asarray(tensors[name], order="C")
+        shape = b"".join(b"\x12" + length_first(message({1: size} if size else {})) for size in array.shape)
+        entry = {1: TENSORFLOW_TYPES[array.dtype.name], 2: shape, 4: place, 5: array.nbytes, 6: struct.pack("<I", masked(array.tobytes()))}
+        entry |= {int(field.removeprefix("field")): value for field, value in fields.items()}
+        entries.append((name.encode(), message(entry)))
+        place += array.nbytes
+    return entries
 
 
 def table(entries, block_size=4096):
     """A LevelDB table of (key, value) pairs in the order of their keys."""
-    file, index, held = io.BytesIO(), [], []
+    blocks, held = [], []
     for number, (key, value) in enumerate(entries):
         held.append((key, value))
         if sum(len(key) + len(value) for key, value in held) >= block_size or number == len(entries) - 1:
-            index.append((key, put_block(file, held)))
+            blocks.append((key, block(held)))
             held = []
-    handles = put_block(file, []) + put_block(file, index)
+    return table_of_blocks(blocks)
+
+
+def table_of_blocks(blocks):
+    """A table of (last key, content) of its blocks."""
+    file = io.BytesIO()
+    index = [(key, put_block(file, content)) for key, content in blocks]
+    handles = put_block(file, block([])) + put_block(file, block(index))
     file.write(handles.ljust(40, b"\0") + struct.pack("<Q", 0xDB4775248B80FB57))
     return file.getvalue()
 
 
-def put_block(file, entries):
-    """Append a block; its handle."""
+def put_block(file, content):
+    """Append a block with its trailer; its handle."""
+    offset = file.tell()
+    file.write(content + b"\0" + struct.pack("<I", masked(content + b"\0")))
+    return varint(offset) + varint(len(content))
+
+
+def block(entries):
+    """A block's content."""
     content, restarts, last = b"", [], b""
     for number, (key, value) in enumerate(entries):
         shared = 0
@@ -84,10 +102,7 @@ def put_block(file, entries):
         content += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
         last = key
     restarts = restarts or [0]
-    content += struct.pack(f"<{len(restarts) + 1}I", *restarts, len(restarts))
-    offset = file.tell()
-    file.write(content + b"\0" + struct.pack("<I", masked(content + b"\0")))
-    return varint(offset) + varint(len(content))
+    return content + struct.pack(f"<{len(restarts) + 1}I", *restarts, len(restarts))
 
 
 def masked(data):
@@ -130,13 +145,20 @@ def write_torch(path, tensors, legacy=False):
         start = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." + b"\x80\x02M\xe9\x03." + machine + pickle
         listed = b"\x80\x02](" + b"".join(map(text, data)) + b"e."
         path.write_bytes(start + listed + b"".join(struct.pack("<q", array.size) + array.tobytes() for array in data.values()))
-        return
-    with zipfile.ZipFile(path, "w") as archive:
+    else:
+        path.write_bytes(torch_zip(pickle, {key: array.tobytes() for key, array in data.items()}))
+
+
+def torch_zip(pickle, data):
+    """torch.save's archive of a pickle and {key: bytes} of its storages."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("archive/data.pkl", pickle)
         archive.writestr("archive/byteorder", "little")
-        for key, array in data.items():
-            archive.writestr(f"archive/data/{key}", array.tobytes())
+        for key, content in data.items():
+            archive.writestr(f"archive/data/{key}", content)
         archive.writestr("archive/version", "3\n")
+    return file.getvalue()
 
 
 def state_dict_pickle(tensors, keys, legacy=False):
