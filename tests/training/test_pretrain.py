@@ -1,0 +1,158 @@
+"""Pretraining: every token is learned from, the schedule, clipping and decay, and that an interruption changes nothing."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from numpygpt.checkpoints.safetensors import read_safetensors, write_safetensors
+from numpygpt.errors import InputError
+from numpygpt.model.config import Config
+from numpygpt.model.parameters import random_parameters
+from numpygpt.training.pretrain import Pretraining, clip, learning_rate, windows
+
+CONFIG = Config(vocab_size=31, n_positions=8, n_embd=12, n_layer=1, n_head=3)
+END = 30
+
+
+def documents(count=12):
+    """Sentences that count upwards, so that there is something to learn."""
+    rng = np.random.default_rng(0)
+    return [(np.arange(length) + start).astype(np.int32) for length, start in rng.integers(1, 15, (count, 2))]
+
+
+def pretraining(params=None, **changes):
+    chosen = dict(steps=30, batch_size=3, context=8, lr=1e-2, warmup=3, weight_decay=0.1, limit=1.0, seed=123) | changes
+    return Pretraining(params or random_parameters(CONFIG, 1), CONFIG, documents(), END, **chosen)
+
+
+@settings(deadline=None)
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=9), length=st.integers(1, 7), seed=st.none() | st.integers(0, 99))
+def test_every_id_is_predicted_once_from_all_before_it_in_its_window(lengths, length, seed):
+    numbered = np.split(np.arange(sum(lengths), dtype=np.int32), np.cumsum(lengths)[:-1])  # every id tells its place
+    found = windows(numbered, 999, length, None if seed is None else np.random.default_rng(seed))
+    assert found.dtype == np.int32 and found.shape == ((sum(lengths) + len(lengths) - 1) // length, length + 1)
+    assert np.array_equal(found[:-1, -1], found[1:, 0])
+    stream = [*found[:1, 0], *found[:, 1:].ravel()]
+    left_out = sum(lengths) + len(lengths) - len(stream)
+    assert left_out <= length
+    by_start = {document[0]: [*document, 999] for document in numbered}
+    rest = stream
+    while rest:  # document after document, each whole but the last
+        document = by_start.pop(rest[0])
+        assert rest[: len(document)] == document[: len(rest)]
+        rest = rest[len(document) :]
+    assert sum(map(len, by_start.values())) <= length
+
+
+def test_the_order_is_kept_without_a_generator_and_another_with_each_seed():
+    def stream(rng):
+        return windows(documents(), END, 8, rng)
+
+    kept = np.concatenate([[*document, END] for document in documents()])
+    assert np.array_equal(stream(None)[:, :-1].ravel(), kept[: stream(None)[:, :-1].size])
+    one, same, other = (stream(np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert np.array_equal(one, same) and not np.array_equal(one, other) and not np.array_equal(one, stream(None))
+
+
+def test_the_learning_rate_rises_in_a_line_and_falls_in_half_a_cosine_to_a_tenth():
+    rates = np.array([learning_rate(step, 110, 2.0, 10) for step in range(110)])
+    np.testing.assert_allclose(rates[:11], [0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.0])
+    assert (np.diff(rates[10:]) < 0).all()
+    assert learning_rate(60, 110, 2.0, 10) == pytest.approx(1.1)  # halfway, the mean of 2 and 0.2
+    assert learning_rate(110, 110, 2.0, 10) == pytest.approx(0.2)
+    np.testing.assert_allclose(rates[10:60] + [learning_rate(120 - step, 110, 2.0, 10) for step in range(10, 60)], 2.2)
+
+
+def test_the_learning_rate_without_warm_up_or_with_nothing_else():
+    assert learning_rate(0, 5, 2.0, 0) == 2.0
+    assert [learning_rate(step, 3, 2.0, 4) for step in range(3)] == [0.5, 1.0, 1.5]
+
+
+def test_gradients_are_clipped_together_and_keep_their_direction():
+    grads = {"a": np.array([[3.0, 0.0]]), "b": np.array([4.0])}
+    assert clip(grads, 2.5) == 5.0
+    assert grads["a"].tolist() == [[1.5, 0.0]] and grads["b"].tolist() == [2.0]
+    assert clip(grads, 2.5) == pytest.approx(2.5)
+    assert clip(grads, 100.0) == pytest.approx(2.5)
+    assert grads["b"].tolist() == [2.0], "a small gradient is left as it is"
+
+
+def test_the_loss_falls():
+    run = pretraining(steps=150)
+    losses = [run.step() for _ in range(150)]
+    assert losses[0] == pytest.approx(np.log(31), abs=0.2), "a new model knows nothing"
+    assert np.mean(losses[-10:]) < 1.2, "each number follows from the one before, but for the documents' beginnings and ends"
+
+
+@pytest.mark.parametrize("interruption", [0, 1, 7, 29])  # 7 is within the third pass over the text
+def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(tmp_path, interruption):
+    whole = pretraining()
+    losses = [whole.step() for _ in range(30)]
+    first = pretraining()
+    before = [first.step() for _ in range(interruption)]
+    first.save(tmp_path / "resume", {"lr": "0.01"})
+
+    second = pretraining(random_parameters(CONFIG, 2))  # what it starts from must not matter
+    second.resume(tmp_path / "resume", {"lr": "0.01"})
+    assert second.done == interruption
+    assert before + [second.step() for _ in range(30 - interruption)] == losses
+    assert all(np.array_equal(second.params[name], array) for name, array in whole.params.items())
+
+
+@pytest.mark.parametrize("settings, differing", [({"lr": "0.02", "seed": "1"}, "lr = '0.01', not '0.02'"),
+                                                 ({"lr": "0.01", "seed": "1", "new": "x"}, "new = None, not 'x'")])  # fmt: skip
+def test_other_settings_are_refused_and_change_nothing(tmp_path, settings, differing):
+    first = pretraining()
+    first.step()
+    first.save(tmp_path / "resume", {"lr": "0.01", "seed": "1"})
+    run, expected = pretraining(), random_parameters(CONFIG, 1)
+    with pytest.raises(InputError, match=f"resume: that run has {differing}"):
+        run.resume(tmp_path / "resume", settings)
+    assert run.done == 0 and all(np.array_equal(run.params[name], array) for name, array in expected.items())
+
+
+def progress(text):
+    return lambda state: state | {"progress": np.frombuffer(text, np.uint8)}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda state: {name: array for name, array in state.items() if name != "progress"},
+        lambda state: {name: array for name, array in state.items() if name != "m.wte.weight"},
+        lambda state: state | {"v.ln_f.bias": np.zeros(13, np.float32)},
+        progress(b"no JSON"),
+        progress(b"\xff"),
+        progress(b"[]"),
+        progress(b'{"done": 1, "settings": []}'),
+        progress(b'{"done": [], "settings": {"lr": "1"}}'),
+        progress(b'{"done": "many", "settings": {"lr": "1"}}'),
+    ],
+)
+def test_a_damaged_file_is_refused(tmp_path, damage):
+    run = pretraining()
+    run.save(tmp_path / "resume", {"lr": "1"})
+    write_safetensors(tmp_path / "resume", damage(dict(read_safetensors(tmp_path / "resume"))))
+    with pytest.raises(InputError, match="resume: .*remove it to start anew"):
+        pretraining().resume(tmp_path / "resume", {"lr": "1"})
+
+
+def test_matrices_decay_and_vectors_do_not():
+    params = random_parameters(CONFIG, 1) | {"ln_f.bias": np.ones(12, np.float32)}
+    before = {name: array.copy() for name, array in params.items()}
+    run = pretraining(params, weight_decay=0.5, warmup=0, limit=1e-30)  # gradients clipped to nothing: what changes, decay changed
+    run.step()
+    for name, array in params.items():
+        np.testing.assert_allclose(array, before[name] * (1 - 1e-2 * 0.5 if array.ndim == 2 else 1), rtol=1e-6, atol=1e-20, err_msg=name)
+
+
+def test_text_that_does_not_fill_a_batch_is_refused():
+    with pytest.raises(InputError, match="does not fill one batch of 99 windows of 8 tokens"):
+        pretraining(batch_size=99)
+
+
+def test_a_loss_that_is_no_number_ends_the_run():
+    run = pretraining(random_parameters(CONFIG, 1) | {"ln_f.bias": np.full(12, np.nan, np.float32)})
+    with pytest.raises(InputError, match="the loss became nan at step 0: lower the learning rate"):
+        run.step()
