@@ -1,0 +1,137 @@
+"""Whole models against transformers and PyTorch's autograd: every position's logits, every trainable parameter's gradient.
+
+At a tiny size always, and at 124M with: python -m pytest -m oracle_124m
+"""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from numpygpt.checkpoints.load import load_weights
+from numpygpt.model.prefix import FrozenPrefix
+from numpygpt.model.trainable import frozen_depth, trainable_names
+from numpygpt.model.trunk import POSITIONS, trunk
+from numpygpt.model.walk import Walk
+from numpygpt.ops import layernorm
+from numpygpt.text.batches import pack
+from numpygpt.training.fine_tune import Task
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+WAYS = list(product(POSITIONS, ("longest", "none")))  # (position, padding)
+CLASSES = 3
+
+
+class Oracle:
+    """A random GPT-2 in float32 whose biases and layernorms are filled, and what PyTorch makes of some messages of unequal lengths.
+
+    config, params   what numpygpt reads from the folder that transformers saves
+    """
+
+    def __init__(self, settings, lengths, folder, seed=0):
+        torch.manual_seed(seed)
+        self.model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**settings)).eval()
+        self.head = torch.nn.Linear(self.model.config.n_embd, CLASSES)
+        with torch.no_grad():
+            for parameter in self.model.parameters():
+                if parameter.dim() == 1:
+                    parameter += 0.2 * torch.randn(parameter.shape)
+        self.model.save_pretrained(folder)
+        self.config, self.params = load_weights(folder)
+        self.params |= {"head.weight": self.head.weight.detach().numpy().T, "head.bias": self.head.bias.detach().numpy()}
+        self.named = {name.removeprefix("transformer."): p for name, p in self.model.named_parameters()}
+        rng, pad = np.random.default_rng(seed), self.config.vocab_size - 1
+        self.messages = [rng.integers(0, pad, T).astype(np.int32) for T in lengths]
+        self.labels = rng.integers(0, CLASSES, len(lengths))
+        self.padded = [np.append(ids, np.full(max(lengths) - len(ids), pad, np.int32)) for ids in self.messages]
+        # Padding stands behind the message, where a causal mask hides it: one forward pass serves both paddings.
+        self.hidden = self.model.transformer(torch.tensor(np.stack(self.padded)).long()).last_hidden_state
+
+    def language_logits(self):
+        """For each message its (T, V) logits."""
+        with torch.no_grad():
+            return [self.model.lm_head(rows[: len(ids)]).numpy() for rows, ids in zip(self.hidden, self.messages)]
+
+    def loss_and_gradients(self, position, padding):
+        """The classifier's loss and {name: gradient} of all its parameters."""
+        pool = {"last": lambda rows: rows[-1], "first": lambda rows: rows[0], "mean": lambda rows: rows.mean(dim=0)}[position]
+        ends = [len(ids) if padding == "none" else None for ids in self.messages]
+        pooled = torch.stack([pool(rows[:end]) for rows, end in zip(self.hidden, ends)])
+        loss = torch.nn.functional.cross_entropy(self.head(pooled), torch.tensor(self.labels))
+        wanted = self.named | {"head.weight": self.head.weight, "head.bias": self.head.bias}
+        gradients = torch.autograd.grad(loss, list(wanted.values()), retain_graph=True)
+        grads = {name: gradient.numpy() for name, gradient in zip(wanted, gradients)}
+        grads["head.weight"] = grads["head.weight"].T
+        return loss.item(), grads
+
+
+def our_language_logits(oracle):
+    """For each message its (T, V) logits, from one packed batch of them all."""
+    walk = Walk(oracle.params)
+    ids, lengths = pack(oracle.messages)
+    x, _ = trunk(walk, ids, lengths, oracle.config)
+    x, _ = walk(layernorm, x, "ln_f.weight", "ln_f.bias", epsilon=oracle.config.layer_norm_epsilon)
+    return np.split(x @ oracle.params["wte.weight"].T, np.cumsum(lengths)[:-1])
+
+
+def our_loss_and_gradients(oracle, choice, position, padding):
+    """The loss and {name: gradient} of the trainable parameters, on the way that training takes."""
+    trainable = trainable_names(choice, oracle.params, oracle.config)
+    depth = frozen_depth(trainable, oracle.config)
+    messages = oracle.messages if padding == "none" else oracle.padded
+    prefix = FrozenPrefix(oracle.params, oracle.config, messages, depth, position)
+    task = Task(oracle.params, oracle.config, trainable, prefix, depth, position)
+    loss, gradients = task.loss(np.arange(len(messages)), oracle.labels, trainable)
+    grads = gradients()
+    assert grads.keys() == trainable
+    return loss, grads
+
+
+def errors(ours, theirs):
+    """{name: max |ours - theirs| / max |theirs|}, each tensor by its own size.
+
+    Of a c_attn.bias the key's third is left out: softmax ignores what adds the same to all scores of a row, so its gradient is zero,
+    and PyTorch's is rounding noise.
+    """
+    found = {}
+    for name in ours:
+        a, b = ours[name], theirs[name]
+        if name.endswith("c_attn.bias"):
+            a, b = (np.delete(g, np.s_[len(g) // 3 : 2 * len(g) // 3]) for g in (a, b))
+        found[name] = float(np.abs(a - b).max() / np.abs(b).max())
+    return found
+
+
+TINY = dict(vocab_size=101, n_positions=32, n_embd=24, n_layer=3, n_head=4)
+GPT2_124M = {}  # transformers' defaults
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(TINY, id="tiny"), pytest.param(GPT2_124M, id="124M", marks=pytest.mark.oracle_124m)],
+)
+def oracle(request, tmp_path_factory):
+    return Oracle(request.param, (24, 7, 1, 31), tmp_path_factory.mktemp("gpt2"))
+
+
+@pytest.fixture(scope="module", params=WAYS, ids="-".join)
+def classified(request, oracle):
+    """(position, padding, PyTorch's loss, its gradients)"""
+    return *request.param, *oracle.loss_and_gradients(*request.param)
+
+
+def test_the_trunks_logits_are_those_of_transformers_at_every_position(oracle):
+    for ours, theirs in zip(our_language_logits(oracle), oracle.language_logits()):
+        assert ours.shape == theirs.shape and ours.dtype == np.float32
+        assert np.abs(ours - theirs).max() <= 1e-4
+
+
+@pytest.mark.parametrize("choice", ["head", "last_block", "last_two_blocks", "all"])
+def test_every_trainable_parameters_gradient_is_autograds(oracle, classified, choice):
+    position, padding, loss, theirs = classified
+    our_loss, ours = our_loss_and_gradients(oracle, choice, position, padding)
+    assert our_loss == pytest.approx(loss, rel=1e-5)
+    found = errors(ours, theirs)
+    assert max(found.values()) <= 1e-4, max(found.items(), key=lambda item: item[1])
