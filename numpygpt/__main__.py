@@ -5,7 +5,7 @@ from pathlib import Path
 
 from . import command
 
-COMMANDS = ("train", "classify", "generate", "pretrain", "gradcheck")
+COMMANDS = ("train", "classify", "generate", "pretrain", "gradcheck", "experiments", "convert", "export")
 
 
 def main():

@@ -1,0 +1,87 @@
+"""What is exported gives our logits: in transformers, and in a model with the book's names."""
+
+import numpy as np
+import pytest
+
+from numpygpt import export
+from numpygpt.checkpoints.huggingface import save_folder
+from numpygpt.checkpoints.names import from_book
+from numpygpt.checkpoints.safetensors import open_safetensors
+from numpygpt.errors import InputError
+from numpygpt.model.classifier import classifier
+from numpygpt.model.config import Config
+from numpygpt.model.parameters import random_parameters
+from numpygpt.model.walk import Walk
+from numpygpt.text.bpe import learn_bpe
+from numpygpt.training.run_folder import Run
+
+TEXTS = [f"Message {n}: call {'me ' * (n % 7)}now! £{n * 37} or naïve 😀 prize" for n in range(200)]
+
+
+def make_run(labels, padded_length, **changes):
+    encoding = learn_bpe(TEXTS, 300)
+    config = Config(encoding.n_vocab, 64, 24, 2, 3)
+    rng = np.random.default_rng(labels)
+    params = {name: a + 0.3 * rng.standard_normal(a.shape, np.float32) for name, a in random_parameters(config, 1).items()}
+    params |= {"head.weight": rng.standard_normal((24, labels), np.float32), "head.bias": rng.standard_normal(labels, np.float32)}
+    fields = {"position": "last", "causal": True} | changes
+    return Run(config, params, encoding, [f"label {n}" for n in range(labels)], padded_length=padded_length, **fields)
+
+
+def our_logits(run):
+    messages = run.encode(TEXTS)
+    lengths = np.array([len(ids) for ids in messages])
+    return classifier(Walk(run.params), np.concatenate(messages), lengths, run.config)[0]
+
+
+def exported(run, folder, monkeypatch, *options):
+    monkeypatch.setattr(export, "load_run", lambda path: run)
+    export.main(["a run", str(folder), *options])
+    return folder
+
+
+@pytest.mark.parametrize("labels", [2, 5])
+@pytest.mark.parametrize("padded_length", [None, 50])
+def test_transformers_gives_our_logits_and_labels_for_a_padded_batch(labels, padded_length, tmp_path, monkeypatch):
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    run = make_run(labels, padded_length)
+    folder = exported(run, tmp_path / "out", monkeypatch)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    inputs = tokenizer(TEXTS, padding="max_length" if padded_length else True, truncation=True, return_tensors="pt")
+    with torch.no_grad():
+        logits = model(**inputs).logits.numpy()
+    assert list(model.config.id2label.values()) == run.labels
+    np.testing.assert_allclose(logits, our_logits(run), atol=1e-4, rtol=0)
+
+
+def test_the_books_names_hold_the_whole_classifier(tmp_path, monkeypatch):
+    run = make_run(3, None)
+    tensors = open_safetensors(exported(run, tmp_path / "out", monkeypatch, "--book") / "book.safetensors")
+    assert tensors["trf_blocks.1.att.mask"].shape == (64, 64)
+    np.testing.assert_array_equal(tensors.pop("out_head.weight").read().T, run.params["head.weight"])
+    np.testing.assert_array_equal(tensors.pop("out_head.bias").read(), run.params["head.bias"])
+    ours = from_book(tensors, "book.safetensors")
+    for name in ours:
+        np.testing.assert_array_equal(ours[name].read(), run.params[name])
+    assert ours.keys() == {name for name in run.params if not name.startswith("head.")}
+
+
+def test_folding_the_heads_bias_into_its_input_changes_no_logit():
+    rng = np.random.default_rng(3)
+    weight, bias, x = rng.standard_normal((24, 5)), rng.standard_normal(5), rng.standard_normal((4, 24))
+    np.testing.assert_allclose((x + export.bias_before(weight, bias)) @ weight, x @ weight + bias, rtol=1e-6)
+    with pytest.raises(InputError, match="not independent"):
+        export.bias_before(np.repeat(weight[:, :1], 5, axis=1), bias)
+
+
+@pytest.mark.parametrize("changes", [{"position": "mean"}, {"position": "first"}, {"causal": False}])
+def test_a_classifier_that_transformers_cannot_express_is_refused(changes, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="--position"):
+        exported(make_run(2, None, **changes), tmp_path / "out", monkeypatch)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_existing_folder_is_left_alone(tmp_path):
+    with pytest.raises(InputError, match="exists"):
+        export.main(["a run", str(tmp_path)])
