@@ -83,6 +83,7 @@ def operation_cases(rng):
         ("take_rows", ops.take_rows, dict(x=normal((N, D)), rows=rows)),
         ("mean_rows", ops.mean_rows, dict(x=normal((N, D)), lengths=lengths)),
         ("cross_entropy", ops.cross_entropy, dict(logits=normal((B, C)), targets=targets)),
+        ("cross_entropy, one ignored", ops.cross_entropy, dict(logits=normal((B, C)), targets=np.array([2, 0, 5]), ignore_index=0)),
         ("output_loss", ops.output_loss, dict(x=normal((N, D)), wte=normal((V, D)), targets=rng.integers(0, V, N))),
     ]
 

@@ -36,7 +36,7 @@ ORACLES = {
     ops.query_attention: lambda x, weight, bias, lengths, rows, n_head: attention(x @ weight + bias, lengths, n_head, False)[rows],
     ops.take_rows: lambda x, rows: x[rows],
     ops.mean_rows: lambda x, lengths: each_message(lambda part: part.mean(dim=0, keepdim=True), lengths, x),
-    ops.cross_entropy: lambda logits, targets: F.cross_entropy(logits, torch.tensor(targets)),
+    ops.cross_entropy: lambda logits, targets, **ignore_index: F.cross_entropy(logits, torch.tensor(targets), **ignore_index),
     ops.output_loss: lambda x, wte, targets: F.cross_entropy(x @ wte.T, torch.tensor(targets)),
 }
 CASES = gradcheck.operation_cases(np.random.default_rng(4))
