@@ -1,0 +1,76 @@
+"""python -m bench: measure numpygpt beside PyTorch."""
+
+import os
+import re
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from numpygpt import command
+from numpygpt.errors import InputError
+from numpygpt.text.sources import find_messages
+
+from . import machine, weights
+from .chapter import QUICK_STEPS
+from .results import write_section
+from .subjects import SUBJECTS, section
+from .turns import fresh
+
+
+def arguments(argv=None):
+    summaries = [f"  {name:<10}{module.__doc__.splitlines()[0]}" for name, module in SUBJECTS.items()]
+    parser = command.parser(
+        "bench",
+        "Measure numpygpt beside PyTorch, where that is installed (pip install torch transformers): the same work, from the same\n"
+        "weights, in turns, several times. Prints tables, and writes them to bench/RESULTS.md, each subject's in the place of its last.\n\n"
+        "subjects (all, unless named):\n" + "\n".join(summaries) + "\n\n"
+        "On 2 cores all of it takes three quarters of an hour, half of which is PyTorch's chapter. Let nothing else run meanwhile.",
+        ["python -m bench step forward",
+         "python -m bench chapter --data SMSSpamCollection --quick"],
+    )  # fmt: skip
+    parser.prog = "python -m bench"
+    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help="what to measure")
+    parser.add_argument("--data", default="sms", help="messages for chapter and memory: the UCI file SMSSpamCollection, or "
+                        "sms to download it")  # fmt: skip
+    parser.add_argument("--model", help="a GPT-2 folder (default: one of 124M's sizes with random weights, made for this run)")
+    parser.add_argument("--repetitions", type=command.number(int, 1), help="how often each side runs (default: 10; "
+                        "chapter 3, PyTorch's once; memory 2)")  # fmt: skip
+    parser.add_argument("--quick", action="store_true", help=f"time {QUICK_STEPS} steps of PyTorch's chapter and compute the rest, "
+                        "instead of running it whole")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("RESULTS.md"), help="the file of results")
+    args = parser.parse_args(argv)
+    for name in args.subjects:
+        if name not in SUBJECTS:
+            parser.error(f"{name}: no such subject; there are {', '.join(SUBJECTS)}")
+    args.subjects = args.subjects or list(SUBJECTS)
+    return args
+
+
+def main():
+    args = arguments()
+    if found := machine.overrides(os.environ):
+        print(f"measuring without {', '.join(found)}, set here: each library shall choose for itself", file=sys.stderr)
+        clean = {name: value for name, value in os.environ.items() if name not in found}
+        os.execve(sys.executable, sys.orig_argv, clean)  # libraries read these when they are loaded, so start again
+    if {"chapter", "memory"} & set(args.subjects):
+        args.data = str(find_messages(args.data))
+        if not Path(args.data).is_file():
+            raise InputError(f"{args.data}: no such file; --data is the UCI file SMSSpamCollection, or sms to download it")
+    with TemporaryDirectory(prefix="bench-weights-") as folder:
+        args.weights = Path(args.model).name if args.model else weights.NAME
+        if not args.model:
+            args.model = folder
+            fresh(weights.make, folder)
+        for subject in args.subjects:
+            text = fresh(section, subject, args, command_line())
+            write_section(args.out, text)
+            print(text, flush=True)
+
+
+def command_line():
+    """The command that was given; of files, which are elsewhere on other machines, only the names."""
+    return " ".join(["python -m bench", *(re.sub(r"[^=]*[/\\]", "", argument) for argument in sys.argv[1:])])
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,105 @@
+"""The whole chapter, from the command to the last accuracy: 5 epochs of the last-block recipe, all evaluations, final accuracies.
+
+Each run is a process of its own, timed from its start to its end: `python -m numpygpt.train --recipe book`, with the book's padding
+and with none; both again with the features (the rows of the frozen blocks) left on disk by an earlier run of the same command; and
+the book's script in PyTorch (bench/peer_script.py), run once, with the book's padding.
+"""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from numpygpt.errors import InputError
+
+from .machine import installed
+from .results import Row, Section, Target
+from .turns import timed
+
+REPETITIONS = 3
+QUICK_STEPS = 20  # of PyTorch's, with --quick
+
+PADDINGS = {"book's padding": "longest", "`--pad none`": "none"}
+ON_DISK = ", features on disk"
+TARGETS = {
+    "book's padding": (Target("at least 12 times faster", better=12), Target("aim for 15", better=15)),
+    "`--pad none`": (Target("at least 35 times faster", better=35),),
+    "book's padding" + ON_DISK: (Target("at least 60 times", better=60),),
+    "`--pad none`" + ON_DISK: (Target("at least 60 times", better=60),),
+}
+
+
+def measure(options):
+    with TemporaryDirectory(prefix="bench-chapter-") as scratch:
+        scratch = Path(scratch)
+        commands = {what: ["--pad", pad] for what, pad in PADDINGS.items()}
+        for what, pad in PADDINGS.items():
+            commands[what + ON_DISK] = ["--pad", pad, "--features-cache", scratch / "features"]
+            run_numpygpt(options, scratch / f"fill-{pad}", commands[what + ON_DISK])
+        runs, pytorch = {what: [] for what in commands}, None
+        for repetition in range(options.repetitions):
+            for number, (what, settings) in enumerate(commands.items()):
+                runs[what].append(run_numpygpt(options, scratch / f"run-{repetition}-{number}", settings))
+            if pytorch is None and installed("torch"):
+                pytorch = run_pytorch(options, scratch / "peer.json", QUICK_STEPS if options.quick else None)
+    peer, notes = ([pytorch["seconds"]], _notes(runs, pytorch)) if pytorch else ([], [])
+    rows = [Row(what, "s", [run["seconds"] for run in runs[what]], peer, TARGETS[what]) for what in commands]
+    return Section("chapter", __doc__, rows, notes)
+
+
+def run_numpygpt(options, folder, settings):
+    """{"seconds", "losses" {step: (training, validation)}, "accuracy"} of one run of numpygpt.train, which makes `folder`."""
+    command = ["numpygpt.train", "--recipe", "book", "--model", options.model, "--data", options.data, "--out", folder, *settings]
+    seconds, _ = timed(lambda: _run(command))
+    with open(folder / "history.csv", newline="") as file:
+        evaluated = [row for row in csv.DictReader(file) if row["train_loss"]]
+    losses = {int(row["step"]): (float(row["train_loss"]), float(row["validation_loss"])) for row in evaluated}
+    return {"seconds": seconds, "losses": losses, "accuracy": json.loads((folder / "run.json").read_bytes())["accuracy"]}
+
+
+def run_pytorch(options, out, steps):
+    """The same of the book's script in PyTorch. With `steps` it stops after so many, and "seconds" is computed from their times."""
+    command = ["bench.peer_script", options.model, options.data, out, *(["--steps", steps] if steps else [])]
+    seconds, _ = timed(lambda: _run(command))
+    report = json.loads(out.read_bytes())
+    report["losses"] = {int(step): losses for step, losses in report["losses"].items()}
+    if steps:
+        rest = seconds - sum(report["step_seconds"]) - sum(report["batch_seconds"])  # start, loading, encoding
+        each = median(report["step_seconds"]), median(report["batch_seconds"])
+        seconds = rest + report["steps"] * each[0] + report["batches"] * each[1]
+    return report | {"seconds": seconds}
+
+
+def _run(command):
+    """Run a module of this Python, its output on our standard error, where it can be watched."""
+    finished = subprocess.run([sys.executable, "-m", *map(str, command)], stdout=sys.stderr)
+    if finished.returncode:
+        raise InputError(f"python -m {command[0]} ended with status {finished.returncode}: see what it says above")
+
+
+def _notes(runs, pytorch):
+    padded = runs["book's padding"] + runs["book's padding" + ON_DISK]
+    differences = [np.subtract(run["losses"][step], pytorch["losses"][step]) for run in padded for step in pytorch["losses"]]
+    worst = np.abs(differences).max()
+    notes = [
+        f"Same losses: over the book's-padding runs, {2 * len(pytorch['losses'])} evaluation losses each, the worst difference from "
+        f"PyTorch's is {worst:.1e}."
+    ]
+    if pytorch["accuracy"]:
+        notes.append(f"Final accuracies: numpygpt {_shares(padded[0])}; PyTorch {_shares(pytorch)}.")
+    else:
+        timed_steps, timed_batches = len(pytorch["step_seconds"]), len(pytorch["batch_seconds"])
+        notes.append(
+            f"PyTorch's time is computed from {timed_steps} timed steps and {timed_batches} timed evaluation batches, of "
+            f"{pytorch['steps']} and {pytorch['batches']} (`--quick`), not from a whole run."
+        )
+    return notes
+
+
+def _shares(run):
+    return ", ".join(f"{name} {share:.2%}" for name, share in run["accuracy"].items())

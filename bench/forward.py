@@ -1,0 +1,81 @@
+"""The forward pass of the frozen blocks, 8 messages of 120 tokens, against what this machine's matrix products allow.
+
+sgemm is the largest product of a block, all rows by the MLP's first matrix, through NumPy's own BLAS, in turns with the rest in the
+same process. Of a block only its four matrix products are counted, 24 N D² operations for N rows of width D; attention, layernorm
+and GELU take time and count nothing. "As train runs them": many such batches, a core each, where the others are one batch, whose
+products are split over the cores.
+"""
+
+import numpy as np
+
+from numpygpt import blas
+from numpygpt.checkpoints.load import load_weights
+from numpygpt.model.prefix import BATCH_ROWS, FrozenPrefix
+from numpygpt.model.trunk import trunk
+from numpygpt.model.walk import Walk
+
+from .machine import installed
+from .results import Row, Section, Target
+from .step import MESSAGES, batch
+from .turns import in_turns
+
+REPETITIONS = 10
+PRODUCTS = 40  # sgemms to a timing, which then takes about as long as the blocks
+TARGETS = (Target("at least 85 % of sgemm", ours=85),)
+
+
+def measure(options):
+    config, params = load_weights(options.model)
+    ids, _ = batch(config)
+    rows, D, last = ids.size, config.n_embd, config.n_layer - 1
+    lengths = np.full(MESSAGES, ids.shape[1])
+    a, b = (np.random.default_rng(123).standard_normal(shape, np.float32) for shape in ((rows, D), (D, 4 * D)))
+    product = np.empty((rows, 4 * D), np.float32)
+    at_once = BATCH_ROWS // ids.shape[1]  # messages in one of the prefix's batches
+    many = np.random.default_rng(123).integers(config.vocab_size, size=(2 * blas.threads() * at_once, ids.shape[1]))
+    per_block = 24 * rows * D**2
+    work = {
+        "sgemm": PRODUCTS * 8 * rows * D**2,
+        f"{last} blocks": last * per_block,
+        f"{last + 1} blocks": (last + 1) * per_block,
+        f"{last} blocks, as train runs them": last * per_block * len(many) // MESSAGES,
+    }
+    functions = dict(zip(work, (
+        lambda: [np.matmul(a, b, out=product) for _ in range(PRODUCTS)],
+        lambda: trunk(Walk(params), ids.ravel(), lengths, config, 0, last),
+        lambda: trunk(Walk(params), ids.ravel(), lengths, config, 0, last + 1),
+        lambda: FrozenPrefix(params, config, many, last),
+    )))  # fmt: skip
+    peers = _peers(config, params, ids, a, b) if installed("torch") else {}
+    runs = in_turns(functions | peers, options.repetitions, "forward")
+
+    rates = {what: [work[what] / seconds / 1e9 for seconds, _ in runs[what]] for what in work}
+    peer_work = {"PyTorch sgemm": work["sgemm"], "PyTorch": last * per_block}
+    peer_rates = {what: [peer_work[what] / seconds / 1e9 for seconds, _ in runs[what]] for what in peers}
+    sgemm = Row(f"sgemm {rows} × {D} by {D} × {4 * D}", "GFLOP/s", rates.pop("sgemm"), peer_rates.get("PyTorch sgemm", []))
+    blocks = [Row(what, "GFLOP/s", rates[what], peer_rates.get("PyTorch", [])) for what in rates]
+    shares = [Row(f"{row.what}, share of NumPy's sgemm", "%", *(_shares(side, sgemm.ours) for side in (row.ours, row.peer)), TARGETS)
+              for row in blocks]  # fmt: skip
+    table = [sgemm, *blocks, *shares]
+    for row in table:
+        row.higher_is_better = True
+    return Section("forward", __doc__, table)
+
+
+def _shares(rates, sgemm):
+    """Percent of the sgemm rate of the same round."""
+    return [100 * rate / whole for rate, whole in zip(rates, sgemm)]
+
+
+def _peers(config, params, ids, a, b):
+    import torch
+
+    from . import peer
+
+    gpt2, ids, a, b = peer.load(config, params), *map(torch.from_numpy, (ids, a, b))
+
+    @torch.no_grad()
+    def blocks():
+        gpt2.blocks(ids, config.n_layer - 1)
+
+    return {"PyTorch sgemm": lambda: [torch.mm(a, b) for _ in range(PRODUCTS)], "PyTorch": blocks}

@@ -1,0 +1,85 @@
+"""One training step of the language model, all parameters: 4 windows of 64 tokens, forward, backward and AdamW."""
+
+import numpy as np
+
+from numpygpt.checkpoints.load import load_weights
+from numpygpt.model.language import language_model
+from numpygpt.model.walk import Walk
+from numpygpt.training.adamw import AdamW
+
+from .machine import installed
+from .results import Row, Section, Target
+from .turns import in_turns, timed, worst_difference
+
+REPETITIONS = 10
+WINDOWS, TOKENS = 4, 64
+# llm.c's C with OpenMP took 2.8 s on the 2-core machine for which this target was set.
+TARGETS = (Target("at least 1.8 times faster", better=1.8), Target("at most 1.12 s, llm.c's 2.8 s / 2.5", ours=1.12))
+
+
+def measure(options):
+    config, params = load_weights(options.model)
+    params = {name: np.array(array) for name, array in params.items()}
+    context = min(TOKENS, config.n_positions)
+    windows = np.random.default_rng(123).integers(config.vocab_size, size=(WINDOWS, context + 1))
+    ids, targets = np.ascontiguousarray(windows[:, :-1]), np.ascontiguousarray(windows[:, 1:])
+    sides = {"numpygpt": _numpygpt(config, params, ids, targets)}
+    if installed("torch"):
+        sides["PyTorch"] = _pytorch(config, params, ids, targets)
+
+    parts = {name: [] for name in sides}  # (seconds of forward and backward, of AdamW) of each step
+    runs = in_turns({name: _step(*sides[name], parts[name]) for name in sides}, options.repetitions, "language")
+    parts = {name: parts[name][1:] for name in parts}  # without the round that warms up, as the runs
+    rows = [Row("whole step", "s", *([seconds for seconds, _ in runs.get(name, [])] for name in ("numpygpt", "PyTorch")), TARGETS)]
+    for part, what in enumerate(("forward and backward", "AdamW")):
+        rows.append(Row(what, "s", *([both[part] for both in parts.get(name, [])] for name in ("numpygpt", "PyTorch"))))
+    worst = worst_difference(runs)
+    notes = []
+    if worst is not None:
+        notes.append(f"Same losses: after the same number of updates, the worst difference from PyTorch's is {worst:.1e}.")
+    return Section("language", __doc__, rows, notes)
+
+
+def _step(gradients, update, parts):
+    """A function that makes one step, notes how long its parts took, and returns the loss."""
+
+    def step():
+        both, (loss, grads) = timed(gradients)
+        adamw, _ = timed(lambda: update(grads))
+        parts.append((both, adamw))
+        return loss
+
+    return step
+
+
+def _numpygpt(config, params, ids, targets):
+    """(() -> (loss, gradients), gradients -> None)"""
+    lengths = np.full(len(ids), ids.shape[1])
+    optimizer = AdamW(params, params.keys(), lr=5e-5, weight_decay=0.1)
+
+    def gradients():
+        walk = Walk(params, params.keys())
+        loss, backward = language_model(walk, ids.ravel(), lengths, targets.ravel(), config)
+        backward()
+        return float(loss), walk.grads
+
+    return gradients, optimizer.step
+
+
+def _pytorch(config, params, ids, targets):
+    """The same; PyTorch keeps the gradients itself."""
+    import torch
+
+    from . import peer
+
+    ids, targets = map(torch.from_numpy, (ids, targets))
+    gpt2 = peer.load(config, params)
+    optimizer = peer.adamw(gpt2.parameters())
+
+    def gradients():
+        optimizer.zero_grad()
+        loss = gpt2.language_loss(ids, targets)
+        loss.backward()
+        return loss.item(), None
+
+    return gradients, lambda grads: optimizer.step()

@@ -1,0 +1,54 @@
+"""Peak memory (largest resident set) of whole processes: of the chapter with the book's padding, and of steps that train all layers.
+
+Read-only weights are mapped from their file, and count where they were touched. PyTorch's chapter is stopped after some steps and
+an evaluation of its losses: it has reached its peak by then.
+"""
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from .chapter import QUICK_STEPS, run_numpygpt, run_pytorch
+from .machine import installed
+from .results import Row, Section, Target
+from .step import numpygpt_step, pytorch_step
+from .turns import fresh
+
+REPETITIONS = 2
+STEPS = 3  # from the second on, AdamW's moments are there
+
+CHAPTER = (Target("at most 1.2 GB", ours=1.2),)
+ALL_LAYERS = (Target("at most 0.6 of PyTorch's", better=1 / 0.6),)
+
+
+def measure(options):
+    chapters, steps = ([], []), ([], [])
+    for _ in range(options.repetitions):
+        with TemporaryDirectory(prefix="bench-memory-") as scratch:
+            scratch = Path(scratch)
+            chapters[0].append(fresh(peak, run_numpygpt, options, scratch / "run", []))
+            steps[0].append(fresh(peak, repeat, numpygpt_step, options.model))
+            if installed("torch"):
+                chapters[1].append(fresh(peak, run_pytorch, options, scratch / "peer.json", QUICK_STEPS))
+                steps[1].append(fresh(peak, repeat, pytorch_step, options.model))
+    rows = [Row("chapter, book's padding", "GB", *chapters, CHAPTER), Row("step, `all`", "GB", *steps, ALL_LAYERS)]
+    return Section("memory", __doc__, rows)
+
+
+def repeat(make_step, model):
+    """Some steps with all layers trainable."""
+    step = make_step(model, "all")
+    for _ in range(STEPS):
+        step()
+
+
+def peak(function, *args):
+    """The peak memory in GB of this process and those that it started, whichever had most, after function(*args).
+
+    Linux lets a process begin with its parent's peak, so all of its ancestors here must be small ones.
+    """
+    import resource  # not on Windows
+
+    function(*args)
+    largest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return largest * (1 if sys.platform == "darwin" else 1024) / 1e9

@@ -1,0 +1,86 @@
+"""One training step, forward, backward and AdamW, of each choice of what to train: 8 messages of 120 tokens.
+
+numpygpt starts from the features of the frozen blocks, which it computes once for a whole run; PyTorch runs all blocks in every step.
+"""
+
+import numpy as np
+
+from numpygpt.checkpoints.load import load_weights
+from numpygpt.model.prefix import FrozenPrefix
+from numpygpt.model.trainable import frozen_depth, trainable_names
+from numpygpt.training.adamw import AdamW
+from numpygpt.training.fine_tune import Task
+from numpygpt.training.rng import Generator, linear_init
+
+from .machine import installed
+from .results import Row, Section, Target
+from .turns import in_turns, worst_difference
+
+REPETITIONS = 10
+MESSAGES, TOKENS = 8, 120
+
+TARGETS = {
+    "head": (),
+    "last_block": (Target("at most 25 ms", ours=25),),
+    "last_two_blocks": (),
+    "all": (Target("at least 1.8 times faster", better=1.8),),
+}
+
+
+def measure(options):
+    rows, differences = [], []
+    for choice, targets in TARGETS.items():
+        steps = {"numpygpt": numpygpt_step(options.model, choice)}
+        if installed("torch"):
+            steps["PyTorch"] = pytorch_step(options.model, choice)
+        runs = in_turns(steps, options.repetitions, f"step, {choice}")
+        milliseconds = {name: [1000 * seconds for seconds, _ in runs[name]] for name in runs}
+        rows.append(Row(f"`{choice}`", "ms", milliseconds["numpygpt"], milliseconds.get("PyTorch", []), targets))
+        differences.append(worst_difference(runs))
+    notes = []
+    if None not in differences:
+        notes.append(f"Same losses: after the same number of updates, the worst difference from PyTorch's is {max(differences):.1e}.")
+    return Section("step", __doc__, rows, notes)
+
+
+def batch(config):
+    """(ids (messages, tokens), labels), random. TOKENS, where the model has so many positions."""
+    rng = np.random.default_rng(123)
+    return rng.integers(config.vocab_size, size=(MESSAGES, min(TOKENS, config.n_positions))), rng.integers(2, size=MESSAGES)
+
+
+def numpygpt_step(model, choice):
+    """A function that makes one update of numpygpt's classifier and returns the loss before it."""
+    config, params, trainable = _classifier(model, choice)
+    params |= {name: np.array(params[name]) for name in trainable}
+    ids, labels = batch(config)
+    depth = frozen_depth(trainable, config)
+    task = Task(params, config, trainable, FrozenPrefix(params, config, ids, depth), depth)
+    optimizer = AdamW(params, trainable, lr=5e-5, weight_decay=0.1)
+
+    def step():
+        loss, gradients = task.loss(np.arange(MESSAGES), labels, trainable)
+        optimizer.step(gradients())
+        return loss
+
+    return step
+
+
+def pytorch_step(model, choice):
+    """The same of PyTorch's, from the same parameters on the same messages."""
+    import torch
+    import torch.nn.functional as F
+
+    from . import peer
+
+    config, params, trainable = _classifier(model, choice)
+    ids, labels = map(torch.from_numpy, batch(config))
+    gpt2 = peer.load(config, params)
+    optimizer = peer.adamw(peer.freeze(gpt2, trainable))
+    return lambda: peer.train_step(F.cross_entropy(gpt2.classify(ids), labels), optimizer)
+
+
+def _classifier(model, choice):
+    config, params = load_weights(model)
+    params["head.weight"], params["head.bias"] = linear_init(Generator(123), config.n_embd, 2)
+    return config, params, trainable_names(choice, params, config)

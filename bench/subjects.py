@@ -1,0 +1,19 @@
+"""What can be measured."""
+
+from datetime import date
+
+from . import chapter, forward, generate, language, machine, memory, step
+
+SUBJECTS = {"chapter": chapter, "step": step, "forward": forward, "generate": generate, "language": language, "memory": memory}
+
+
+def section(subject, options, command):
+    """Measure a subject; the text of its section. Run it in a process of its own: what one subject leaves in memory must not be in
+    the next one's way, nor in its peak.
+
+    options   model, data (paths), repetitions (or None for the subject's own number), quick, weights (what to call the model)
+    """
+    module = SUBJECTS[subject]
+    options.repetitions = options.repetitions or module.REPETITIONS
+    measured = module.measure(options)
+    return measured.markdown(f"`{command}`, {date.today()}. {machine.describe()}. Model: {options.weights}.")

@@ -1,0 +1,169 @@
+"""The measurements: their arithmetic and their file, and every subject once on a model so small that its figures mean nothing."""
+
+import importlib
+import os
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from bench import chapter, forward, generate, language, machine, memory, step
+from bench.results import HEADER, Row, Section, Target, write_section
+from bench.turns import in_turns, worst_difference
+from numpygpt.checkpoints.huggingface import save_folder
+from numpygpt.model.config import Config
+from numpygpt.model.parameters import random_parameters
+from numpygpt.text.bpe import learn_bpe
+
+ROOT = Path(__file__).parents[1]
+needs_torch = pytest.mark.skipif(not machine.installed("torch"), reason="compares with PyTorch")
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory):
+    """A tiny model and 80 messages."""
+    folder = tmp_path_factory.mktemp("bench")
+    texts = [f"win {n} pounds now, call {n * 7}" for n in range(40)] + [f"see you at {n}, love" for n in range(40)]
+    lines = [f"{'spam' if n < 40 else 'ham'}\t{text}\n" for n, text in enumerate(texts)]
+    (folder / "messages.tsv").write_text("".join(lines))
+    encoding = learn_bpe(texts, 300)
+    config = Config(encoding.n_vocab, n_positions=32, n_embd=16, n_layer=2, n_head=2)
+    save_folder(folder / "model", config, random_parameters(config, 1), encoding)
+    return Namespace(model=str(folder / "model"), data=str(folder / "messages.tsv"), repetitions=2, quick=False)
+
+
+def test_better_is_how_many_times_faster_whichever_way_the_unit_points():
+    seconds = Row("a step", "s", [2.0, 1.0, 3.0], [6.0])
+    rate = Row("generation", "tokens/s", [60.0], [20.0, 30.0, 40.0], higher_is_better=True)
+    assert (seconds.better, rate.better, Row("alone", "s", [1.0], []).better) == (3, 2, None)
+
+
+@pytest.mark.parametrize(
+    ("target", "row", "verdict"),
+    [
+        (Target("", better=3), Row("", "s", [2.0], [6.0]), "met"),
+        (Target("", better=4), Row("", "s", [2.0], [6.0]), "missed by 25.0%"),
+        (Target("", better=4), Row("", "s", [2.0], []), "no peer here"),
+        (Target("", ours=25), Row("", "ms", [20.0, 25.0, 30.0], []), "met"),
+        (Target("", ours=25), Row("", "ms", [50.0], []), "missed by 50.0%"),
+        (Target("", ours=80), Row("", "%", [81.0], [], higher_is_better=True), "met"),
+        (Target("", ours=80), Row("", "%", [60.0], [], higher_is_better=True), "missed by 25.0%"),
+        (Target("", better=1 / 0.6), Row("", "GB", [2.9], [4.6]), "missed by 4.8%"),
+    ],
+)
+def test_a_target_is_met_or_missed_by_what_lacks(target, row, verdict):
+    assert target.verdict(row) == verdict
+
+
+def test_a_row_shows_median_extremes_ratio_and_verdict():
+    row = Row("chapter", "s", [84.2, 82.0, 83.14], [1260.4], (Target("12 times", better=12), Target("aim for 20", better=20)))
+    assert row.cells() == ["chapter", "83.1 s (82–84.2)", "1,260 s", "15.2 ×", "12 times; aim for 20", "met; missed by 24.2%"]
+    assert Row("alone", "s", [1.0], []).cells()[2:4] == ["–", ""]
+
+
+def test_a_section_replaces_its_predecessor_and_leaves_all_else_as_it_was(tmp_path):
+    path = tmp_path / "RESULTS.md"
+
+    def section(subject, number):
+        return Section(subject, "About.", [Row("it", "s", [number], [])], ["A note."]).markdown("Made today.")
+
+    write_section(path, section("step", 1.0))
+    write_section(path, section("forward", 2.0))
+    path.write_text(path.read_text() + "\n## Where the time goes\n\nWritten by hand.\n")
+    before = path.read_text()
+    assert before.startswith(HEADER + "\n## step\n\nAbout.\n\n|")
+    write_section(path, section("forward", 3.0))
+    assert path.read_text() == before.replace("2 s", "3 s")
+    write_section(path, section("step", 4.0))
+    assert path.read_text() == before.replace("2 s", "3 s").replace("1 s", "4 s")
+
+
+def test_the_functions_take_turns_and_the_first_round_does_not_count(monkeypatch):
+    monkeypatch.setattr("bench.turns.PAUSE", 0)
+    calls = []
+    functions = {name: lambda name=name: calls.append(name) or len(calls) for name in ("numpygpt", "PyTorch")}
+    runs = in_turns(functions, 2, "test")
+    assert calls == ["numpygpt", "PyTorch"] * 3
+    assert {name: [value for _, value in runs[name]] for name in runs} == {"numpygpt": [3, 5], "PyTorch": [4, 6]}
+    assert worst_difference(runs) == 1
+
+
+@pytest.mark.parametrize("subject", [step, forward, generate, language], ids=lambda module: module.__name__)
+def test_a_subject_measures_every_row_and_computes_what_its_peer_computes(subject, options, monkeypatch):
+    monkeypatch.setattr("bench.turns.PAUSE", 0)
+    monkeypatch.setattr("bench.forward.PRODUCTS", 1)
+    monkeypatch.setattr("bench.generate.TOKENS", 10)
+    section = subject.measure(options)
+    peer = all(map(machine.installed, ("torch", "transformers") if subject is generate else ("torch",)))
+    for row in section.rows:
+        assert len(row.ours) == 2 and len(row.peer) == 2 * peer and all(number > 0 for number in row.ours + row.peer)
+    if peer and subject is generate:
+        assert "first 10 of 10 tokens" in section.notes[0]
+    elif peer and subject is not forward:
+        assert float(section.notes[0].rstrip(".").rsplit(" ", 1)[1]) < 1e-5
+
+
+def run_here(command):
+    """In place of a process of its own, which takes seconds to import everything."""
+    importlib.import_module(command[0]).main(list(map(str, command[1:])))
+
+
+@needs_torch
+@pytest.mark.parametrize("quick", [False, True])
+def test_the_chapter_runs_on_both_sides_with_the_same_losses(quick, options, monkeypatch):
+    monkeypatch.setattr("bench.chapter._run", run_here)
+    monkeypatch.setattr("bench.chapter.QUICK_STEPS", 3)
+    monkeypatch.setattr("bench.chapter.PADDINGS", {"book's padding": "longest"})
+    section = chapter.measure(Namespace(**vars(options) | {"repetitions": 1, "quick": quick}))
+    assert [row.what for row in section.rows] == ["book's padding", "book's padding, features on disk"]
+    assert float(section.notes[0].rstrip(".").rsplit(" ", 1)[1]) < 1e-5
+    if quick:  # 80 messages, 56 of them to train: 7 batches an epoch, 5 epochs; one evaluation and 5 accuracies of 5 + 1 batches
+        assert "3 timed steps and 6 timed evaluation batches, of 35 and 46" in section.notes[1]
+    else:
+        ours, theirs = section.notes[1].split(": numpygpt ")[1].rstrip(".").split("; PyTorch ")
+        assert ours == theirs
+
+
+def test_the_chapter_is_measured_without_pytorch_too(options, monkeypatch):
+    monkeypatch.setattr("bench.chapter._run", run_here)
+    monkeypatch.setattr("bench.chapter.installed", lambda library: False)
+    section = chapter.measure(Namespace(**vars(options) | {"repetitions": 1}))
+    assert [(len(row.ours), row.peer) for row in section.rows] == [(1, [])] * 4 and not section.notes
+
+
+def test_peak_memory_is_that_of_the_work_alone_here_or_in_a_child():
+    hold = "bytearray(bytes([1]) * 1_000_000 * {})"
+    run = "import subprocess, sys; subprocess.run([sys.executable, '-c', %r])"
+    works = [hold.format(1), hold.format(100), run % hold.format(1), run % hold.format(200)]
+    # A process begins with its parent's peak, and pytest's may be large: a shell between them is small.
+    python = ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", "import sys; from bench.memory import peak; print(peak(exec, sys.argv[1]))"]
+    peaks = [float(subprocess.check_output([*python, work], cwd=ROOT)) for work in works]
+    small, large, small_child, large_child = peaks
+    assert large - small == pytest.approx(0.2, rel=0.1)  # the bytes, and their copy in the array
+    assert large_child - small_child > 0.2
+
+
+def test_memory_of_the_chapter_and_of_a_step_with_all_layers_is_measured(options, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("bench.memory.installed", lambda library: False)
+    section = memory.measure(Namespace(**vars(options) | {"repetitions": 1}))
+    assert all(0.01 < row.ours[0] < 1 and not row.peer for row in section.rows)
+
+
+def test_the_command_drops_blas_settings_writes_its_section_and_names_no_folder_of_this_machine(options, tmp_path):
+    out = tmp_path / "RESULTS.md"
+    command = [sys.executable, "-m", "bench", "forward", "--model", options.model, "--repetitions", "1", f"--out={out}"]
+    finished = subprocess.run(command, cwd=ROOT, env=os.environ | {"OPENBLAS_CORETYPE": "Haswell"}, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    assert "without OPENBLAS_CORETYPE" in finished.stderr
+    assert "`python -m bench forward --model model --repetitions 1 --out=RESULTS.md`" in out.read_text()
+    assert str(tmp_path.parent) not in out.read_text()
+
+
+@pytest.mark.parametrize(("words", "message"), [(["stap"], "no such subject"), (["chapter", "--data", "nowhere.tsv"], "nowhere.tsv")])
+def test_a_wrong_word_is_one_line_before_anything_is_measured(words, message):
+    clean = {name: value for name, value in os.environ.items() if name not in machine.OVERRIDES}
+    finished = subprocess.run([sys.executable, "-m", "bench", *words], cwd=ROOT, env=clean, capture_output=True, text=True)
+    assert finished.returncode == 2 and message in finished.stderr.splitlines()[-1]
