@@ -14,7 +14,7 @@ def output_loss(x, wte, targets, needs=(True, True)):
     slice's gradients are formed while it is there: dlogits from cross_entropy, then, the layer being linear,
         dx = dlogits @ wte        dwte = dlogits.T @ x, summed over the slices
     """
-    loss = 0
+    loss = np.zeros((), x.dtype)  # an array, whose dtype stays: NumPy 1 makes float64 of a float32 scalar times a float
     dx = np.empty_like(x) if needs[0] else None
     dwte = np.zeros_like(wte) if needs[1] else None
     step = max(1, SLICE // len(wte))
@@ -36,4 +36,4 @@ def output_loss(x, wte, targets, needs=(True, True)):
                 gradient *= dloss
         return dx, dwte
 
-    return loss, backward
+    return loss[()], backward
