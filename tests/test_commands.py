@@ -233,6 +233,12 @@ def test_classify_answers_as_was_measured_in_training(here, capsys, options):
     assert lines[-1] == f"Test accuracy: {np.mean(right):.2%}"
 
 
+def test_the_first_position_of_a_causal_model_knows_the_first_token_alone(here, capsys):
+    train.main("--model model --data two.csv --position first --epochs 1 --out new".split())
+    answers = output(capsys, classify.main, "new", "win a prize", "win", "home win").splitlines()
+    assert answers[0].split("\t")[:2] == answers[1].split("\t")[:2] != answers[2].split("\t")[:2]
+
+
 def test_a_run_learns_and_leaves_what_its_folder_promises(here, capsys):
     before = contents(here / "model")
     options = "--trainable all --pad none --position mean --lr 0.02 --epochs 9 --eval-every 10 --out a/new"

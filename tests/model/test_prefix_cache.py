@@ -102,7 +102,7 @@ def changed(name, factor=1.001):
         {"params": changed("h.0.mlp.c_proj.bias")},
         {"messages": [*MESSAGES[:-1], MESSAGES[-1] ^ 1]},
         {"messages": MESSAGES[::-1]},
-        {"messages": [np.concatenate(MESSAGES[:2]), *MESSAGES[2:]]},  # the same tokens in a row, cut elsewhere
+        {"messages": [MESSAGES[0], np.append(MESSAGES[1], MESSAGES[2][0]), MESSAGES[2][1:], *MESSAGES[3:]]},  # the same, cut elsewhere
         {"depth": 2},
         {"depth": 2, "position": "mean"},
         {"causal": False},

@@ -9,6 +9,7 @@ from numpygpt.checkpoints.safetensors import read_safetensors, write_safetensors
 from numpygpt.errors import InputError
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
+from numpygpt.training import pretrain
 from numpygpt.training.pretrain import Pretraining, clip, learning_rate, windows
 
 CONFIG = Config(vocab_size=31, n_positions=8, n_embd=12, n_layer=1, n_head=3)
@@ -83,6 +84,16 @@ def test_the_loss_falls():
     losses = [run.step() for _ in range(150)]
     assert losses[0] == pytest.approx(np.log(31), abs=0.2), "a new model knows nothing"
     assert np.mean(losses[-10:]) < 1.2, "each number follows from the one before, but for the documents' beginnings and ends"
+
+
+def test_every_pass_takes_the_documents_in_another_order(monkeypatch):
+    orders = []
+    monkeypatch.setattr(pretrain, "windows", lambda *arguments: orders.append(windows(*arguments)) or orders[-1])
+    run = pretraining()
+    orders.clear()
+    for _ in range(3 * run.per_epoch):
+        run.step()
+    assert len({order.tobytes() for order in orders}) == len(orders) == 3
 
 
 @pytest.mark.parametrize("interruption", [0, 1, 7, 29])  # 7 is within the third pass over the text
