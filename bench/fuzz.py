@@ -229,8 +229,8 @@ def main(argv=None):
     args = parser.parse_args(argv)
     faulthandler.enable()  # a crash of the interpreter, too, says where
     signal.signal(signal.SIGALRM, hang)
-    for encoding in ("utf-16", "utf-16-be", "utf-16-le", "utf-32", "utf-32-be", "utf-32-le"):
-        codecs.lookup(encoding)  # json recognizes these, and Python would import them at the first such file
+    for codec in ("utf-16", "utf-16-be", "utf-16-le", "utf-32", "utf-32-be", "utf-32-le", "raw-unicode-escape"):
+        codecs.lookup(codec)  # json and pickletools know these, and Python imports each at its first use
     sys.addaudithook(watch)
     with TemporaryDirectory(prefix="bench-fuzz-") as root:
         subjects = readers(Path(root))
