@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from ..blas import parallel, threads
 from ..checkpoints.safetensors import open_safetensors, write_safetensors
 from ..errors import InputError
 from ..model.language import language_model
@@ -71,18 +72,37 @@ class Pretraining:
             self._epoch = epoch
             self._windows = windows(self.documents, self.separator, self.context, np.random.default_rng([self.seed, epoch]))
         batch = self._windows[place * self.batch_size : (place + 1) * self.batch_size]
-        walk = Walk(self.params, self.params.keys())
-        lengths = np.full(len(batch), self.context)
-        loss, backward = language_model(walk, batch[:, :-1].ravel(), lengths, batch[:, 1:].ravel(), self.config)
+        loss, grads = self._gradients(batch)
         if not np.isfinite(loss):
             raise InputError(f"the loss became {loss} at step {self.done}: lower the learning rate (now {self.lr:g})")
-        backward()
-        clip(walk.grads, self.limit)
+        clip(grads, self.limit)
         for optimizer in self.optimizers:
             optimizer.lr = learning_rate(self.done, self.steps, self.lr, self.warmup)
-            optimizer.step(walk.grads)
+            optimizer.step(grads)
         self.done += 1
-        return float(loss)
+        return loss
+
+    def _gradients(self, batch):
+        """(loss, {name: gradient}) of a batch of windows. Windows are independent, so each core takes a part of them; the gradient of
+        the batch's mean loss is the mean of the parts', each counted as often as it has windows.
+        """
+
+        def part_gradients(part):
+            walk = Walk(self.params, self.params.keys())
+            lengths = np.full(len(part), self.context)
+            loss, backward = language_model(walk, part[:, :-1].ravel(), lengths, part[:, 1:].ravel(), self.config)
+            backward()
+            return loss, walk.grads
+
+        parts = np.array_split(batch, min(threads(), len(batch)))
+        total_loss, total = 0.0, {}
+        for part, (loss, grads) in zip(parts, parallel(part_gradients, parts)):
+            share = len(part) / len(batch)
+            total_loss += float(loss) * share
+            for name, gradient in grads.items():
+                gradient *= share
+                total[name] = np.add(total[name], gradient, out=gradient) if name in total else gradient
+        return total_loss, total
 
     def _state(self):
         state = {f"params.{name}": array for name, array in self.params.items()}
