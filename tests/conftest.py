@@ -1,9 +1,13 @@
 """What several tests share: the outside files, which the project does not commit, and seeded arrays."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
+
+# A job that a shell started in the background ignores Ctrl-C, and so would all that the tests start, those of Ctrl-C too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

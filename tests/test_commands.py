@@ -330,7 +330,7 @@ def test_ctrl_c_keeps_the_history_and_leaves_no_run_that_seems_finished(made, tm
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate()
+    _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, b"\ninterrupted\n")
     assert pd.read_csv(history)["loss"].iloc[:20].notna().sum() >= 16
     assert "not a finished run" in refusal(capsys, classify.main, tmp_path / "run", "text")
