@@ -1,0 +1,72 @@
+"""The bundled model is what its card says: small, complete, readable by transformers, as good as was measured, and better than none."""
+
+import math
+import re
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from numpygpt.checkpoints.load import BUNDLED, load_checkpoint
+from numpygpt.model.continuation import continuation
+from numpygpt.model.language import perplexity
+from numpygpt.pretrain import hold_out
+from numpygpt.text.documents import read_documents
+from numpygpt.text.tokenizer import encode_message
+from numpygpt.training.pretrain import windows
+
+FOLDER = BUNDLED["mini"]
+
+
+@pytest.fixture(scope="module")
+def mini():
+    return load_checkpoint("mini")
+
+
+@pytest.fixture(scope="module")
+def held_out(mini, shared):
+    """The windows on which `pretrain` measured the perplexity: the same held-out messages of the corpus."""
+    config, _, encoding = mini
+    _, texts = hold_out(read_documents([shared / "corpus" / "nus_sms_en.txt"], lines=True), 0.02, 123)
+    return windows([np.array(encode_message(encoding, text), np.int32) for text in texts], encoding.eot_token, config.n_positions, None)
+
+
+def card_number(pattern):
+    return float(re.search(pattern, (FOLDER / "README.md").read_text(encoding="utf-8"))[1].replace(",", ""))
+
+
+def test_it_is_as_small_as_promised(mini):
+    config, params, _ = mini
+    assert sum(file.stat().st_size for file in FOLDER.iterdir()) <= 4_000_000
+    assert 1e6 <= sum(array.size for array in params.values()) <= 2e6
+    assert 1000 <= config.vocab_size <= 4000
+
+
+def test_its_card_states_the_perplexity_that_is_measured(mini, held_out):
+    config, params, _ = mini
+    assert perplexity(params, config, held_out) == pytest.approx(card_number(r"held-out perplexity is \*\*([\d.]+)"), rel=1e-3)
+
+
+def test_transformers_computes_the_same_perplexity(mini, held_out):
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    config, params, _ = mini
+    model = transformers.GPT2LMHeadModel.from_pretrained(FOLDER, dtype=torch.float32).eval()
+    some = held_out[:20]
+    with torch.no_grad():
+        losses = [float(model(torch.tensor(window[None].astype(np.int64)), labels=torch.tensor(window[None].astype(np.int64))).loss)
+                  for window in some[:, :-1]]  # fmt: skip
+    # transformers shifts by itself, so it sees windows of one token less and predicts all but their first
+    ours = perplexity(params, config, some[:, :-1])
+    assert ours == pytest.approx(math.exp(np.mean(losses)), rel=1e-3)
+
+
+def test_transformers_tokenizes_and_continues_as_we_do(mini):
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    config, params, encoding = mini
+    tokenizer = transformers.AutoTokenizer.from_pretrained(FOLDER)
+    text = "Haha ok lor, c u at 8.30pm 2nite? £50 naïve 😀"
+    ids = encode_message(encoding, text)
+    assert tokenizer(text).input_ids == ids
+    model = transformers.GPT2LMHeadModel.from_pretrained(FOLDER, dtype=torch.float32).eval()
+    made = model.generate(torch.tensor([ids]), max_new_tokens=200, do_sample=False, eos_token_id=None, pad_token_id=0)[0, len(ids) :]
+    assert list(islice(continuation(params, config, ids, np.argmax), 200)) == made.tolist()
