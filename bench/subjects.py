@@ -2,6 +2,8 @@
 
 from datetime import date
 
+from numpygpt.memory import keep_freed_memory
+
 from . import chapter, forward, generate, language, machine, memory, step
 
 SUBJECTS = {"chapter": chapter, "step": step, "forward": forward, "generate": generate, "language": language, "memory": memory}
@@ -13,6 +15,7 @@ def section(subject, options, command):
 
     options   model, data (paths), repetitions (or None for the subject's own number), quick, weights (what to call the model)
     """
+    keep_freed_memory()  # as numpygpt.train does; it holds for PyTorch, too
     module = SUBJECTS[subject]
     options.repetitions = options.repetitions or module.REPETITIONS
     measured = module.measure(options)

@@ -10,6 +10,7 @@ from . import __version__, blas, command
 from .checkpoints.huggingface import save_folder
 from .checkpoints.load import load_checkpoint
 from .errors import InputError
+from .memory import keep_freed_memory
 from .model.config import Config
 from .model.language import perplexity
 from .model.parameters import fingerprint, random_parameters
@@ -57,6 +58,7 @@ def arguments(argv=None):
 
 
 def main(argv=None):
+    keep_freed_memory()
     args = arguments(argv)
     if args.out.exists() and not (args.out / RESUME).exists():
         raise InputError(f"{args.out} exists and holds no interrupted run: choose another --out, or remove it")

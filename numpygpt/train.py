@@ -7,6 +7,7 @@ import numpy as np
 
 from . import __version__, blas, command
 from .checkpoints.load import load_checkpoint
+from .memory import keep_freed_memory
 from .model.lora import adapters
 from .model.parameters import INITIALISATIONS
 from .model.prefix import FrozenPrefix
@@ -76,6 +77,7 @@ def arguments(argv=None):
 
 def main(argv=None):
     started = time.monotonic()
+    keep_freed_memory()
     args = arguments(argv)
     config, params, encoding = load_checkpoint(args.model)
     lr = args.lr or default_lr(config, args.recipe)

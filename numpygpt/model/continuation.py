@@ -24,11 +24,12 @@ class Cache:
         """Block n's attention of T new rows, to those before them and themselves: qkv (T, 3D) -> (T, D). It has no backward."""
         T, H, d = len(qkv), *self.keys.shape[1::2]
         start, end = self.length, self.length + T
-        q, k, v = (part.reshape(T, H, d).swapaxes(0, 1) for part in np.split(qkv, 3, axis=1))  # (H, T, d)
+        q, k, v = qkv.reshape(T, 3, H, d).transpose(1, 2, 0, 3)  # (H, T, d) each
         self.keys[n, :, start:end], self.values[n, :, start:end] = k, v
         s = q @ self.keys[n, :, :end].swapaxes(1, 2)  # (H, T, end)
         s *= 1 / math.sqrt(d)
-        s += np.triu(np.full((T, end), -np.inf, s.dtype), 1 + start)
+        if T > 1:  # a single new row sees all
+            s += np.triu(np.full((T, end), -np.inf, s.dtype), 1 + start)
         weights, _ = softmax(s, out=s)
         return (weights @ self.values[n, :, :end]).swapaxes(0, 1).reshape(T, H * d), None
 

@@ -31,8 +31,8 @@ def trunk(walk, x, lengths, config, start=0, stop=None, position=None, causal=Tr
         steps.append(step)
 
     def backward(dx):
-        for step in reversed(steps):
-            dx = step(dx)
+        while steps:
+            dx = steps.pop()(dx)  # and with it go the block's activations, whose memory the gradients of the next can have
         return dx
 
     return x, backward

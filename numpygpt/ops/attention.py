@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 
+from ..blas import parallel
 from .softmax import softmax
 
 GROUP = 1 << 18  # entries of one group's attention weights: 1 MiB in float32, about a core's second-level cache
@@ -20,8 +21,9 @@ def attention(qkv, lengths, n_head, causal=True, needs=(True,)):
     N, D = qkv.shape[0], qkv.shape[1] // 3
     scale = 1 / math.sqrt(D // n_head)
     y = np.empty((N, D), qkv.dtype)
-    kept = []
-    for rows, T in groups(lengths, n_head):
+
+    def forward(group):
+        rows, T = group
         q, k, v = (split_heads(part, T, n_head) for part in np.split(qkv[rows], 3, axis=1))  # (messages, H, T, d) each
         s = q @ k.swapaxes(-1, -2)  # (messages, H, T, T)
         s *= scale
@@ -29,12 +31,15 @@ def attention(qkv, lengths, n_head, causal=True, needs=(True,)):
             s += np.triu(np.full((T, T), -np.inf, s.real.dtype), 1)
         weights, d_softmax = softmax(s, out=s)
         np.matmul(weights, v, out=split_heads(y[rows], T, n_head))
-        if needs[0]:
-            kept.append((rows, T, q, k, v, weights, d_softmax))
+        return (rows, T, q, k, v, weights, d_softmax) if needs[0] else None
+
+    kept = parallel(forward, groups(lengths, n_head))
 
     def backward(dy):
         dqkv = np.empty_like(qkv)
-        for rows, T, q, k, v, weights, d_softmax in kept:
+
+        def group_backward(group):
+            rows, T, q, k, v, weights, d_softmax = group
             dys = split_heads(dy[rows], T, n_head)
             dq, dk, dv = (split_heads(part, T, n_head) for part in np.split(dqkv[rows], 3, axis=1))
             np.matmul(weights.swapaxes(-1, -2), dys, out=dv)
@@ -42,6 +47,8 @@ def attention(qkv, lengths, n_head, causal=True, needs=(True,)):
             ds *= scale
             np.matmul(ds, k, out=dq)
             np.matmul(ds.swapaxes(-1, -2), q, out=dk)
+
+        parallel(group_backward, kept)
         return dqkv
 
     return y, backward

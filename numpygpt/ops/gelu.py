@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 
-from .pieces import pieces
+from .pieces import each_piece
 
 SLOPE = math.sqrt(2 / math.pi)
 CUBIC = 0.044715
@@ -19,7 +19,8 @@ def gelu(x, needs=(True,)):
     """
     y = np.empty_like(x)
     t = np.empty_like(x) if needs[0] else None
-    for rows in pieces(x):
+
+    def forward(rows):
         xs = x[rows]
         u = xs * xs
         u *= SLOPE * CUBIC
@@ -30,9 +31,12 @@ def gelu(x, needs=(True,)):
         ys *= xs
         ys *= 0.5
 
+    each_piece(forward, x)
+
     def backward(dy):
         dx = np.empty_like(x)
-        for rows in pieces(x):
+
+        def piece_backward(rows):
             xs, ts = x[rows], t[rows]
             slope = xs * xs  # becomes du/dx, then x (1 - t^2) du/dx, then twice dy/dx
             slope *= 3 * SLOPE * CUBIC
@@ -43,6 +47,8 @@ def gelu(x, needs=(True,)):
             slope += 1
             slope *= 0.5
             np.multiply(slope, dy[rows], out=dx[rows])
+
+        each_piece(piece_backward, x)
         return dx
 
     return y, backward

@@ -16,7 +16,7 @@ def output_loss(x, wte, targets, needs=(True, True)):
     """
     loss = np.zeros((), x.dtype)  # an array, whose dtype stays: NumPy 1 makes float64 of a float32 scalar times a float
     dx = np.empty_like(x) if needs[0] else None
-    dwte = np.zeros_like(wte) if needs[1] else None
+    dwte = np.empty_like(wte) if needs[1] else None
     step = max(1, SLICE // len(wte))
     for start in range(0, len(x), step):
         rows = slice(start, start + step)
@@ -27,7 +27,9 @@ def output_loss(x, wte, targets, needs=(True, True)):
             dlogits = d_loss(share)  # (rows, V)
         if needs[0]:
             np.matmul(dlogits, wte, out=dx[rows])
-        if needs[1]:
+        if needs[1] and start == 0:
+            np.matmul(dlogits.T, x[rows], out=dwte)
+        elif needs[1]:
             dwte += dlogits.T @ x[rows]
 
     def backward(dloss=1.0):

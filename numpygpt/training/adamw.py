@@ -18,6 +18,9 @@ class AdamW:
         m += (1 - beta1) * (g - m)          v += (1 - beta2) * (g^2 - v)
         p -= lr * m / (1 - beta1^t)  /  ( sqrt(v / (1 - beta2^t)) + eps )
     Decay falls on every trainable parameter, biases and layernorms too, as in the book.
+
+    The arrays m and v here are these divided by 1 - beta1 and 1 - beta2, so that an update is m = beta1 m + g, v = beta2 v + g^2; the
+    two factors, and the corrections that depend on t only, are drawn into one number and eps. That saves three of 14 passes over all.
     """
 
     def __init__(self, params, names, lr, weight_decay=0.01, betas=(0.9, 0.999), eps=1e-8):
@@ -32,23 +35,22 @@ class AdamW:
         self.t += 1
         beta1, beta2 = self.betas
         decay = 1 - self.lr * self.weight_decay
-        step = self.lr / (1 - beta1**self.t)
-        root = 1 / math.sqrt(1 - beta2**self.t)
+        root = math.sqrt((1 - beta2) / (1 - beta2**self.t))
+        step = self.lr * (1 - beta1) / (1 - beta1**self.t) / root
+        eps = self.eps / root
 
         def update(bundle):
             for p, g, m, v in bundle:
-                p *= decay
                 m *= beta1
-                m += g * (1 - beta1)
-                v *= beta2
+                m += g
                 square = g * g
-                square *= 1 - beta2
+                v *= beta2
                 v += square
                 denominator = np.sqrt(v, out=square)
-                denominator *= root
-                denominator += self.eps
-                change = m / denominator
+                denominator += eps
+                change = np.divide(m, denominator, out=denominator)
                 change *= step
+                p *= decay
                 p -= change
 
         parallel(update, self._bundles(grads))
