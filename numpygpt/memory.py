@@ -1,11 +1,14 @@
-"""Memory that a training step frees is kept for the next one."""
+"""What NumPy leaves to the system: when memory goes back to it."""
 
 import ctypes
+import mmap
 import sys
+
+import numpy as np
 
 
 def keep_freed_memory():
-    """Ask the C library not to hand large freed arrays back to the system. Does nothing but on Linux with glibc.
+    """Ask the C library not to hand freed arrays back to the system. Does nothing but on Linux with glibc.
 
     Otherwise every step gets its activations and gradients as new pages, which the system must find and fill with zeros first: at
     GPT-2's size a sixth of the time of a step that trains all layers. The parameters are mallopt(3)'s.
@@ -16,3 +19,13 @@ def keep_freed_memory():
     if mallopt:  # musl has none
         mallopt(-1, -1)  # M_TRIM_THRESHOLD: never shrink the heap
         mallopt(-4, 0)  # M_MMAP_MAX: no array gets a mapping of its own, which would go when it is freed
+
+
+def release(array):
+    """Let the system forget what it holds of the file of an array mapped from one. Whoever reads the array makes it read the file again."""
+    owner = array
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    owner = owner.obj if isinstance(owner, memoryview) else owner
+    if isinstance(owner, mmap.mmap) and hasattr(owner, "madvise"):  # Windows has none
+        owner.madvise(mmap.MADV_DONTNEED)  # loses nothing: no file here is mapped for changes of its own

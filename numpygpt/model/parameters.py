@@ -8,6 +8,8 @@ import hashlib
 
 import numpy as np
 
+from ..memory import release
+
 
 def parameter_shapes(config):
     """{name: shape} of every parameter of a GPT-2 of this Config, from the embeddings up. D is n_embd."""
@@ -66,4 +68,5 @@ def fingerprint(params):
         array = np.ascontiguousarray(params[name])
         digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
         digest.update(array.data)
+        release(params[name])  # of a large model in a file, no more than one array is in memory at a time
     return digest.hexdigest()

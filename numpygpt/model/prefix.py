@@ -14,6 +14,7 @@ import numpy as np
 from ..blas import parallel
 from ..errors import InputError
 from ..files import replacing
+from ..memory import release
 from .parameters import fingerprint
 from .trunk import readable, trunk
 from .walk import Walk
@@ -69,6 +70,8 @@ class FrozenPrefix:
             progress(sum(done), total)
 
         parallel(run, _batches(distinct))
+        for weights in read.values():
+            release(weights)
         if file is not None:
             with replacing(file) as stream:
                 self.rows.tofile(stream)

@@ -1,0 +1,59 @@
+"""What numpygpt asks of the system's memory."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from numpygpt.checkpoints.safetensors import read_safetensors, write_safetensors
+from numpygpt.memory import release
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what a process holds")
+
+
+def resident_of_files():
+    """Bytes of files that this process has in memory."""
+    with open("/proc/self/status") as status:
+        return next(1024 * int(line.split()[1]) for line in status if line.startswith("RssFile:"))
+
+
+@linux
+def test_a_mapped_array_that_was_released_holds_no_memory_and_reads_as_before(tmp_path):
+    write_safetensors(tmp_path / "x.safetensors", {"x": np.arange(1 << 23, dtype=np.float32)})  # 32 MiB
+    x = read_safetensors(tmp_path / "x.safetensors")["x"]
+    total = x.sum()
+    before = resident_of_files()
+    release(x[1:, None].T)  # any view will do
+    assert before - resident_of_files() > 30 << 20
+    assert x.sum() == total
+
+
+def test_an_array_that_is_no_files_keeps_its_numbers():
+    x = np.arange(5)
+    release(x)
+    assert x.tolist() == [0, 1, 2, 3, 4]
+
+
+STEPS = """
+import resource, sys
+import numpy as np
+from numpygpt.memory import keep_freed_memory
+
+keep_freed_memory()
+faults = []
+for _ in range(3):
+    arrays = [np.ones(1 << 22) for _ in range(4)]  # 32 MiB each
+    del arrays
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(faults[2] - faults[1])
+"""
+
+
+@linux
+def test_the_second_step_gets_the_memory_that_the_first_one_freed():
+    pytest.importorskip("resource")
+    if b"musl" in subprocess.run(["ldd", "--version"], capture_output=True).stderr:
+        pytest.skip("musl's malloc has no such settings")
+    run = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, text=True, check=True)
+    assert int(run.stdout) < 64  # 128 MiB in pages of 4 KiB would be 32,768
