@@ -18,14 +18,9 @@ TARGETS = (Target("at least 1.8 times faster", better=1.8), Target("at most 1.12
 
 
 def measure(options):
-    config, params = load_weights(options.model)
-    params = {name: np.array(array) for name, array in params.items()}
-    context = min(TOKENS, config.n_positions)
-    windows = np.random.default_rng(123).integers(config.vocab_size, size=(WINDOWS, context + 1))
-    ids, targets = np.ascontiguousarray(windows[:, :-1]), np.ascontiguousarray(windows[:, 1:])
-    sides = {"numpygpt": _numpygpt(config, params, ids, targets)}
+    sides = {"numpygpt": numpygpt_parts(options.model)}
     if installed("torch"):
-        sides["PyTorch"] = _pytorch(config, params, ids, targets)
+        sides["PyTorch"] = _pytorch_parts(options.model)
 
     parts = {name: [] for name in sides}  # (seconds of forward and backward, of AdamW) of each step
     runs = in_turns({name: _step(*sides[name], parts[name]) for name in sides}, options.repetitions, "language")
@@ -52,8 +47,9 @@ def _step(gradients, update, parts):
     return step
 
 
-def _numpygpt(config, params, ids, targets):
-    """(() -> (loss, gradients), gradients -> None)"""
+def numpygpt_parts(model):
+    """A step in two parts: () -> (loss, gradients), and gradients -> None, the update."""
+    config, params, ids, targets = _work(model)
     lengths = np.full(len(ids), ids.shape[1])
     optimizer = AdamW(params, params.keys(), lr=5e-5, weight_decay=0.1)
 
@@ -63,16 +59,17 @@ def _numpygpt(config, params, ids, targets):
         backward()
         return float(loss), walk.grads
 
-    return gradients, optimizer.step
+    return gradients, lambda grads: optimizer.step(grads)  # looked up at each call: `profile` clocks it
 
 
-def _pytorch(config, params, ids, targets):
+def _pytorch_parts(model):
     """The same; PyTorch keeps the gradients itself."""
     import torch
 
     from . import peer
 
-    ids, targets = map(torch.from_numpy, (ids, targets))
+    config, params, *batch = _work(model)
+    ids, targets = map(torch.from_numpy, batch)
     gpt2 = peer.load(config, params)
     optimizer = peer.adamw(gpt2.parameters())
 
@@ -83,3 +80,11 @@ def _pytorch(config, params, ids, targets):
         return loss.item(), None
 
     return gradients, lambda grads: optimizer.step()
+
+
+def _work(model):
+    """(config, params, ids, targets): parameters that may be written to, and random windows (WINDOWS, TOKENS)."""
+    config, params = load_weights(model)
+    windows = np.random.default_rng(123).integers(config.vocab_size, size=(WINDOWS, min(TOKENS, config.n_positions) + 1))
+    ids, targets = np.ascontiguousarray(windows[:, :-1]), np.ascontiguousarray(windows[:, 1:])
+    return config, {name: np.array(array) for name, array in params.items()}, ids, targets

@@ -74,7 +74,8 @@ class Section:
     def markdown(self, made):
         """The section's text. `made` says how, when and on what it was made."""
         header = ["", "numpygpt", self.peer, "better", "target", ""]
-        parts = [f"## {self.subject}", self.about.strip(), table([header, *(row.cells() for row in self.rows)])]
+        columns = [column for column in zip(header, *(row.cells() for row in self.rows)) if {*column[1:]} - {"", "–"}]
+        parts = [f"## {self.subject}", self.about.strip(), table(list(zip(*columns)))]
         return "\n\n".join([*parts, *self.notes, made]) + "\n"
 
 

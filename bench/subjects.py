@@ -4,9 +4,10 @@ from datetime import date
 
 from numpygpt.memory import keep_freed_memory
 
-from . import chapter, forward, generate, language, machine, memory, step
+from . import chapter, forward, generate, language, machine, memory, profile, step
 
-SUBJECTS = {"chapter": chapter, "step": step, "forward": forward, "generate": generate, "language": language, "memory": memory}
+MODULES = (chapter, step, forward, generate, language, memory, profile)
+SUBJECTS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 
 def section(subject, options, command):

@@ -1,0 +1,80 @@
+"""Where the time of a step goes: each operation, forward and backward, and AdamW; slowest first.
+
+"Products at sgemm's rate" is what the linear layers' and the output layer's matrix products would take if all ran as fast as one
+large product, 960 rows by the MLP's first matrix, did in the same process: no step can take less. What takes less than a
+hundredth of a step is counted together.
+"""
+
+from collections import Counter
+from statistics import median
+from unittest import mock
+
+import numpy as np
+
+from numpygpt.model.walk import Walk
+from numpygpt.training.adamw import AdamW
+
+from .language import numpygpt_parts
+from .results import Row, Section
+from .step import numpygpt_step
+from .turns import timed
+
+REPETITIONS = 10
+
+
+def measure(options):
+    gradients, update = numpygpt_parts(options.model)
+    steps = {
+        "`last_block`": numpygpt_step(options.model, "last_block"),
+        "`all`": numpygpt_step(options.model, "all"),
+        "language": lambda: update(gradients()[1]),
+    }
+    rate = _sgemm_rate()
+    rows = []
+    for what, step in steps.items():
+        step()  # memory is touched for the first time
+        runs = [_profile(step) for _ in range(options.repetitions)]
+        whole = [1000 * seconds for seconds, _, _ in runs]
+        shares = {part: [1000 * parts[part] for _, parts, _ in runs] for part in runs[0][1]}
+        large = [part for part in shares if median(shares[part]) >= median(whole) / 100]
+        rest = [total - sum(shares[part][i] for part in large) for i, total in enumerate(whole)]
+        rows.append(Row(f"{what}, whole step", "ms", whole, []))
+        rows.append(Row(f"{what}: products at sgemm's rate", "ms", [1000 * runs[0][2] / rate], []))
+        for part in sorted(large, key=lambda part: -median(shares[part])):
+            rows.append(Row(f"{what}: {part}", "ms", shares[part], []))
+        rows.append(Row(f"{what}: all else", "ms", rest, []))
+    return Section("profile", __doc__, rows, [f"sgemm: {rate / 1e9:.0f} GFLOP/s."])
+
+
+def _profile(step):
+    """(seconds of a step, {part of it: seconds}, floating-point operations of its large matrix products)."""
+    parts, products, walk, update = Counter(), [], Walk.__call__, AdamW.step
+
+    def clocked(part, function, *args, **settings):
+        seconds, value = timed(lambda: function(*args, **settings))
+        parts[part] += seconds
+        return value
+
+    def clocked_walk(self, op, x, *names, **settings):
+        name = getattr(op, "__name__", None) or op.func.__name__  # attention comes as a partial function
+        needs = self.learning, bool({*names} & self.trainable)
+        y, backward = clocked(f"{name}, forward", walk, self, op, x, *names, **settings)
+        if name in ("linear", "output_loss"):
+            products.append(2 * len(x) * self.params[names[0]].size * (1 + sum(needs)))
+        if name == "output_loss":  # finds its gradients on the way
+            return y, backward
+        return y, lambda dy: clocked(f"{name}, backward", backward, dy)
+
+    with mock.patch.object(Walk, "__call__", clocked_walk), mock.patch.object(
+        AdamW, "step", lambda self, grads: clocked("AdamW", update, self, grads)
+    ):
+        seconds, _ = timed(step)
+    return seconds, parts, sum(products)
+
+
+def _sgemm_rate():
+    """Floating-point operations a second of the product that the subject `forward` measures."""
+    a, b = (np.random.default_rng(123).standard_normal(shape, np.float32) for shape in ((960, 768), (768, 3072)))
+    a @ b
+    seconds = [timed(lambda: a @ b)[0] for _ in range(100)]
+    return 2 * len(a) * b.size / median(seconds)
