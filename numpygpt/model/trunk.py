@@ -15,7 +15,7 @@ def trunk(walk, x, lengths, config, start=0, stop=None, position=None, causal=Tr
 
     x is ids (N,) where start is 0, else rows (N, D). The result is rows (N, D), or, after the last block with position "last" or
     "first", only the one row of each message that is read there, (B, D); start == n_layer then gives x back.
-    backward: dy -> dx, or None where nothing below is trainable.
+    backward, which can be called once: dy -> dx, or None where nothing below is trainable.
     """
     stop = config.n_layer if stop is None else stop
     attend = partial(attention, lengths=lengths, n_head=config.n_head, causal=causal)
