@@ -24,7 +24,7 @@ def arguments(argv=None):
         "Measure numpygpt beside PyTorch, where that is installed (pip install torch transformers): the same work, from the same\n"
         "weights, in turns, several times. Prints tables, and writes them to bench/RESULTS.md, each subject's in the place of its last.\n\n"
         "subjects (all, unless named):\n" + "\n".join(summaries) + "\n\n"
-        "On 2 cores all of it takes three quarters of an hour, half of which is PyTorch's chapter. Let nothing else run meanwhile.",
+        "On 2 cores all of it takes about an hour, nearly half of which is PyTorch's chapter. Let nothing else run meanwhile.",
         ["python -m bench step forward",
          "python -m bench chapter --data SMSSpamCollection --quick"],
     )  # fmt: skip
