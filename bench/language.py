@@ -59,7 +59,7 @@ def numpygpt_parts(model):
         backward()
         return float(loss), walk.grads
 
-    return gradients, lambda grads: optimizer.step(grads)  # looked up at each call: `profile` clocks it
+    return gradients, lambda grads: optimizer.step(grads)  # looked up at each call: `operations` clocks it
 
 
 def _pytorch_parts(model):

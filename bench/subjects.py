@@ -4,9 +4,9 @@ from datetime import date
 
 from numpygpt.memory import keep_freed_memory
 
-from . import chapter, forward, generate, language, machine, memory, profile, step
+from . import chapter, forward, generate, language, machine, memory, operations, step
 
-MODULES = (chapter, step, forward, generate, language, memory, profile)
+MODULES = (chapter, step, forward, generate, language, memory, operations)
 SUBJECTS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 

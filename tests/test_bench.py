@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import chapter, forward, generate, language, machine, memory, profile, step
+from bench import chapter, forward, generate, language, machine, memory, operations, step
 from bench.results import HEADER, Row, Section, Target, write_section
 from bench.turns import in_turns, worst_difference
 from numpygpt.checkpoints.huggingface import save_folder
@@ -134,7 +134,7 @@ def test_the_chapter_is_measured_without_pytorch_too(options, monkeypatch):
 
 
 def test_the_parts_of_a_step_add_up_to_it(options):
-    section = profile.measure(options)
+    section = operations.measure(options)
     for step in ("`last_block`", "`all`", "language"):
         rows = {row.what.removeprefix(step)[2:]: row.ours for row in section.rows if row.what.startswith(step)}
         whole, least = rows.pop("whole step"), rows.pop("products at sgemm's rate")
@@ -145,7 +145,7 @@ def test_the_parts_of_a_step_add_up_to_it(options):
 
 
 def test_columns_without_any_figure_are_left_out():
-    lines = Section("profile", "About.", [Row("it", "s", [1.0], []), Row("more", "s", [2.0], [])]).markdown("Made.").splitlines()
+    lines = Section("operations", "About.", [Row("it", "s", [1.0], []), Row("more", "s", [2.0], [])]).markdown("Made.").splitlines()
     assert [line for line in lines if line.startswith("|")] == ["|      | numpygpt |", "|------|----------|", "| it   | 1 s      |", "| more | 2 s      |"]
 
 
