@@ -128,6 +128,7 @@ def _open_zip(path):
     try:
         with _ShortReads(path) as file, zipfile.ZipFile(file) as archive:
             members = {info.filename: info for info in archive.infolist()}
+    # NotImplementedError is what zipfile raises for a version or compression that it does not know.
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, OSError, struct.error) as error:
         raise InputError(f"{path}: not a whole zip archive ({str(error)[:200]!r}); {_AGAIN}") from None
     pickles = [name for name in members if name.endswith("/data.pkl")]
