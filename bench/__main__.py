@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from numpygpt import command
-from numpygpt.errors import InputError
+from numpygpt.system import command
+from numpygpt.system.errors import InputError
 from numpygpt.text.sources import find_messages
 
 from . import machine, weights
@@ -25,18 +25,28 @@ def arguments(argv=None):
         "weights, in turns, several times. Prints tables, and writes them to bench/RESULTS.md, each subject's in the place of its last.\n\n"
         "subjects (all, unless named):\n" + "\n".join(summaries) + "\n\n"
         "On 2 cores all of it takes about an hour, nearly half of which is PyTorch's chapter. Let nothing else run meanwhile.",
-        ["python -m bench step forward",
-         "python -m bench chapter --data SMSSpamCollection --quick"],
-    )  # fmt: skip
+        ["python -m bench step forward", "python -m bench chapter --data SMSSpamCollection --quick"],
+    )
     parser.prog = "python -m bench"
     parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help="what to measure")
-    parser.add_argument("--data", default="sms", help="messages for chapter and memory: the UCI file SMSSpamCollection, or "
-                        "sms to download it")  # fmt: skip
-    parser.add_argument("--model", help="a GPT-2 folder (default: one of 124M's sizes with random weights, made for this run)")
-    parser.add_argument("--repetitions", type=command.number(int, 1), help="how often each side runs (default: 10; "
-                        "chapter 3, PyTorch's once; memory 2)")  # fmt: skip
-    parser.add_argument("--quick", action="store_true", help=f"time {QUICK_STEPS} steps of PyTorch's chapter and compute the rest, "
-                        "instead of running it whole")  # fmt: skip
+    parser.add_argument(
+        "--data",
+        default="sms",
+        help="messages for chapter and memory: the UCI file SMSSpamCollection, or sms to download it",
+    )
+    parser.add_argument(
+        "--model", help="a GPT-2 folder (default: one of 124M's sizes with random weights, made for this run)"
+    )
+    parser.add_argument(
+        "--repetitions",
+        type=command.number(int, 1),
+        help="how often each side runs (default: 10; chapter 3, PyTorch's once; memory 2)",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"time {QUICK_STEPS} steps of PyTorch's chapter and compute the rest, instead of running it whole",
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("RESULTS.md"), help="the file of results")
     args = parser.parse_args(argv)
     for name in args.subjects:
@@ -55,7 +65,9 @@ def main():
     if {"chapter", "memory"} & set(args.subjects):
         args.data = str(find_messages(args.data))
         if not Path(args.data).is_file():
-            raise InputError(f"{args.data}: no such file; --data is the UCI file SMSSpamCollection, or sms to download it")
+            raise InputError(
+                f"{args.data}: no such file; --data is the UCI file SMSSpamCollection, or sms to download it"
+            )
     with TemporaryDirectory(prefix="bench-weights-") as folder:
         args.weights = Path(args.model).name if args.model else weights.NAME
         if not args.model:

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from numpygpt.errors import InputError
+from numpygpt.system.errors import InputError
 
 from .machine import installed
 from .results import Row, Section, Target
@@ -54,12 +54,27 @@ def measure(options):
 
 def run_numpygpt(options, folder, settings):
     """{"seconds", "losses" {step: (training, validation)}, "accuracy"} of one run of numpygpt.train, which makes `folder`."""
-    command = ["numpygpt.train", "--recipe", "book", "--model", options.model, "--data", options.data, "--out", folder, *settings]
+    command = [
+        "numpygpt.train",
+        "--recipe",
+        "book",
+        "--model",
+        options.model,
+        "--data",
+        options.data,
+        "--out",
+        folder,
+        *settings,
+    ]
     seconds, _ = timed(lambda: _run(command))
     with open(folder / "history.csv", newline="") as file:
         evaluated = [row for row in csv.DictReader(file) if row["train_loss"]]
     losses = {int(row["step"]): (float(row["train_loss"]), float(row["validation_loss"])) for row in evaluated}
-    return {"seconds": seconds, "losses": losses, "accuracy": json.loads((folder / "run.json").read_bytes())["accuracy"]}
+    return {
+        "seconds": seconds,
+        "losses": losses,
+        "accuracy": json.loads((folder / "run.json").read_bytes())["accuracy"],
+    }
 
 
 def run_pytorch(options, out, steps):
@@ -84,7 +99,9 @@ def _run(command):
 
 def _notes(runs, pytorch):
     padded = runs["book's padding"] + runs["book's padding" + ON_DISK]
-    differences = [np.subtract(run["losses"][step], pytorch["losses"][step]) for run in padded for step in pytorch["losses"]]
+    differences = [
+        np.subtract(run["losses"][step], pytorch["losses"][step]) for run in padded for step in pytorch["losses"]
+    ]
     worst = np.abs(differences).max()
     notes = [
         f"Same losses: over the book's-padding runs, {2 * len(pytorch['losses'])} evaluation losses each, the worst difference from "

@@ -74,11 +74,25 @@ def book_losses(model_folder, data):
 
 def our_losses(model_folder, data, out):
     """The same of numpygpt, from the history of its run."""
-    command = ["numpygpt.train", "--recipe", "book", "--epochs", "1", "--model", model_folder, "--data", data, "--out", out]
+    command = [
+        "numpygpt.train",
+        "--recipe",
+        "book",
+        "--epochs",
+        "1",
+        "--model",
+        model_folder,
+        "--data",
+        data,
+        "--out",
+        out,
+    ]
     subprocess.run([sys.executable, "-m", *map(str, command)], check=True)
     with open(out / "history.csv", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["loss"] and int(row["step"]) < STEPS]
-    evaluations = {int(row["step"]): (float(row["train_loss"]), float(row["validation_loss"])) for row in rows if row["train_loss"]}
+    evaluations = {
+        int(row["step"]): (float(row["train_loss"]), float(row["validation_loss"])) for row in rows if row["train_loss"]
+    }
     return [float(row["loss"]) for row in rows], evaluations
 
 

@@ -8,11 +8,11 @@ products are split over the cores.
 
 import numpy as np
 
-from numpygpt import blas
 from numpygpt.checkpoints.load import load_weights
 from numpygpt.model.prefix import BATCH_ROWS, FrozenPrefix
+from numpygpt.model.tape import Tape
 from numpygpt.model.trunk import trunk
-from numpygpt.model.walk import Walk
+from numpygpt.system import blas
 
 from .machine import installed
 from .results import Row, Section, Target
@@ -40,22 +40,36 @@ def measure(options):
         f"{last + 1} blocks": (last + 1) * per_block,
         f"{last} blocks, as train runs them": last * per_block * len(many) // MESSAGES,
     }
-    functions = dict(zip(work, (
-        lambda: [np.matmul(a, b, out=product) for _ in range(PRODUCTS)],
-        lambda: trunk(Walk(params), ids.ravel(), lengths, config, 0, last),
-        lambda: trunk(Walk(params), ids.ravel(), lengths, config, 0, last + 1),
-        lambda: FrozenPrefix(params, config, many, last),
-    )))  # fmt: skip
+    functions = dict(
+        zip(
+            work,
+            (
+                lambda: [np.matmul(a, b, out=product) for _ in range(PRODUCTS)],
+                lambda: trunk(Tape(params), ids.ravel(), lengths, config, 0, last),
+                lambda: trunk(Tape(params), ids.ravel(), lengths, config, 0, last + 1),
+                lambda: FrozenPrefix(params, config, many, last),
+            ),
+        )
+    )
     peers = _peers(config, params, ids, a, b) if installed("torch") else {}
     runs = in_turns(functions | peers, options.repetitions, "forward")
 
     rates = {what: [work[what] / seconds / 1e9 for seconds, _ in runs[what]] for what in work}
     peer_work = {"PyTorch sgemm": work["sgemm"], "PyTorch": last * per_block}
     peer_rates = {what: [peer_work[what] / seconds / 1e9 for seconds, _ in runs[what]] for what in peers}
-    sgemm = Row(f"sgemm {rows} × {D} by {D} × {4 * D}", "GFLOP/s", rates.pop("sgemm"), peer_rates.get("PyTorch sgemm", []))
+    sgemm = Row(
+        f"sgemm {rows} × {D} by {D} × {4 * D}", "GFLOP/s", rates.pop("sgemm"), peer_rates.get("PyTorch sgemm", [])
+    )
     blocks = [Row(what, "GFLOP/s", rates[what], peer_rates.get("PyTorch", [])) for what in rates]
-    shares = [Row(f"{row.what}, share of NumPy's sgemm", "%", *(_shares(side, sgemm.ours) for side in (row.ours, row.peer)), TARGETS)
-              for row in blocks]  # fmt: skip
+    shares = [
+        Row(
+            f"{row.what}, share of NumPy's sgemm",
+            "%",
+            *(_shares(side, sgemm.ours) for side in (row.ours, row.peer)),
+            TARGETS,
+        )
+        for row in blocks
+    ]
     table = [sgemm, *blocks, *shares]
     for row in table:
         row.higher_is_better = True

@@ -25,7 +25,9 @@ def measure(options):
         functions["transformers"] = _transformers(options.model, prompt, tokens)
     runs = in_turns(functions, options.repetitions, "generate")
     rates = {name: [tokens / seconds for seconds, _ in runs[name]] for name in runs}
-    row = Row("cached, greedy", "tokens/s", rates["numpygpt"], rates.get("transformers", []), TARGETS, higher_is_better=True)
+    row = Row(
+        "cached, greedy", "tokens/s", rates["numpygpt"], rates.get("transformers", []), TARGETS, higher_is_better=True
+    )
     notes = []
     if "transformers" in runs:
         (_, ours), (_, theirs) = runs["numpygpt"][0], runs["transformers"][0]
@@ -40,7 +42,12 @@ def _transformers(model, prompt, tokens):
 
     gpt2 = GPT2LMHeadModel.from_pretrained(model).eval()
     ids = torch.from_numpy(prompt)[None]
-    settings = dict(attention_mask=torch.ones_like(ids), do_sample=False, min_new_tokens=tokens, max_new_tokens=tokens,
-                    pad_token_id=gpt2.config.eos_token_id)  # fmt: skip
+    settings = dict(
+        attention_mask=torch.ones_like(ids),
+        do_sample=False,
+        min_new_tokens=tokens,
+        max_new_tokens=tokens,
+        pad_token_id=gpt2.config.eos_token_id,
+    )
 
     return lambda: gpt2.generate(ids, **settings)[0, PROMPT:].tolist()

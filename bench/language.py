@@ -4,7 +4,7 @@ import numpy as np
 
 from numpygpt.checkpoints.load import load_weights
 from numpygpt.model.language import language_model
-from numpygpt.model.walk import Walk
+from numpygpt.model.tape import Tape
 from numpygpt.training.adamw import AdamW
 
 from .machine import installed
@@ -25,13 +25,22 @@ def measure(options):
     parts = {name: [] for name in sides}  # (seconds of forward and backward, of AdamW) of each step
     runs = in_turns({name: _step(*sides[name], parts[name]) for name in sides}, options.repetitions, "language")
     parts = {name: parts[name][1:] for name in parts}  # without the round that warms up, as the runs
-    rows = [Row("whole step", "s", *([seconds for seconds, _ in runs.get(name, [])] for name in ("numpygpt", "PyTorch")), TARGETS)]
+    rows = [
+        Row(
+            "whole step",
+            "s",
+            *([seconds for seconds, _ in runs.get(name, [])] for name in ("numpygpt", "PyTorch")),
+            TARGETS,
+        )
+    ]
     for part, what in enumerate(("forward and backward", "AdamW")):
         rows.append(Row(what, "s", *([both[part] for both in parts.get(name, [])] for name in ("numpygpt", "PyTorch"))))
     worst = worst_difference(runs)
     notes = []
     if worst is not None:
-        notes.append(f"Same losses: after the same number of updates, the worst difference from PyTorch's is {worst:.1e}.")
+        notes.append(
+            f"Same losses: after the same number of updates, the worst difference from PyTorch's is {worst:.1e}."
+        )
     return Section("language", __doc__, rows, notes)
 
 
@@ -54,10 +63,10 @@ def numpygpt_parts(model):
     optimizer = AdamW(params, params.keys(), lr=5e-5, weight_decay=0.1)
 
     def gradients():
-        walk = Walk(params, params.keys())
-        loss, backward = language_model(walk, ids.ravel(), lengths, targets.ravel(), config)
+        tape = Tape(params, params.keys())
+        loss, backward = language_model(tape, ids.ravel(), lengths, targets.ravel(), config)
         backward()
-        return float(loss), walk.grads
+        return float(loss), tape.grads
 
     return gradients, lambda grads: optimizer.step(grads)  # looked up at each call: `operations` clocks it
 
@@ -85,6 +94,8 @@ def _pytorch_parts(model):
 def _work(model):
     """(config, params, ids, targets): parameters that may be written to, and random windows (WINDOWS, TOKENS)."""
     config, params = load_weights(model)
-    windows = np.random.default_rng(123).integers(config.vocab_size, size=(WINDOWS, min(TOKENS, config.n_positions) + 1))
+    windows = np.random.default_rng(123).integers(
+        config.vocab_size, size=(WINDOWS, min(TOKENS, config.n_positions) + 1)
+    )
     ids, targets = np.ascontiguousarray(windows[:, :-1]), np.ascontiguousarray(windows[:, 1:])
     return config, {name: np.array(array) for name, array in params.items()}, ids, targets

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from numpygpt import blas
+from numpygpt.system import blas
 
 # Each of these makes a linear-algebra library slower or faster than it is by itself.
 OVERRIDES = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")

@@ -11,7 +11,7 @@ from unittest import mock
 
 import numpy as np
 
-from numpygpt.model.walk import Walk
+from numpygpt.model.tape import Tape
 from numpygpt.training.adamw import AdamW
 
 from .language import numpygpt_parts
@@ -52,7 +52,7 @@ def measure(options):
 
 def _clocked(step):
     """(seconds of a step, {part of it: seconds}, floating-point operations of its large matrix products)."""
-    parts, products, walk, update = Counter(), [], Walk.__call__, AdamW.step
+    parts, products, tape, update = Counter(), [], Tape.__call__, AdamW.step
 
     def clocked(part, function, *args, **settings):
         seconds, value = timed(lambda: function(*args, **settings))
@@ -62,15 +62,16 @@ def _clocked(step):
     def clocked_walk(self, op, x, *names, **settings):
         name = getattr(op, "__name__", None) or op.func.__name__  # attention comes as a partial function
         needs = self.learning, bool({*names} & self.trainable)
-        y, backward = clocked(f"{name}, forward", walk, self, op, x, *names, **settings)
+        y, backward = clocked(f"{name}, forward", tape, self, op, x, *names, **settings)
         if name in ("linear", "output_loss"):
             products.append(2 * len(x) * self.params[names[0]].size * (1 + sum(needs)))
         if name == "output_loss":  # finds its gradients on the way
             return y, backward
         return y, lambda dy: clocked(f"{name}, backward", backward, dy)
 
-    with mock.patch.object(Walk, "__call__", clocked_walk), mock.patch.object(
-        AdamW, "step", lambda self, grads: clocked("AdamW", update, self, grads)
+    with (
+        mock.patch.object(Tape, "__call__", clocked_walk),
+        mock.patch.object(AdamW, "step", lambda self, grads: clocked("AdamW", update, self, grads)),
     ):
         seconds, _ = timed(step)
     return seconds, parts, sum(products)

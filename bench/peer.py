@@ -66,7 +66,9 @@ def load(config, params):
             model.head = nn.Linear(*params["head.weight"].shape)
     linear = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Linear)}
     arrays = {name: array.T if name in linear else array for name, array in params.items()}  # PyTorch's are [out, in]
-    model.load_state_dict({name: torch.from_numpy(np.array(array, order="C")) for name, array in arrays.items()}, assign=True)
+    model.load_state_dict(
+        {name: torch.from_numpy(np.array(array, order="C")) for name, array in arrays.items()}, assign=True
+    )
     return model
 
 

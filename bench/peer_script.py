@@ -33,7 +33,9 @@ def loaders(data, encoding, n_positions):
     """(the number of labels, DataLoaders of the training, validation and test sets)"""
     messages = read_messages(find_messages(data), book_quotes=True)
     labels, sets = label_names(messages), split(balance(messages))
-    pad_to = padded_length("longest", [len(ids) for ids in encode(sets[0]["Text"], encoding, None, n_positions)], n_positions)
+    pad_to = padded_length(
+        "longest", [len(ids) for ids in encode(sets[0]["Text"], encoding, None, n_positions)], n_positions
+    )
     made = []
     for part in sets:
         ids = torch.tensor([ids.tolist() for ids in encode(part["Text"], encoding, pad_to, n_positions)])
@@ -79,7 +81,10 @@ def fine_tune(model, optimizer, training, validation, evaluation, most):
             step = len(seconds) - 1
             if step % EVAL_EVERY == 0:
                 losses[step] = [evaluation.loss(loader, EVAL_BATCHES) for loader in (training, validation)]
-                print(f"Ep {epoch} (Step {step:06d}): Train loss {losses[step][0]:.3f}, Val loss {losses[step][1]:.3f}", flush=True)
+                print(
+                    f"Ep {epoch} (Step {step:06d}): Train loss {losses[step][0]:.3f}, Val loss {losses[step][1]:.3f}",
+                    flush=True,
+                )
             if len(seconds) == most:
                 return losses, seconds
         shares = [evaluation.accuracy(loader, EVAL_BATCHES) for loader in (training, validation)]
@@ -110,7 +115,9 @@ def main(argv=None):
     accuracy = {} if args.steps else {name: evaluation.accuracy(loader) for name, loader in sets.items()}
 
     evaluations = len(range(0, steps, EVAL_EVERY)) + EPOCHS
-    batches = evaluations * sum(min(EVAL_BATCHES, len(loader)) for loader in (training, validation)) + sum(map(len, sets.values()))
+    batches = evaluations * sum(min(EVAL_BATCHES, len(loader)) for loader in (training, validation)) + sum(
+        map(len, sets.values())
+    )
     report = {"losses": losses, "accuracy": accuracy, "steps": steps, "batches": batches}
     report |= {"step_seconds": seconds, "batch_seconds": evaluation.seconds}
     args.out.write_text(json.dumps(report))

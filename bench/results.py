@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from numpygpt.files import replacing
+from numpygpt.system.files import replacing
 
 HEADER = """# Measured side by side
 

@@ -42,14 +42,18 @@ def measure(options):
         differences.append(worst_difference(runs))
     notes = []
     if None not in differences:
-        notes.append(f"Same losses: after the same number of updates, the worst difference from PyTorch's is {max(differences):.1e}.")
+        notes.append(
+            f"Same losses: after the same number of updates, the worst difference from PyTorch's is {max(differences):.1e}."
+        )
     return Section("step", __doc__, rows, notes)
 
 
 def batch(config):
     """(ids (messages, tokens), labels), random. TOKENS, where the model has so many positions."""
     rng = np.random.default_rng(123)
-    return rng.integers(config.vocab_size, size=(MESSAGES, min(TOKENS, config.n_positions))), rng.integers(2, size=MESSAGES)
+    return rng.integers(config.vocab_size, size=(MESSAGES, min(TOKENS, config.n_positions))), rng.integers(
+        2, size=MESSAGES
+    )
 
 
 def numpygpt_step(model, choice):

@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from numpygpt.memory import keep_freed_memory
+from numpygpt.system.memory import keep_freed_memory
 
 from . import chapter, forward, generate, language, machine, memory, operations, step
 

@@ -4,7 +4,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from numpygpt.command import Progress
+from numpygpt.system.command import Progress
 
 # Seconds before each call. The threads of OpenBLAS and OpenMP go on spinning for a while after a product, in case another comes;
 # those of the program that ran last would take the cores from the next one.

@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from . import command
+from .system import command
 
 COMMANDS = ("train", "classify", "generate", "pretrain", "gradcheck", "experiments", "convert", "export")
 

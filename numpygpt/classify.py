@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from . import command
-from .errors import InputError
 from .model.classifier import classifier
+from .model.tape import Tape
 from .model.trunk import readable
-from .model.walk import Walk
 from .ops import softmax
+from .system import command
+from .system.errors import InputError
 from .training.run_folder import load_run
 
 BATCH = 32  # messages to a forward pass
@@ -22,12 +22,18 @@ def arguments(argv=None):
     parser = command.parser(
         "classify",
         "Label messages with a classifier from numpygpt.train. For each message one line: label, probability, text, with tabs between.",
-        ['python -m numpygpt.classify runs/001 "You have won a prize, call now" "Home at six?"',
-         "python -m numpygpt.classify runs/001 < messages.txt"],
-    )  # fmt: skip
+        [
+            'python -m numpygpt.classify runs/001 "You have won a prize, call now" "Home at six?"',
+            "python -m numpygpt.classify runs/001 < messages.txt",
+        ],
+    )
     parser.add_argument("run", type=Path, help="the run folder that numpygpt.train left")
-    parser.add_argument("text", nargs="*", default=argparse.SUPPRESS, help="messages, after -- if one begins with a dash (default: from standard "
-                        "input, a message a line)")  # fmt: skip
+    parser.add_argument(
+        "text",
+        nargs="*",
+        default=argparse.SUPPRESS,
+        help="messages, after -- if one begins with a dash (default: from standard input, a message a line)",
+    )
     return parser.parse_args(argv)
 
 
@@ -47,7 +53,7 @@ def classify(run, texts):
     """(texts, labels) float32: the probability of each label for each text."""
     messages = readable(run.encode(texts), run.position, run.causal)
     lengths = np.array([len(ids) for ids in messages])
-    logits, _ = classifier(Walk(run.params), np.concatenate(messages), lengths, run.config, 0, run.position, run.causal)
+    logits, _ = classifier(Tape(run.params), np.concatenate(messages), lengths, run.config, 0, run.position, run.causal)
     return softmax(logits)[0]
 
 

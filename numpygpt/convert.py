@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from . import command
 from .checkpoints.huggingface import save_folder
 from .checkpoints.load import load_checkpoint, load_weights, locate
-from .errors import InputError
+from .system import command
+from .system.errors import InputError
 
 
 def arguments(argv=None):
@@ -21,15 +21,25 @@ def arguments(argv=None):
         "  - the folder of OpenAI's release: model.ckpt.*, hparams.json, encoder.json, vocab.bpe (TensorFlow is not needed)\n"
         "  - a file that PyTorch saved (.pth, .bin) or a .safetensors file, with Hugging Face's names or those of the book's\n"
         "    GPTModel. Nothing in it is run. Without a config.json beside it the sizes are told from the tensors.",
-        ["python -m numpygpt.convert models/124M gpt2-folder",
-         "python -m numpygpt.convert gpt2-small-124M.pth gpt2-half --half",
-         "python -m numpygpt.convert gpt2-small-124M.pth gpt2-folder --check"],
-    )  # fmt: skip
-    parser.add_argument("source", metavar="SOURCE", help="the checkpoint to read: a folder, a file or the name of a model")
-    parser.add_argument("folder", metavar="FOLDER", type=Path, help="the folder to write, which must not hold a model yet")
+        [
+            "python -m numpygpt.convert models/124M gpt2-folder",
+            "python -m numpygpt.convert gpt2-small-124M.pth gpt2-half --half",
+            "python -m numpygpt.convert gpt2-small-124M.pth gpt2-folder --check",
+        ],
+    )
+    parser.add_argument(
+        "source", metavar="SOURCE", help="the checkpoint to read: a folder, a file or the name of a model"
+    )
+    parser.add_argument(
+        "folder", metavar="FOLDER", type=Path, help="the folder to write, which must not hold a model yet"
+    )
     parser.add_argument("--half", action="store_true", help="16-bit floats: half the size, three decimal digits")
-    parser.add_argument("--check", action="store_true", help="write nothing, but compare FOLDER (or a file) with SOURCE (rounded to 16 "
-                        "bits with --half), tensor by tensor; the exit status is 1 if they differ")  # fmt: skip
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing, but compare FOLDER (or a file) with SOURCE (rounded to 16 "
+        "bits with --half), tensor by tensor; the exit status is 1 if they differ",
+    )
     return parser.parse_args(argv)
 
 
@@ -38,7 +48,11 @@ def main(argv=None):
     dtype = np.float16 if args.half else np.float32
     if args.check:
         raise SystemExit(check(args.source, args.folder, dtype))
-    taken = [name for name in ("config.json", "model.safetensors", "vocab.json", "merges.txt") if (args.folder / name).exists()]
+    taken = [
+        name
+        for name in ("config.json", "model.safetensors", "vocab.json", "merges.txt")
+        if (args.folder / name).exists()
+    ]
     if taken:
         raise InputError(f"{args.folder}: {', '.join(taken)} already in it; name another folder")
     config, params, encoding = load_checkpoint(args.source)

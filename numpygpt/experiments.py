@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
-from . import command
-from .errors import InputError
-from .files import replacing
+from .system import command
+from .system.errors import InputError
+from .system.files import replacing
 
 
 @dataclass(frozen=True)
@@ -65,21 +65,46 @@ def arguments(argv=None):
         f"{rows}\n\n"
         "The messages are balanced and split as in the book's main chapter. The script behind the published table shuffles them once\n"
         "more, so it trains and tests on other sets, and its accuracies differ from these for that reason too.",
-        ["python -m numpygpt.experiments --rows 1,2 --seeds 123-127 --out runs/first-or-last",
-         "python -m numpygpt.experiments --model FOLDER --data SMSSpamCollection --models gpt2-medium=FOLDER2 -- --recipe book"],
-    )  # fmt: skip
-    parser.add_argument("--rows", type=row_numbers, default=f"1-{len(ROWS)}", help="numbers and ranges, separated by commas")
-    parser.add_argument("--seeds", type=numbers, default="123", help="one run of each row for every seed, which draws the head and the "
-                        "order of messages: numbers and ranges, separated by commas")  # fmt: skip
-    parser.add_argument("--model", default="mini", help="as in numpygpt.train, for all rows that do not need a model of their own")
-    parser.add_argument("--models", nargs="+", type=other_model, metavar="NAME[=FOLDER]", help="the larger models of rows "
-                        f"{', '.join(str(row.number) for row in ROWS if row.model)}: {', '.join(OTHER_MODELS)}, in a folder or downloaded. "
-                        "Rows whose model is not given are left out")  # fmt: skip
+        [
+            "python -m numpygpt.experiments --rows 1,2 --seeds 123-127 --out runs/first-or-last",
+            "python -m numpygpt.experiments --model FOLDER --data SMSSpamCollection --models gpt2-medium=FOLDER2 -- --recipe book",
+        ],
+    )
+    parser.add_argument(
+        "--rows", type=row_numbers, default=f"1-{len(ROWS)}", help="numbers and ranges, separated by commas"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=numbers,
+        default="123",
+        help="one run of each row for every seed, which draws the head and the "
+        "order of messages: numbers and ranges, separated by commas",
+    )
+    parser.add_argument(
+        "--model", default="mini", help="as in numpygpt.train, for all rows that do not need a model of their own"
+    )
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        type=other_model,
+        metavar="NAME[=FOLDER]",
+        help="the larger models of rows "
+        f"{', '.join(str(row.number) for row in ROWS if row.model)}: {', '.join(OTHER_MODELS)}, in a folder or downloaded. "
+        "Rows whose model is not given are left out",
+    )
     parser.add_argument("--data", default="sample", help="as in numpygpt.train")
-    parser.add_argument("--lr", type=command.number(float, 0, 1e3, above=True), help="learning rate (default: numpygpt.train's)")
-    parser.add_argument("--out", type=Path, default=Path("runs/experiments"), help="the folder of the runs, and of the table: "
-                        "experiments.md and experiments.csv")  # fmt: skip
-    parser.add_argument("settings", nargs="*", metavar="-- OPTION …", help="more options of numpygpt.train, for every run")
+    parser.add_argument(
+        "--lr", type=command.number(float, 0, 1e3, above=True), help="learning rate (default: numpygpt.train's)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/experiments"),
+        help="the folder of the runs, and of the table: experiments.md and experiments.csv",
+    )
+    parser.add_argument(
+        "settings", nargs="*", metavar="-- OPTION …", help="more options of numpygpt.train, for every run"
+    )
     return parser.parse_args(argv)
 
 
@@ -101,7 +126,9 @@ def main(argv=None):
     args.out.mkdir(parents=True, exist_ok=True)
     for place, run in enumerate(runs, start=1):
         if results[run] is None:
-            print(f"{place} of {len(runs)}: row {run.row.number}, {run.row.varied}, seed {run.seed}: ", end="", flush=True)
+            print(
+                f"{place} of {len(runs)}: row {run.row.number}, {run.row.varied}, seed {run.seed}: ", end="", flush=True
+            )
             failure = run.perform()
             results[run] = run.result()
             if failure:
@@ -135,11 +162,15 @@ class Run:
             experiment = json.loads((self.folder / "experiment.json").read_bytes())
             run = json.loads((self.folder / "run.json").read_bytes())
             made_with, peak_bytes = experiment["arguments"], experiment["peak_bytes"]
-            result = {key: run[key] for key in ("accuracy", "trained_parameters", "seconds")} | {"peak_bytes": peak_bytes}
+            result = {key: run[key] for key in ("accuracy", "trained_parameters", "seconds")} | {
+                "peak_bytes": peak_bytes
+            }
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{self.folder}: damaged ({type(error).__name__}: {error}); remove it, and it is run again") from None
+            raise InputError(
+                f"{self.folder}: damaged ({type(error).__name__}: {error}); remove it, and it is run again"
+            ) from None
         if made_with != list(self.arguments):
             raise InputError(f"{self.folder} was run with {shlex.join(made_with)}: choose another --out, or remove it")
         return result
@@ -173,7 +204,9 @@ def run_process(command_line, log):
             process.kill()
             raise
         process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # getrusage(2): macOS counts bytes
+    return process.returncode, usage.ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )  # getrusage(2): macOS counts bytes
 
 
 def summaries(results):
@@ -198,7 +231,15 @@ def summaries(results):
 
 def markdown(table):
     """The lines of a Markdown table of `summaries`, in columns that line up also when they are read as plain text."""
-    heads = ("row", "what varies", "seeds", "trained parameters", *(f"{name}, %" for name in SETS), "seconds", "peak MB")
+    heads = (
+        "row",
+        "what varies",
+        "seeds",
+        "trained parameters",
+        *(f"{name}, %" for name in SETS),
+        "seconds",
+        "peak MB",
+    )
     cells = [
         (str(row["row"]), row["varied"], str(row["seeds"]), f"{row['trained_parameters']:,}")
         + tuple(f"{row[f'{name}_mean']:.2f}" + spread(row[f"{name}_spread"]) for name in SETS)
@@ -206,9 +247,14 @@ def markdown(table):
         for row in table
     ]
     widths = [max(map(len, column)) for column in zip(heads, *cells)]
-    rule = ["-" * width if i == 1 else "-" * (width - 1) + ":" for i, width in enumerate(widths)]  # words left, numbers right
+    rule = [
+        "-" * width if i == 1 else "-" * (width - 1) + ":" for i, width in enumerate(widths)
+    ]  # words left, numbers right
     columns = [(str.ljust if i == 1 else str.rjust, width) for i, width in enumerate(widths)]
-    return ["| " + " | ".join(align(text, width) for text, (align, width) in zip(row, columns)) + " |" for row in (heads, rule, *cells)]
+    return [
+        "| " + " | ".join(align(text, width) for text, (align, width) in zip(row, columns)) + " |"
+        for row in (heads, rule, *cells)
+    ]
 
 
 def spread(value):
@@ -218,17 +264,23 @@ def spread(value):
 def brief(result):
     """The measurements of one run, in a line."""
     accuracies = " / ".join(f"{result['accuracy'][name]:.2%}" for name in SETS)
-    return f"{accuracies}, {result['seconds']:.1f} s" + (f", {result['peak_bytes'] / 1e6:,.0f} MB" if result["peak_bytes"] else "")
+    return f"{accuracies}, {result['seconds']:.1f} s" + (
+        f", {result['peak_bytes'] / 1e6:,.0f} MB" if result["peak_bytes"] else ""
+    )
 
 
 def save_table(out, title, table, notes):
     """Write experiments.md, with the command that made it, and experiments.csv to the folder `out`."""
     about = [
-        f"    {title}", "", *markdown(table), "",
+        f"    {title}",
+        "",
+        *markdown(table),
+        "",
         "Accuracies: mean ± standard deviation over the seeds. Seconds: mean. Sets: balanced and split as in the book's main chapter; the",
         "published table of these experiments comes from a script that shuffles once more before the split, and so from other sets.",
-        *([""] if notes else []), *(f"- {note}" for note in notes),
-    ]  # fmt: skip
+        *([""] if notes else []),
+        *(f"- {note}" for note in notes),
+    ]
     sheet = io.StringIO(newline="")
     if table:
         writer = csv.DictWriter(sheet, table[0], lineterminator="\n")
@@ -264,7 +316,9 @@ def other_model(text):
     """An argparse type: "gpt2-xl=FOLDER" -> ("gpt2-xl", "FOLDER"). A name alone is what train shall download."""
     name, _, folder = text.partition("=")
     if name not in OTHER_MODELS:
-        raise argparse.ArgumentTypeError(f"expected NAME or NAME=FOLDER, with a NAME of {', '.join(OTHER_MODELS)}, got {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected NAME or NAME=FOLDER, with a NAME of {', '.join(OTHER_MODELS)}, got {text!r}"
+        )
     return name, folder or name
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from . import command
 from .checkpoints.names import to_book
 from .checkpoints.safetensors import write_safetensors
-from .errors import InputError
-from .files import replacing
 from .model.config import config_json
+from .system import command
+from .system.errors import InputError
+from .system.files import replacing
 from .text.tokenizer import ENDOFTEXT, tokenizer_files
 from .training.run_folder import load_run
 
@@ -23,8 +23,11 @@ def arguments(argv=None):
         "label names, and which gives our logits. Its class has no bias in the head, so the bias moves into the final layernorm.\n"
         "With --book: one file, book.safetensors, whose tensors the book's model.load_state_dict accepts (made with qkv_bias=True\n"
         "and out_head = torch.nn.Linear(emb_dim, labels)).",
-        ["python -m numpygpt.export runs/001 spam-classifier", "python -m numpygpt.export runs/001 spam-classifier --book"],
-    )  # fmt: skip
+        [
+            "python -m numpygpt.export runs/001 spam-classifier",
+            "python -m numpygpt.export runs/001 spam-classifier --book",
+        ],
+    )
     parser.add_argument("run", metavar="RUN", type=Path, help="the run folder that numpygpt.train left")
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="the folder to write, which must not exist yet")
     parser.add_argument("--book", action="store_true", help="the book's names instead of transformers'")
@@ -37,11 +40,15 @@ def main(argv=None):
         raise InputError(f"{args.folder} exists: name a folder that does not, or remove it")
     run = load_run(args.run)
     if args.book:
-        tensors = to_book({name: array for name, array in run.params.items() if not name.startswith("head.")}, run.config)
+        tensors = to_book(
+            {name: array for name, array in run.params.items() if not name.startswith("head.")}, run.config
+        )
         tensors |= {"out_head.weight": run.params["head.weight"].T, "out_head.bias": run.params["head.bias"]}
         args.folder.mkdir(parents=True)
         write_safetensors(args.folder / "book.safetensors", tensors)
-        print(f"saved in {args.folder}. In PyTorch: model.load_state_dict(safetensors.torch.load_file('{args.folder}/book.safetensors'))")
+        print(
+            f"saved in {args.folder}. In PyTorch: model.load_state_dict(safetensors.torch.load_file('{args.folder}/book.safetensors'))"
+        )
         return
     tensors, texts = for_transformers(run)
     args.folder.mkdir(parents=True)
@@ -49,12 +56,14 @@ def main(argv=None):
     for name, text in texts.items():
         with replacing(args.folder / name) as file:
             file.write(text.encode())
-    print(f"saved in {args.folder}. In Python:\n"
-          "  from transformers import AutoModelForSequenceClassification, AutoTokenizer\n"
-          f"  tokenizer = AutoTokenizer.from_pretrained('{args.folder}')\n"
-          f"  model = AutoModelForSequenceClassification.from_pretrained('{args.folder}')\n"
-          f"  model(**tokenizer(texts, padding={True if run.padded_length is None else 'max_length'!r}, truncation=True, "
-          "return_tensors='pt')).logits")  # fmt: skip
+    print(
+        f"saved in {args.folder}. In Python:\n"
+        "  from transformers import AutoModelForSequenceClassification, AutoTokenizer\n"
+        f"  tokenizer = AutoTokenizer.from_pretrained('{args.folder}')\n"
+        f"  model = AutoModelForSequenceClassification.from_pretrained('{args.folder}')\n"
+        f"  model(**tokenizer(texts, padding={True if run.padded_length is None else 'max_length'!r}, truncation=True, "
+        "return_tensors='pt')).logits"
+    )
 
 
 def for_transformers(run):
@@ -67,11 +76,15 @@ def for_transformers(run):
     Raises InputError where the classifier reads another position, or has no causal mask: that class cannot.
     """
     if run.position != "last" or not run.causal:
-        raise InputError(f"transformers' class reads the last token, under a causal mask; this classifier was trained with --position "
-                         f"{run.position}{'' if run.causal else ' --no-causal'}")  # fmt: skip
+        raise InputError(
+            f"transformers' class reads the last token, under a causal mask; this classifier was trained with --position "
+            f"{run.position}{'' if run.causal else ' --no-causal'}"
+        )
     tensors = {f"transformer.{name}": array for name, array in run.params.items() if not name.startswith("head.")}
     tensors["score.weight"] = np.ascontiguousarray(run.params["head.weight"].T)
-    tensors["transformer.ln_f.bias"] = run.params["ln_f.bias"] + bias_before(run.params["head.weight"], run.params["head.bias"])
+    tensors["transformer.ln_f.bias"] = run.params["ln_f.bias"] + bias_before(
+        run.params["head.weight"], run.params["head.bias"]
+    )
     padded = run.padded_length is not None
     pad_id = run.encoding.encode_single_token(b"\xff") if padded else run.encoding.eot_token
     config = json.loads(config_json(run.config)) | {
@@ -88,7 +101,10 @@ def for_transformers(run):
     }
     if padded:
         tokenizer["model_input_names"] = ["input_ids"]
-    texts = {"config.json": json.dumps(config, indent=2) + "\n", "tokenizer_config.json": json.dumps(tokenizer, indent=2) + "\n"}
+    texts = {
+        "config.json": json.dumps(config, indent=2) + "\n",
+        "tokenizer_config.json": json.dumps(tokenizer, indent=2) + "\n",
+    }
     return tensors, texts | tokenizer_files(run.encoding)
 
 
@@ -101,7 +117,9 @@ def bias_before(weight, bias):
     weight, bias = weight.astype(np.float64), bias.astype(np.float64)
     shift, *_ = np.linalg.lstsq(weight.T, bias, rcond=None)
     if not np.allclose(shift @ weight, bias, rtol=1e-6, atol=1e-9):
-        raise InputError("the head's columns are not independent, so its bias cannot be folded away; train with another --seed")
+        raise InputError(
+            "the head's columns are not independent, so its bias cannot be folded away; train with another --seed"
+        )
     return shift.astype(np.float32)
 
 

@@ -6,14 +6,15 @@ from itertools import product
 
 import numpy as np
 
-from . import command, ops
+from . import ops
 from .model.classifier import classifier
 from .model.config import Config
 from .model.language import language_model
 from .model.lora import adapted_weights, adapters, merge
 from .model.parameters import parameter_shapes
+from .model.tape import Tape
 from .model.trunk import POSITIONS, readable
-from .model.walk import Walk
+from .system import command
 from .text.batches import pack
 from .training.rng import Generator
 
@@ -70,7 +71,10 @@ def operation_cases(rng):
     rows = np.cumsum(lengths) - 1
     normal, gain = rng.standard_normal, far_from_0_and_1(rng, D)
     ids, targets = rng.integers(0, V // 2, N), rng.integers(0, C, B)
-    attention, query = dict(qkv=normal((N, 3 * D)), lengths=lengths, n_head=H), dict(lengths=lengths, rows=rows, n_head=H)
+    attention, query = (
+        dict(qkv=normal((N, 3 * D)), lengths=lengths, n_head=H),
+        dict(lengths=lengths, rows=rows, n_head=H),
+    )
     return [
         ("embedding", ops.embedding, dict(ids=ids, wte=normal((V, D)), wpe=normal((P, D)), lengths=lengths)),
         ("layernorm", ops.layernorm, dict(x=normal((N, D)), gain=gain, bias=normal(D))),
@@ -79,11 +83,19 @@ def operation_cases(rng):
         ("softmax", ops.softmax, dict(x=normal((H, N, D)))),
         ("attention, causal", ops.attention, dict(**attention, causal=True)),
         ("attention, to all", ops.attention, dict(**attention, causal=False)),
-        ("query_attention", ops.query_attention, dict(x=normal((N, D)), weight=normal((D, 3 * D)), bias=normal(3 * D), **query)),
+        (
+            "query_attention",
+            ops.query_attention,
+            dict(x=normal((N, D)), weight=normal((D, 3 * D)), bias=normal(3 * D), **query),
+        ),
         ("take_rows", ops.take_rows, dict(x=normal((N, D)), rows=rows)),
         ("mean_rows", ops.mean_rows, dict(x=normal((N, D)), lengths=lengths)),
         ("cross_entropy", ops.cross_entropy, dict(logits=normal((B, C)), targets=targets)),
-        ("cross_entropy, one ignored", ops.cross_entropy, dict(logits=normal((B, C)), targets=np.array([2, 0, 5]), ignore_index=0)),
+        (
+            "cross_entropy, one ignored",
+            ops.cross_entropy,
+            dict(logits=normal((B, C)), targets=np.array([2, 0, 5]), ignore_index=0),
+        ),
         ("output_loss", ops.output_loss, dict(x=normal((N, D)), wte=normal((V, D)), targets=rng.integers(0, V, N))),
     ]
 
@@ -105,12 +117,12 @@ def classifiers():
     for position, causal in product(POSITIONS, (True, False)):
         ids, lengths = pack(readable(messages, position, causal))
 
-        def logits(walk):
-            return classifier(walk, ids, lengths, SMALL, position=position, causal=causal)
+        def logits(tape):
+            return classifier(tape, ids, lengths, SMALL, position=position, causal=causal)
 
-        walk = Walk(params, frozenset(params))
-        logits(walk)[1](dlogits)
-        errors = relative_errors(lambda params: (logits(Walk(params))[0] * dlogits).sum(), params, walk.grads)
+        tape = Tape(params, frozenset(params))
+        logits(tape)[1](dlogits)
+        errors = relative_errors(lambda params: (logits(Tape(params))[0] * dlogits).sum(), params, tape.grads)
         yield from by_kind(errors, params)
 
 
@@ -120,9 +132,11 @@ def language_models():
     params = random_weights(rng, parameter_shapes(SMALL))
     ids, lengths = pack(random_messages(rng))
     targets = rng.integers(0, SMALL.vocab_size, len(ids))
-    walk = Walk(params, frozenset(params))
-    language_model(walk, ids, lengths, targets, SMALL)[1]()
-    errors = relative_errors(lambda params: language_model(Walk(params), ids, lengths, targets, SMALL)[0], params, walk.grads)
+    tape = Tape(params, frozenset(params))
+    language_model(tape, ids, lengths, targets, SMALL)[1]()
+    errors = relative_errors(
+        lambda params: language_model(Tape(params), ids, lengths, targets, SMALL)[0], params, tape.grads
+    )
     yield from by_kind(errors, params)
 
 
@@ -136,8 +150,8 @@ def low_rank_adapters():
 
     def logits(params, trainable=frozenset()):
         merged, d_merge = merge(params, SMALL, scale)
-        walk = Walk(merged, trainable)
-        return *classifier(walk, ids, lengths, SMALL), lambda: d_merge(walk.grads)
+        tape = Tape(merged, trainable)
+        return *classifier(tape, ids, lengths, SMALL), lambda: d_merge(tape.grads)
 
     _, d_classifier, gradients = logits(base | new, adapted_weights(SMALL))
     d_classifier(dlogits)
@@ -190,7 +204,7 @@ def arguments(argv=None):
         "up to h^3, so Im f(x + ih) / h is the derivative. Unlike a finite difference it subtracts no two nearly equal numbers, so h\n"
         "can be 1e-30 and the derivative is right to the last digits.",
         ["python -m numpygpt.gradcheck"],
-    ).parse_args(argv)  # fmt: skip
+    ).parse_args(argv)
 
 
 def main(argv=None):

@@ -6,18 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from . import __version__, blas, command
+from . import __version__
 from .checkpoints.huggingface import save_folder
 from .checkpoints.load import load_checkpoint
-from .errors import InputError
-from .memory import keep_freed_memory
 from .model.config import Config
 from .model.language import perplexity
 from .model.parameters import fingerprint, random_parameters
+from .system import blas, command
+from .system.errors import InputError
+from .system.memory import keep_freed_memory
 from .text.bpe import learn_bpe
 from .text.documents import read_documents
 from .text.tokenizer import encode_message, load_tokenizer
-from .training.pretrain import Pretraining, windows
+from .training.pretraining import Pretraining, windows
 
 RESUME = "resume.safetensors"
 
@@ -28,32 +29,57 @@ def arguments(argv=None):
         "Train a GPT-2 language model: predict every token of a text from those before it. From scratch, it learns a vocabulary\n"
         "from the text first. The result is an ordinary Hugging Face folder, for numpygpt.train, generate and transformers.\n"
         "An interrupted run goes on when the same command is given again.",
-        ["python -m numpygpt.pretrain sms.txt --lines --layers 4 --width 160 --heads 5 --vocabulary 2048 --out small",
-         "python -m numpygpt.pretrain mails.txt --from gpt2-folder --steps 500 --lr 1e-4 --out gpt2-mails"],
-    )  # fmt: skip
+        [
+            "python -m numpygpt.pretrain sms.txt --lines --layers 4 --width 160 --heads 5 --vocabulary 2048 --out small",
+            "python -m numpygpt.pretrain mails.txt --from gpt2-folder --steps 500 --lr 1e-4 --out gpt2-mails",
+        ],
+    )
     number = command.number
     parser.add_argument("text", nargs="+", type=Path, help="UTF-8 text files; each is one document")
     parser.add_argument("--lines", action="store_true", help="each line of a file is a document of its own")
-    parser.add_argument("--out", type=Path, required=True, help="the folder to write: a new one, or that of an interrupted run")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the folder to write: a new one, or that of an interrupted run"
+    )
     parser.add_argument("--from", dest="start", help="a model to go on from, instead of the sizes below")
     sizes = parser.add_argument_group("a new model's sizes")
     sizes.add_argument("--layers", type=number(int, 1), default=4, help="blocks")
     sizes.add_argument("--width", type=number(int, 1), default=160, help="numbers in a row")
     sizes.add_argument("--heads", type=number(int, 1), default=5, help="attention heads, which must divide the width")
-    sizes.add_argument("--positions", type=number(int, 2), default=256, help="longest text the model can take, in tokens")
-    sizes.add_argument("--vocabulary", default="2048", help="entries to learn from the text; or a folder, or gpt2, to take the tokenizer from")
+    sizes.add_argument(
+        "--positions", type=number(int, 2), default=256, help="longest text the model can take, in tokens"
+    )
+    sizes.add_argument(
+        "--vocabulary",
+        default="2048",
+        help="entries to learn from the text; or a folder, or gpt2, to take the tokenizer from",
+    )
     fit = parser.add_argument_group("the training")
     fit.add_argument("--steps", type=number(int, 1), default=3000, help="updates")
     fit.add_argument("--batch-size", type=number(int, 1), default=8, help="windows to an update")
-    fit.add_argument("--context", type=number(int, 2), help="tokens to a window (default: the model's positions, at most 256)")
-    fit.add_argument("--lr", type=number(float, 0, 1e3, above=True), default=2e-3, help="the peak learning rate, after warm-up")
-    fit.add_argument("--warmup", type=number(int, 0), default=100, help="steps of warm-up; then a cosine down to a tenth")
+    fit.add_argument(
+        "--context", type=number(int, 2), help="tokens to a window (default: the model's positions, at most 256)"
+    )
+    fit.add_argument(
+        "--lr", type=number(float, 0, 1e3, above=True), default=2e-3, help="the peak learning rate, after warm-up"
+    )
+    fit.add_argument(
+        "--warmup", type=number(int, 0), default=100, help="steps of warm-up; then a cosine down to a tenth"
+    )
     fit.add_argument("--weight-decay", type=number(float, 0, 1e3), default=0.1, help="on the matrices")
     fit.add_argument("--clip", type=number(float, 0, above=True), default=1.0, help="largest norm of the gradient")
-    fit.add_argument("--held-out", type=number(float, 0, 0.9, above=True), default=0.02, help="share of the documents to measure perplexity on")
-    fit.add_argument("--eval-every", type=number(int, 1), default=200, help="steps between held-out perplexities and saves")
+    fit.add_argument(
+        "--held-out",
+        type=number(float, 0, 0.9, above=True),
+        default=0.02,
+        help="share of the documents to measure perplexity on",
+    )
+    fit.add_argument(
+        "--eval-every", type=number(int, 1), default=200, help="steps between held-out perplexities and saves"
+    )
     fit.add_argument("--half", action="store_true", help="store the finished weights in half precision")
-    fit.add_argument("--seed", type=number(int, 0, 2**32 - 1), default=123, help="initial weights, held-out documents and order")
+    fit.add_argument(
+        "--seed", type=number(int, 0, 2**32 - 1), default=123, help="initial weights, held-out documents and order"
+    )
     return parser.parse_args(argv)
 
 
@@ -64,24 +90,45 @@ def main(argv=None):
         raise InputError(f"{args.out} exists and holds no interrupted run: choose another --out, or remove it")
     texts, held_out_texts = hold_out(read_documents(args.text, args.lines), args.held_out, args.seed)
     config, params, encoding = start(args, texts)
-    documents, held_out = ([np.array(encode_message(encoding, text), np.int32) for text in part] for part in (texts, held_out_texts))
+    documents, held_out = (
+        [np.array(encode_message(encoding, text), np.int32) for text in part] for part in (texts, held_out_texts)
+    )
     context = args.context or min(config.n_positions, 256)
     if context > config.n_positions:
         raise InputError(f"--context {context}: the model has only {config.n_positions} positions")
     separator = encoding.eot_token
     held_out = windows(held_out, separator, context, None)
     if not len(held_out):
-        raise InputError(f"the {len(held_out_texts)} held-out documents do not fill one window of {context} tokens: raise --held-out")
+        raise InputError(
+            f"the {len(held_out_texts)} held-out documents do not fill one window of {context} tokens: raise --held-out"
+        )
     run = Pretraining(
-        params, config, documents, separator, steps=args.steps, batch_size=args.batch_size, context=context, lr=args.lr,
-        warmup=args.warmup, weight_decay=args.weight_decay, limit=args.clip, seed=args.seed,
-    )  # fmt: skip
+        params,
+        config,
+        documents,
+        separator,
+        steps=args.steps,
+        batch_size=args.batch_size,
+        context=context,
+        lr=args.lr,
+        warmup=args.warmup,
+        weight_decay=args.weight_decay,
+        limit=args.clip,
+        seed=args.seed,
+    )
     tokens = sum(map(len, documents))
     print(f"numpygpt {__version__} on NumPy {np.__version__}, {blas.describe()}")
-    print(f"model    {config.n_layer} blocks, width {config.n_embd}, {sum(p.size for p in params.values()):,} parameters, "
-          f"vocabulary {config.vocab_size:,}")  # fmt: skip
-    print(f"text     {len(documents):,} documents, {tokens:,} tokens; held out: {len(held_out_texts):,} documents, {held_out.size:,} tokens")
-    print(f"training {args.steps:,} steps of {args.batch_size} x {context} tokens, {args.steps / run.per_epoch:.1f} epochs", flush=True)
+    print(
+        f"model    {config.n_layer} blocks, width {config.n_embd}, {sum(p.size for p in params.values()):,} parameters, "
+        f"vocabulary {config.vocab_size:,}"
+    )
+    print(
+        f"text     {len(documents):,} documents, {tokens:,} tokens; held out: {len(held_out_texts):,} documents, {held_out.size:,} tokens"
+    )
+    print(
+        f"training {args.steps:,} steps of {args.batch_size} x {context} tokens, {args.steps / run.per_epoch:.1f} epochs",
+        flush=True,
+    )
 
     settings = {key: str(value) for key, value in vars(args).items() if key not in ("out", "half", "eval_every")}
     settings["text"] = fingerprint({"ids": np.concatenate(documents)})
@@ -94,7 +141,7 @@ def main(argv=None):
     _, stored, _ = load_checkpoint(args.out)
     print(f"held-out perplexity of the stored model: {perplexity(stored, config, held_out):.3f}")
     (args.out / RESUME).unlink()
-    print(f"saved in {args.out}. Now try: python -m numpygpt.generate --model {args.out} \"a beginning\"")
+    print(f'saved in {args.out}. Now try: python -m numpygpt.generate --model {args.out} "a beginning"')
 
 
 def start(args, texts):
@@ -104,7 +151,9 @@ def start(args, texts):
         return config, {name: np.array(array) for name, array in params.items()}, encoding
     if args.width % args.heads:
         raise InputError(f"--width {args.width} is not divisible by --heads {args.heads}")
-    encoding = learn_bpe(texts, int(args.vocabulary)) if args.vocabulary.isdecimal() else load_tokenizer(args.vocabulary)
+    encoding = (
+        learn_bpe(texts, int(args.vocabulary)) if args.vocabulary.isdecimal() else load_tokenizer(args.vocabulary)
+    )
     config = Config(encoding.n_vocab, args.positions, args.width, args.layers, args.heads)
     return config, random_parameters(config, args.seed), encoding
 
@@ -138,8 +187,11 @@ def train(run, config, held_out, args, settings):
             if run.done % args.eval_every == 0 or run.done == run.steps:
                 live.clear()
                 speed = (run.done - began) * run.batch_size * run.context / (time.monotonic() - started)
-                print(f"step {run.done:6d}: train loss {np.mean(losses):.3f}, held-out perplexity "
-                      f"{perplexity(run.params, config, held_out):.2f} | {speed:,.0f} tokens/s", flush=True)  # fmt: skip
+                print(
+                    f"step {run.done:6d}: train loss {np.mean(losses):.3f}, held-out perplexity "
+                    f"{perplexity(run.params, config, held_out):.2f} | {speed:,.0f} tokens/s",
+                    flush=True,
+                )
                 losses.clear()
                 run.save(args.out / RESUME, settings)
     finally:

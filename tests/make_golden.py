@@ -18,7 +18,11 @@ TRAINED = ("transformer.h.2.", "transformer.ln_f.", "head.")  # the book's choic
 class Classifier(torch.nn.Module):
     def __init__(self):
         super().__init__()
-        gpt2 = transformers.GPT2LMHeadModel(transformers.GPT2Config(**CONFIG, bos_token_id=None, eos_token_id=None)).eval().double()
+        gpt2 = (
+            transformers.GPT2LMHeadModel(transformers.GPT2Config(**CONFIG, bos_token_id=None, eos_token_id=None))
+            .eval()
+            .double()
+        )
         self.transformer, self.lm_head = gpt2.transformer, gpt2.lm_head
         self.head = torch.nn.Linear(CONFIG["n_embd"], CLASSES).double()
 

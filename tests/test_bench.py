@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import chapter, forward, generate, language, machine, memory, operations, step
+from bench import chapter, forward, generate, language, machine, operations, step
 from bench.results import HEADER, Row, Section, Target, write_section
 from bench.turns import in_turns, worst_difference
 from numpygpt.checkpoints.huggingface import save_folder
@@ -58,8 +58,17 @@ def test_a_target_is_met_or_missed_by_what_lacks(target, row, verdict):
 
 
 def test_a_row_shows_median_extremes_ratio_and_verdict():
-    row = Row("chapter", "s", [84.2, 82.0, 83.14], [1260.4], (Target("12 times", better=12), Target("aim for 20", better=20)))
-    assert row.cells() == ["chapter", "83.1 s (82–84.2)", "1,260 s", "15.2 ×", "12 times; aim for 20", "met; missed by 24.2%"]
+    row = Row(
+        "chapter", "s", [84.2, 82.0, 83.14], [1260.4], (Target("12 times", better=12), Target("aim for 20", better=20))
+    )
+    assert row.cells() == [
+        "chapter",
+        "83.1 s (82–84.2)",
+        "1,260 s",
+        "15.2 ×",
+        "12 times; aim for 20",
+        "met; missed by 24.2%",
+    ]
     assert Row("alone", "s", [1.0], []).cells()[2:4] == ["–", ""]
 
 
@@ -145,8 +154,17 @@ def test_the_parts_of_a_step_add_up_to_it(options):
 
 
 def test_columns_without_any_figure_are_left_out():
-    lines = Section("operations", "About.", [Row("it", "s", [1.0], []), Row("more", "s", [2.0], [])]).markdown("Made.").splitlines()
-    assert [line for line in lines if line.startswith("|")] == ["|      | numpygpt |", "|------|----------|", "| it   | 1 s      |", "| more | 2 s      |"]
+    lines = (
+        Section("operations", "About.", [Row("it", "s", [1.0], []), Row("more", "s", [2.0], [])])
+        .markdown("Made.")
+        .splitlines()
+    )
+    assert [line for line in lines if line.startswith("|")] == [
+        "|      | numpygpt |",
+        "|------|----------|",
+        "| it   | 1 s      |",
+        "| more | 2 s      |",
+    ]
 
 
 def test_peak_memory_is_that_of_the_work_alone_here_or_in_a_child():
@@ -154,7 +172,15 @@ def test_peak_memory_is_that_of_the_work_alone_here_or_in_a_child():
     run = "import subprocess, sys; subprocess.run([sys.executable, '-c', %r])"
     works = [hold.format(1), hold.format(100), run % hold.format(1), run % hold.format(200)]
     # A process begins with its parent's peak, and pytest's may be large: a shell between them is small.
-    python = ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", "import sys; from bench.memory import peak; print(peak(exec, sys.argv[1]))"]
+    python = [
+        "sh",
+        "-c",
+        '"$@"; exit $?',
+        "sh",
+        sys.executable,
+        "-c",
+        "import sys; from bench.memory import peak; print(peak(exec, sys.argv[1]))",
+    ]
     peaks = [float(subprocess.check_output([*python, work], cwd=ROOT)) for work in works]
     small, large, small_child, large_child = peaks
     assert large - small == pytest.approx(0.2, rel=0.1)  # the bytes, and their copy in the array
@@ -177,15 +203,21 @@ assert all(0.01 < row.ours[0] < 1 and not row.peer for row in section.rows), sec
 def test_the_command_drops_blas_settings_writes_its_section_and_names_no_folder_of_this_machine(options, tmp_path):
     out = tmp_path / "RESULTS.md"
     command = [sys.executable, "-m", "bench", "forward", "--model", options.model, "--repetitions", "1", f"--out={out}"]
-    finished = subprocess.run(command, cwd=ROOT, env=os.environ | {"OPENBLAS_CORETYPE": "Haswell"}, capture_output=True, text=True)
+    finished = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"OPENBLAS_CORETYPE": "Haswell"}, capture_output=True, text=True
+    )
     assert finished.returncode == 0, finished.stderr
     assert "without OPENBLAS_CORETYPE" in finished.stderr
     assert "`python -m bench forward --model model --repetitions 1 --out=RESULTS.md`" in out.read_text()
     assert str(tmp_path.parent) not in out.read_text()
 
 
-@pytest.mark.parametrize(("words", "message"), [(["stap"], "no such subject"), (["chapter", "--data", "nowhere.tsv"], "nowhere.tsv")])
+@pytest.mark.parametrize(
+    ("words", "message"), [(["stap"], "no such subject"), (["chapter", "--data", "nowhere.tsv"], "nowhere.tsv")]
+)
 def test_a_wrong_word_is_one_line_before_anything_is_measured(words, message):
     clean = {name: value for name, value in os.environ.items() if name not in machine.OVERRIDES}
-    finished = subprocess.run([sys.executable, "-m", "bench", *words], cwd=ROOT, env=clean, capture_output=True, text=True)
+    finished = subprocess.run(
+        [sys.executable, "-m", "bench", *words], cwd=ROOT, env=clean, capture_output=True, text=True
+    )
     assert finished.returncode == 2 and message in finished.stderr.splitlines()[-1]

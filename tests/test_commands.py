@@ -16,13 +16,14 @@ import pytest
 
 import numpygpt
 from numpygpt import __main__ as listing
-from numpygpt import classify, command, generate, pretrain, train
+from numpygpt import classify, generate, pretrain, train
 from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.checkpoints.load import load_checkpoint
 from numpygpt.checkpoints.safetensors import open_safetensors
-from numpygpt.errors import InputError
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes
+from numpygpt.system import command
+from numpygpt.system.errors import InputError
 from numpygpt.text.bpe import learn_bpe
 from numpygpt.training.plots import plot_curves
 from numpygpt.training.run_folder import load_run, new_folder
@@ -64,7 +65,20 @@ def made(tmp_path_factory):
     save_messages(folder / "three.csv", WORDS)
     lines = [text for label in WORDS for text in written(label, 30, seed=1)]
     (folder / "text.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    train.main(["--model", f"{folder}/model", "--data", f"{folder}/two.csv", "--out", f"{folder}/run", "--epochs", "1", "--lr", "0.01"])
+    train.main(
+        [
+            "--model",
+            f"{folder}/model",
+            "--data",
+            f"{folder}/two.csv",
+            "--out",
+            f"{folder}/run",
+            "--epochs",
+            "1",
+            "--lr",
+            "0.01",
+        ]
+    )
     return folder
 
 
@@ -105,7 +119,9 @@ def output(capsys, main, *arguments):
 
 
 def python(*arguments, **settings):
-    settings = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=PACKAGE.parent) | settings
+    settings = (
+        dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=PACKAGE.parent) | settings
+    )
     return subprocess.Popen([sys.executable, *map(str, arguments)], **settings)
 
 
@@ -115,7 +131,9 @@ def python(*arguments, **settings):
 def test_every_command_is_listed_with_what_it_does(capsys):
     listing.main()
     shown = capsys.readouterr().out
-    commands = {path.stem for path in PACKAGE.glob("*.py") if "command.run(main)" in path.read_text("utf-8")} - {"__main__"}
+    commands = {path.stem for path in PACKAGE.glob("*.py") if "command.run(main)" in path.read_text("utf-8")} - {
+        "__main__"
+    }
     assert set(listing.COMMANDS) == commands
     for name in commands:
         assert re.search(rf"python -m numpygpt\.{name} +\w", shown), name
@@ -130,7 +148,9 @@ def test_help_explains_every_option_and_shows_its_default(capsys, name, monkeypa
     assert exit.value.code == 0
     assert not re.search(r"%\(|%[sdr%]|\(default: (None|True|False|==SUPPRESS==)?\)", shown)
     described = re.split(r"^  (?=\S)", shown.split("options:")[1].split("examples:")[0], flags=re.MULTILINE)
-    assert all(re.search(r"\S(  |\n {10}) *\S", option) for option in described[1:]), "an option without a word about it"
+    assert all(re.search(r"\S(  |\n {10}) *\S", option) for option in described[1:]), (
+        "an option without a word about it"
+    )
     assert f"  python -m numpygpt.{name}" in shown.split("examples:")[1]
 
 
@@ -157,15 +177,17 @@ def test_a_default_of_one_is_shown_too(capsys):
     ],
 )
 def test_what_ends_a_command_is_its_exit_status_and_one_line(body, status, error):
-    script = f"import sys\nfrom numpygpt import command\nfrom numpygpt.errors import InputError\n" \
-             f"def main():\n    print('printed before')\n    {body}\ncommand.run(main)"  # fmt: skip
+    script = (
+        f"import sys\nfrom numpygpt.system import command\nfrom numpygpt.system.errors import InputError\n"
+        f"def main():\n    print('printed before')\n    {body}\ncommand.run(main)"
+    )
     process = python("-c", script)
     out, err = process.communicate()
     assert (process.returncode, out, err) == (status, b"printed before\n", error.encode())
 
 
 def test_a_character_that_the_terminal_lacks_does_not_end_a_command():
-    script = "from numpygpt import command\ncommand.run(lambda: print('\\xe9\\udcff'))"
+    script = "from numpygpt.system import command\ncommand.run(lambda: print('\\xe9\\udcff'))"
     process = python("-c", script, env=os.environ | {"PYTHONIOENCODING": "ascii"})
     assert process.communicate() == (b"\\xe9\\udcff\n", b"")
 
@@ -222,7 +244,9 @@ OPTIONS = [
 
 @pytest.mark.parametrize("options", OPTIONS)
 def test_classify_answers_as_was_measured_in_training(here, capsys, options):
-    shown = output(capsys, train.main, "--model", "model", "--data", "three.csv", "--out", "new", "--lr", "0.02", *options.split())
+    shown = output(
+        capsys, train.main, "--model", "model", "--data", "three.csv", "--out", "new", "--lr", "0.02", *options.split()
+    )
     lines = shown.splitlines()
     assert [line.split(":")[0] for line in lines[-3:]] == ["Training accuracy", "Validation accuracy", "Test accuracy"]
     test = pd.read_csv("new/test.csv", keep_default_na=False)
@@ -245,9 +269,13 @@ def test_a_run_learns_and_leaves_what_its_folder_promises(here, capsys):
     shown = output(capsys, train.main, "--model", "model", "--data", "three.csv", *options.split())
     assert "62 + 9 + 19 messages to train, validate and test; labels ham, order, spam" in shown
     assert all(float(share) > 80 for share in re.findall(r"accuracy: ([\d.]+)%$", shown, re.MULTILINE)[-3:])
-    assert {"run.json", "model.safetensors", "history.csv", "train.csv", "validation.csv", "test.csv"} <= set(os.listdir("a/new"))
+    assert {"run.json", "model.safetensors", "history.csv", "train.csv", "validation.csv", "test.csv"} <= set(
+        os.listdir("a/new")
+    )
     history = pd.read_csv("a/new/history.csv")
-    assert history["step"].tolist() == [step for epoch in range(9) for step in [*range(7 * epoch, 7 * epoch + 7), 7 * epoch + 6]]
+    assert history["step"].tolist() == [
+        step for epoch in range(9) for step in [*range(7 * epoch, 7 * epoch + 7), 7 * epoch + 6]
+    ]
     evaluated = history.dropna(subset=["train_loss"])
     assert evaluated["step"].tolist() == [0, 10, 20, 30, 40, 50, 60]
     assert re.findall(r"Step (\d+)\): Train loss ([\d.]+)", shown) == [
@@ -274,11 +302,28 @@ def test_the_same_command_gives_the_same_run_with_or_without_the_features_cache(
         train.main([*arguments, "--features-cache", "cache", "--out", out])
     assert len(os.listdir("cache")) == 1
     for name in ("model.safetensors", "history.csv"):
-        assert (here / "plain" / name).read_bytes() == (here / "cached" / name).read_bytes() == (here / "from_cache" / name).read_bytes()
+        assert (
+            (here / "plain" / name).read_bytes()
+            == (here / "cached" / name).read_bytes()
+            == (here / "from_cache" / name).read_bytes()
+        )
 
 
 def test_the_bundled_sample_is_found_by_name(here, capsys):
-    shown = output(capsys, train.main, "--model", "model", "--data", "sample", "--trainable", "head", "--epochs", "1", "--pad", "none")
+    shown = output(
+        capsys,
+        train.main,
+        "--model",
+        "model",
+        "--data",
+        "sample",
+        "--trainable",
+        "head",
+        "--epochs",
+        "1",
+        "--pad",
+        "none",
+    )
     assert "labels ham, spam" in shown and "results  runs" in shown
 
 
@@ -304,7 +349,10 @@ def test_a_message_is_one_line_whatever_is_in_it(made, capsys):
     assert output(capsys, classify.main, made / "run", "a\tb\nc\r\n  d\u2028", "-5").count("\n") == 2
 
 
-@pytest.mark.parametrize("content, error", [(b"good\n\xff\n", "line 2: not UTF-8"), (b"good\n \n", "line 2: there is no text"), (b"", "is empty")])
+@pytest.mark.parametrize(
+    "content, error",
+    [(b"good\n\xff\n", "line 2: not UTF-8"), (b"good\n \n", "line 2: there is no text"), (b"", "is empty")],
+)
 def test_bad_standard_input_is_one_line_and_status_2(made, content, error):
     process = python("-m", "numpygpt.classify", made / "run", stdin=subprocess.PIPE)
     _, err = process.communicate(content)
@@ -352,20 +400,52 @@ REFUSED_BY_TRAIN = {
     "a missing model": (lambda: None, "--model absent", "absent: no such folder or file"),
     "a model without weights": (lambda: os.remove("model/model.safetensors"), "", "model: "),
     "a model without a tokenizer": (lambda: os.remove("model/merges.txt"), "", "model: no tokenizer in it"),
-    "truncated weights": (lambda: spoil("model/model.safetensors", lambda b: b[:-1]), "", "model.safetensors: .*truncated"),
-    "a lying header": (lambda: spoil("model/model.safetensors", lambda b: b"\xff" * 8 + b[8:]), "", "model.safetensors: truncated, or not"),
+    "truncated weights": (
+        lambda: spoil("model/model.safetensors", lambda b: b[:-1]),
+        "",
+        "model.safetensors: .*truncated",
+    ),
+    "a lying header": (
+        lambda: spoil("model/model.safetensors", lambda b: b"\xff" * 8 + b[8:]),
+        "",
+        "model.safetensors: truncated, or not",
+    ),
     "a config that does not fit": (lambda: set_in("model/config.json", n_embd=12), "", "model.safetensors: "),
-    "a config with fewer blocks": (lambda: set_in("model/config.json", n_layer=1), "", "model.safetensors: n_layer is 1 in the configuration, but 2"),
-    "a config of another model": (lambda: set_in("model/config.json", activation_function="relu"), "", "config.json: activation_function"),
+    "a config with fewer blocks": (
+        lambda: set_in("model/config.json", n_layer=1),
+        "",
+        "model.safetensors: n_layer is 1 in the configuration, but 2",
+    ),
+    "a config of another model": (
+        lambda: set_in("model/config.json", activation_function="relu"),
+        "",
+        "config.json: activation_function",
+    ),
     "missing messages": (lambda: None, "--data absent.csv", "absent.csv: cannot read the messages"),
     "a folder of messages": (lambda: None, "--data model", "model: cannot read the messages"),
     "an empty file": (lambda: spoil("two.csv", lambda b: b""), "", "two.csv: the file is empty"),
     "a header alone": (lambda: spoil("two.csv", lambda b: b"Label,Text\n"), "", "two.csv: there are no messages"),
-    "one class": (lambda: spoil("two.csv", lambda b: b"Label,Text\nham,a\nham,b\n"), "", "two.csv: every message has the label 'ham'"),
+    "one class": (
+        lambda: spoil("two.csv", lambda b: b"Label,Text\nham,a\nham,b\n"),
+        "",
+        "two.csv: every message has the label 'ham'",
+    ),
     "not UTF-8": (lambda: spoil("two.csv", lambda b: b + b"ham,\xe9\n"), "", "two.csv, line 62: not UTF-8"),
-    "a message without text": (lambda: spoil("two.csv", lambda b: b + b"ham, \n"), "", "two.csv, line 62: the message has no text"),
-    "a message without label": (lambda: spoil("two.csv", lambda b: b + b",text\n"), "", "two.csv, line 62: the label is missing"),
-    "too few messages": (lambda: spoil("two.csv", lambda b: b"Label,Text\nham,a\nspam,b\n"), "", "2 messages make sets of"),
+    "a message without text": (
+        lambda: spoil("two.csv", lambda b: b + b"ham, \n"),
+        "",
+        "two.csv, line 62: the message has no text",
+    ),
+    "a message without label": (
+        lambda: spoil("two.csv", lambda b: b + b",text\n"),
+        "",
+        "two.csv, line 62: the label is missing",
+    ),
+    "too few messages": (
+        lambda: spoil("two.csv", lambda b: b"Label,Text\nham,a\nspam,b\n"),
+        "",
+        "2 messages make sets of",
+    ),
     "an unknown text column": (lambda: None, "--text-column body", "two.csv: no columns are called 'body'"),
     "an unknown label column": (lambda: None, "--label-column kind", "two.csv: no columns are called 'kind'"),
     "a pattern that fits nothing": (lambda: None, "--trainable h.2.*", "--trainable: 'h.2.*' is neither"),
@@ -396,14 +476,20 @@ def test_train_refuses_in_one_line_and_leaves_no_run_folder(here, capsys, what):
 
 def test_train_does_not_touch_an_existing_folder(here, capsys):
     before = contents(here)
-    assert "run exists: choose another --out" in refusal(capsys, train.main, "--model", "model", "--data", "two.csv", "--out", "run")
-    assert "Not a directory" in refusal(capsys, train.main, "--model", "model", "--data", "two.csv", "--out", "two.csv/run")
+    assert "run exists: choose another --out" in refusal(
+        capsys, train.main, "--model", "model", "--data", "two.csv", "--out", "run"
+    )
+    assert "Not a directory" in refusal(
+        capsys, train.main, "--model", "model", "--data", "two.csv", "--out", "two.csv/run"
+    )
     assert contents(here) == before
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_loss_that_is_no_number_is_refused_and_the_history_kept(here, capsys):
-    error = refusal(capsys, train.main, "--model", "model", "--data", "two.csv", "--lr", "1e3", "--trainable", "all", "--out", "new")
+    error = refusal(
+        capsys, train.main, "--model", "model", "--data", "two.csv", "--lr", "1e3", "--trainable", "all", "--out", "new"
+    )
     assert re.search(r"the loss became (nan|inf) at step \d+: lower the learning rate \(now 1000\)", error)
     assert Path("new/history.csv").exists() and not Path("new/run.json").exists()
 
@@ -422,18 +508,42 @@ REFUSED_BY_CLASSIFY = {
     "another folder": (lambda: None, "model", "model: not a finished run"),
     "an unfinished run": (lambda: os.remove("run/run.json"), "run", "run: not a finished run"),
     "no trained weights": (lambda: os.remove("run/model.safetensors"), "run", "No such file.*run/model.safetensors"),
-    "truncated weights": (lambda: spoil("run/model.safetensors", lambda b: b[:-4]), "run", "run/model.safetensors: .*truncated"),
-    "a flipped bit": (lambda: spoil("run/model.safetensors", lambda b: b[:-1] + bytes([b[-1] ^ 1])), "run", "run: .*not what the training wrote"),
-    "another model's weights": (lambda: os.replace("model/model.safetensors", "run/model.safetensors"), "run", "not what the training wrote"),
+    "truncated weights": (
+        lambda: spoil("run/model.safetensors", lambda b: b[:-4]),
+        "run",
+        "run/model.safetensors: .*truncated",
+    ),
+    "a flipped bit": (
+        lambda: spoil("run/model.safetensors", lambda b: b[:-1] + bytes([b[-1] ^ 1])),
+        "run",
+        "run: .*not what the training wrote",
+    ),
+    "another model's weights": (
+        lambda: os.replace("model/model.safetensors", "run/model.safetensors"),
+        "run",
+        "not what the training wrote",
+    ),
     "a truncated run.json": (lambda: spoil("run/run.json", lambda b: b[:99]), "run", "run.json: damaged .*train again"),
     "an empty run.json": (lambda: spoil("run/run.json", lambda b: b""), "run", "run.json: damaged"),
     "no JSON object": (lambda: spoil("run/run.json", lambda b: b"[1]"), "run", "run.json: damaged"),
     "JSON too deep": (lambda: spoil("run/run.json", lambda b: b"[" * 10**5), "run", "run.json: damaged"),
     "bytes that are no text": (lambda: spoil("run/run.json", lambda b: b"\xff\xfe" + b), "run", "run.json: damaged"),
-    "the base model gone": (lambda: os.rename("model", "moved"), "run", 'run needs the model .*no such folder.* correct "model" in run/run.json'),
-    "the base model damaged": (lambda: os.remove("model/vocab.json"), "run", "run needs the model that it was trained from. .*model: "),
+    "the base model gone": (
+        lambda: os.rename("model", "moved"),
+        "run",
+        'run needs the model .*no such folder.* correct "model" in run/run.json',
+    ),
+    "the base model damaged": (
+        lambda: os.remove("model/vocab.json"),
+        "run",
+        "run needs the model that it was trained from. .*model: ",
+    ),
     "the base weights changed": (change_weights, "run", "run: the weights of .*model are not those"),
-    "the base heads changed": (lambda: set_in("model/config.json", n_head=4), "run", "run: the weights of .*model are not those"),
+    "the base heads changed": (
+        lambda: set_in("model/config.json", n_head=4),
+        "run",
+        "run: the weights of .*model are not those",
+    ),
 }
 
 
@@ -455,8 +565,22 @@ def test_classify_refuses_a_run_that_is_not_what_was_measured(here_with_run, cap
 VALUES = [None, True, 0, -1, 2.5, "x", "first", [], ["a", "b", "c"], {}, 10**400]
 
 
-@pytest.mark.parametrize("key", ["model", "weights", "seed", "labels", "position", "causal", "padded_length", "lora_scale", "config",
-                                 "frozen_sha256", "sha256"])  # fmt: skip
+@pytest.mark.parametrize(
+    "key",
+    [
+        "model",
+        "weights",
+        "seed",
+        "labels",
+        "position",
+        "causal",
+        "padded_length",
+        "lora_scale",
+        "config",
+        "frozen_sha256",
+        "sha256",
+    ],
+)
 def test_no_value_in_run_json_can_be_another_one(here_with_run, key):
     whole = Path("run/run.json").read_bytes()
     assert load_run("run").labels == ["ham", "spam"]
@@ -467,7 +591,10 @@ def test_no_value_in_run_json_can_be_another_one(here_with_run, key):
         with pytest.raises((InputError, OSError)):  # OSError: a file name too long
             load_run("run")
         Path("run/run.json").write_bytes(whole)
-    spoil("run/run.json", lambda b: json.dumps({name: entry for name, entry in json.loads(b).items() if name != key}).encode())
+    spoil(
+        "run/run.json",
+        lambda b: json.dumps({name: entry for name, entry in json.loads(b).items() if name != key}).encode(),
+    )
     with pytest.raises(InputError, match=f"run.json: damaged .*{key}"):
         load_run("run")
 
@@ -493,7 +620,10 @@ def test_generate_prints_the_prompt_and_its_continuation_and_nothing_else(made, 
     shown = output(capsys, generate.main, "win a ", "--model", made / "model", "--greedy", "--tokens", "5")
     assert shown.startswith("win a ") and shown.endswith("\n") and len(shown) > 8
     assert shown == output(capsys, generate.main, "win a ", "--model", made / "model", "--top-k", "1", "--tokens", "5")
-    drawn = [output(capsys, generate.main, "win", "--model", made / "model", "--seed", seed, "--tokens", "9") for seed in "112"]
+    drawn = [
+        output(capsys, generate.main, "win", "--model", made / "model", "--seed", seed, "--tokens", "9")
+        for seed in "112"
+    ]
     assert drawn[0] == drawn[1] != drawn[2]
 
 
@@ -535,7 +665,9 @@ def test_generate_never_says_an_id_that_the_tokenizer_lacks(tmp_path, capsys):
     constant_model(tmp_path, 310, 5)
     word = load_checkpoint(tmp_path)[2].decode([5])
     for draw in (["--greedy"], ["--temperature", "0.1"]):
-        assert output(capsys, generate.main, "win", "--model", tmp_path, "--tokens", "3", *draw) == "win" + 3 * word + "\n"
+        assert (
+            output(capsys, generate.main, "win", "--model", tmp_path, "--tokens", "3", *draw) == "win" + 3 * word + "\n"
+        )
 
 
 @pytest.mark.parametrize(
@@ -564,10 +696,26 @@ SMALL = "text.txt --lines --layers 1 --width 8 --heads 2 --positions 16 --vocabu
 
 
 def test_pretrain_makes_a_model_that_every_command_takes(here, capsys):
-    shown = output(capsys, pretrain.main, *SMALL.split(), "--steps", "60", "--eval-every", "30", "--warmup", "5", "--lr", "0.02", "--out", "new")
+    shown = output(
+        capsys,
+        pretrain.main,
+        *SMALL.split(),
+        "--steps",
+        "60",
+        "--eval-every",
+        "30",
+        "--warmup",
+        "5",
+        "--lr",
+        "0.02",
+        "--out",
+        "new",
+    )
     perplexities = [float(number) for number in re.findall(r"perplexity ([\d.]+) \|", shown)]
     assert perplexities[1] < perplexities[0] < 290
-    assert float(re.search(r"perplexity of the stored model: ([\d.]+)", shown)[1]) == pytest.approx(perplexities[1], abs=0.01)
+    assert float(re.search(r"perplexity of the stored model: ([\d.]+)", shown)[1]) == pytest.approx(
+        perplexities[1], abs=0.01
+    )
     assert sorted(os.listdir("new")) == ["config.json", "merges.txt", "model.safetensors", "vocab.json"]
     assert output(capsys, generate.main, "win", "--model", "new", "--tokens", "3").startswith("win")
     train.main("--model new --data two.csv --epochs 1 --out run2".split())
@@ -631,7 +779,10 @@ REFUSED_BY_PRETRAIN = {
     "a vocabulary that is no folder": ("--vocabulary none", "none: no such folder"),
     "a context too long": ("--context 17", "--context 17: the model has only 16 positions"),
     "a batch too large": ("--batch-size 999", "does not fill one batch of 999 windows"),
-    "too little held out": ("--held-out 0.001 --positions 99", "the 1 held-out documents do not fill one window of 99 tokens"),
+    "too little held out": (
+        "--held-out 0.001 --positions 99",
+        "the 1 held-out documents do not fill one window of 99 tokens",
+    ),
     "an absent start": ("--from absent", "absent: no such folder"),
     "an existing folder": ("--out model", "model exists and holds no interrupted run"),
     "no steps": ("--steps 0", "--steps: expected a whole number at least 1"),

@@ -12,10 +12,10 @@ import pytest
 
 from numpygpt import experiments, train
 from numpygpt.checkpoints.huggingface import save_folder
-from numpygpt.errors import InputError
 from numpygpt.experiments import ROWS, Run, main, markdown, numbers, other_model, row_numbers, run_process, summaries
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
+from numpygpt.system.errors import InputError
 from numpygpt.text.bpe import learn_bpe
 
 
@@ -36,7 +36,9 @@ def trained(monkeypatch):
         failure = ran.failing.get(folder.name)
         if failure == "interrupted":
             raise KeyboardInterrupt
-        log.write_text(f"numpygpt\nresults  {folder}\n" + (f"error: {failure}\n" if failure else "Test accuracy: 75.00%\n"))
+        log.write_text(
+            f"numpygpt\nresults  {folder}\n" + (f"error: {failure}\n" if failure else "Test accuracy: 75.00%\n")
+        )
         if failure:
             return 2, 1
         seed = int(out.rsplit("-", 1)[1])
@@ -75,7 +77,10 @@ def test_a_row_that_does_not_exist_is_refused():
 
 
 def test_a_model_that_no_row_needs_is_refused():
-    assert [other_model(text) for text in ("gpt2-xl=a=b", "gpt2-large")] == [("gpt2-xl", "a=b"), ("gpt2-large", "gpt2-large")]
+    assert [other_model(text) for text in ("gpt2-xl=a=b", "gpt2-large")] == [
+        ("gpt2-xl", "a=b"),
+        ("gpt2-large", "gpt2-large"),
+    ]
     with pytest.raises(ArgumentTypeError, match="NAME=FOLDER.*gpt2-xl.*got 'gpt2=x'"):
         other_model("gpt2=x")
 
@@ -86,27 +91,41 @@ def test_the_rows_are_the_books_nineteen_and_train_knows_their_options():
     reference = options[0]
     for row, found in zip(ROWS, options):
         assert (found == reference) == (row.options == "")
-        assert (found["model"], found["out"], found["seed"]) == (reference["model"], None, 123), "the experiment's own to set"
+        assert (found["model"], found["out"], found["seed"]) == (reference["model"], None, 123), (
+            "the experiment's own to set"
+        )
 
 
 def test_every_row_runs_with_every_seed_and_the_shared_options(trained, tmp_path):
-    main([*"--model M --data D --rows 1-2 --seeds 4,6 --lr 0.001 --out".split(), str(tmp_path / "x"), *"-- --epochs 1".split()])
+    main(
+        [
+            *"--model M --data D --rows 1-2 --seeds 4,6 --lr 0.001 --out".split(),
+            str(tmp_path / "x"),
+            *"-- --epochs 1".split(),
+        ]
+    )
     assert trained == [
-        (f"row-{row:02}-seed-{seed}",
-         f"--model M --data D --lr 0.001 --epochs 1 {'--position first ' if row == 2 else ''}--seed {seed} --out".split())
+        (
+            f"row-{row:02}-seed-{seed}",
+            f"--model M --data D --lr 0.001 --epochs 1 {'--position first ' if row == 2 else ''}--seed {seed} --out".split(),
+        )
         for seed in (4, 6)
         for row in (1, 2)
-    ]  # fmt: skip
+    ]
     text = (tmp_path / "x" / "experiments.md").read_text()
     assert "python -m numpygpt.experiments --model M --data D --rows 1-2 --seeds 4,6" in text and "main chapter" in text
     assert [(row["row"], row["seeds"]) for row in table(tmp_path / "x")] == [("1", "2"), ("2", "2")]
 
 
-def test_rows_of_a_larger_model_run_where_it_is_given_and_are_left_out_with_a_reason_where_not(trained, tmp_path, capsys):
+def test_rows_of_a_larger_model_run_where_it_is_given_and_are_left_out_with_a_reason_where_not(
+    trained, tmp_path, capsys
+):
     main(["--rows", "1,6,8-9", "--models", "gpt2-xl=XL", "--out", str(tmp_path)])
     assert [(name, arguments[1]) for name, arguments in trained] == [
-        ("row-01-seed-123", "mini"), ("row-08-seed-123", "XL"), ("row-09-seed-123", "XL"),
-    ]  # fmt: skip
+        ("row-01-seed-123", "mini"),
+        ("row-08-seed-123", "XL"),
+        ("row-09-seed-123", "XL"),
+    ]
     assert "- Row 6 is left out: it needs --models gpt2-medium" in capsys.readouterr().out
     assert [row["row"] for row in table(tmp_path)] == ["1", "8", "9"]
 
@@ -130,7 +149,9 @@ def test_an_interrupted_table_goes_on_with_the_unfinished_run_and_keeps_the_fini
 @pytest.mark.parametrize("changed", [["--lr", "0.5"], ["--model", "other"], ["--", "--epochs", "9"]])
 def test_finished_runs_of_other_settings_are_not_mixed_into_a_table(trained, tmp_path, changed):
     main(["--rows", "1", "--out", str(tmp_path)])
-    with pytest.raises(InputError, match="row-01-seed-123 was run with --model mini --data sample --seed 123: choose another --out"):
+    with pytest.raises(
+        InputError, match="row-01-seed-123 was run with --model mini --data sample --seed 123: choose another --out"
+    ):
         main(["--rows", "1", "--out", str(tmp_path), *changed])
 
 
@@ -155,8 +176,12 @@ def test_a_run_that_fails_costs_one_line_and_no_other_run(trained, tmp_path, cap
 
 
 def result(test, seconds=1.0, peak_bytes=None):
-    return {"accuracy": {"training": 1.0, "validation": 0.5, "test": test}, "trained_parameters": 1234567, "seconds": seconds,
-            "peak_bytes": peak_bytes}  # fmt: skip
+    return {
+        "accuracy": {"training": 1.0, "validation": 0.5, "test": test},
+        "trained_parameters": 1234567,
+        "seconds": seconds,
+        "peak_bytes": peak_bytes,
+    }
 
 
 def test_the_table_has_means_and_sample_deviations_over_seeds_and_no_row_without_a_run(tmp_path):
@@ -168,7 +193,12 @@ def test_the_table_has_means_and_sample_deviations_over_seeds_and_no_row_without
     two, four = summaries(results)
     assert (two["row"], two["seeds"], two["test_mean"], two["test_spread"], two["peak_mb"]) == (2, 1, 50, None, None)
     assert (four["row"], four["seeds"], four["test_mean"], four["test_spread"]) == (4, 3, 94, 4)
-    assert (four["training_spread"], four["seconds"], four["peak_mb"], four["trained_parameters"]) == (0, 94, 980, 1234567)
+    assert (four["training_spread"], four["seconds"], four["peak_mb"], four["trained_parameters"]) == (
+        0,
+        94,
+        980,
+        1234567,
+    )
     assert markdown([two, four]) == [
         "| row | what varies     | seeds | trained parameters |   training, % | validation, % |      test, % | seconds | peak MB |",
         "| --: | --------------- | ----: | -----------------: | ------------: | ------------: | -----------: | ------: | ------: |",
@@ -181,8 +211,14 @@ def test_a_process_has_its_own_status_output_and_peak_of_memory(tmp_path):
     """From a fresh process, as the command is: a child's peak counts what its parent held, and this one may hold PyTorch."""
     child = "print(len(b'x' * 400_000_000)); raise SystemExit(3)"
     parent = f"import sys; from numpygpt.experiments import run_process; print(*run_process([sys.executable, '-c', {child!r}], 'log'))"
-    run = subprocess.run([sys.executable, "-c", parent], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
-                         capture_output=True, text=True, check=True)  # fmt: skip
+    run = subprocess.run(
+        [sys.executable, "-c", parent],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     status, peak_bytes = run.stdout.split()
     assert (status, (tmp_path / "log").read_text()) == ("3", "400000000\n")
     assert peak_bytes == "None" or 4e8 < int(peak_bytes) < 5e8
@@ -190,7 +226,9 @@ def test_a_process_has_its_own_status_output_and_peak_of_memory(tmp_path):
 
 def test_the_command_itself_is_smaller_than_any_of_its_runs(tmp_path):
     """Linux counts in a new process's peak what the old one held, so it must not load NumPy, which every run does."""
-    status, _ = run_process([sys.executable, "-c", "import sys, numpygpt.experiments; sys.exit('numpy' in sys.modules)"], tmp_path / "log")
+    status, _ = run_process(
+        [sys.executable, "-c", "import sys, numpygpt.experiments; sys.exit('numpy' in sys.modules)"], tmp_path / "log"
+    )
     assert status == 0, (tmp_path / "log").read_text()
 
 
@@ -199,9 +237,24 @@ def test_a_whole_experiment_with_a_real_model(tmp_path, capsys):
     encoding = learn_bpe(texts, 300)
     config = Config(encoding.n_vocab, n_positions=32, n_embd=8, n_layer=1, n_head=2)
     save_folder(tmp_path / "model", config, random_parameters(config, 1), encoding)
-    (tmp_path / "data.tsv").write_text("".join(f"{'spam' if n < 30 else 'ham'}\t{text}\n" for n, text in enumerate(texts)))
-    main(["--model", str(tmp_path / "model"), "--data", str(tmp_path / "data.tsv"), "--rows", "15", "--out", str(tmp_path / "out"),
-          "--", "--epochs", "1"])  # fmt: skip
+    (tmp_path / "data.tsv").write_text(
+        "".join(f"{'spam' if n < 30 else 'ham'}\t{text}\n" for n, text in enumerate(texts))
+    )
+    main(
+        [
+            "--model",
+            str(tmp_path / "model"),
+            "--data",
+            str(tmp_path / "data.tsv"),
+            "--rows",
+            "15",
+            "--out",
+            str(tmp_path / "out"),
+            "--",
+            "--epochs",
+            "1",
+        ]
+    )
     (row,) = table(tmp_path / "out")
     run = json.loads((tmp_path / "out" / "row-15-seed-123" / "run.json").read_text())
     assert (run["accumulate"], run["batch_size"], run["padded_length"]) == (8, 1, None)

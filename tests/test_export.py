@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 
 from numpygpt import export
-from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.checkpoints.names import from_book
 from numpygpt.checkpoints.safetensors import open_safetensors
-from numpygpt.errors import InputError
 from numpygpt.model.classifier import classifier
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
-from numpygpt.model.walk import Walk
+from numpygpt.model.tape import Tape
+from numpygpt.system.errors import InputError
 from numpygpt.text.bpe import learn_bpe
 from numpygpt.training.run_folder import Run
 
@@ -22,8 +21,13 @@ def make_run(labels, padded_length, **changes):
     encoding = learn_bpe(TEXTS, 300)
     config = Config(encoding.n_vocab, 64, 24, 2, 3)
     rng = np.random.default_rng(labels)
-    params = {name: a + 0.3 * rng.standard_normal(a.shape, np.float32) for name, a in random_parameters(config, 1).items()}
-    params |= {"head.weight": rng.standard_normal((24, labels), np.float32), "head.bias": rng.standard_normal(labels, np.float32)}
+    params = {
+        name: a + 0.3 * rng.standard_normal(a.shape, np.float32) for name, a in random_parameters(config, 1).items()
+    }
+    params |= {
+        "head.weight": rng.standard_normal((24, labels), np.float32),
+        "head.bias": rng.standard_normal(labels, np.float32),
+    }
     fields = {"position": "last", "causal": True} | changes
     return Run(config, params, encoding, [f"label {n}" for n in range(labels)], padded_length=padded_length, **fields)
 
@@ -31,7 +35,7 @@ def make_run(labels, padded_length, **changes):
 def our_logits(run):
     messages = run.encode(TEXTS)
     lengths = np.array([len(ids) for ids in messages])
-    return classifier(Walk(run.params), np.concatenate(messages), lengths, run.config)[0]
+    return classifier(Tape(run.params), np.concatenate(messages), lengths, run.config)[0]
 
 
 def exported(run, folder, monkeypatch, *options):

@@ -8,9 +8,9 @@ import pytest
 from numpygpt.model.classifier import classifier
 from numpygpt.model.config import Config
 from numpygpt.model.prefix import FrozenPrefix
+from numpygpt.model.tape import Tape
 from numpygpt.model.trainable import trainable_names
 from numpygpt.model.trunk import trunk
-from numpygpt.model.walk import Walk
 from numpygpt.ops import cross_entropy, layernorm
 from numpygpt.training.adamw import AdamW
 from numpygpt.training.fine_tune import Task
@@ -30,21 +30,21 @@ def under(golden, folder):
 
 def test_the_trunk_gives_the_language_models_logits_at_every_position(golden):
     params = under(golden, "params")
-    x, _ = trunk(Walk(params), golden["ids"], golden["lengths"], CONFIG)
+    x, _ = trunk(Tape(params), golden["ids"], golden["lengths"], CONFIG)
     x, _ = layernorm(x, params["ln_f.weight"], params["ln_f.bias"])
     np.testing.assert_allclose(x @ params["wte.weight"].T, golden["language_logits"], rtol=1e-11, atol=1e-12)
 
 
 def test_the_classifiers_logits_loss_and_every_gradient(golden):
     params, grads = under(golden, "params"), under(golden, "grads")
-    walk = Walk(params, frozenset(params))
-    logits, backward = classifier(walk, golden["ids"], golden["lengths"], CONFIG)
+    tape = Tape(params, frozenset(params))
+    logits, backward = classifier(tape, golden["ids"], golden["lengths"], CONFIG)
     np.testing.assert_allclose(logits, golden["logits"], rtol=1e-11)
     loss, d_loss = cross_entropy(logits, golden["labels"])
     assert loss == pytest.approx(golden["losses"][0], rel=1e-12)
     backward(d_loss())
-    assert walk.grads.keys() == grads.keys()
-    for name, gradient in walk.grads.items():
+    assert tape.grads.keys() == grads.keys()
+    for name, gradient in tape.grads.items():
         assert np.abs(gradient - grads[name]).max() <= 1e-11 * np.abs(grads[name]).max(), name
 
 

@@ -80,7 +80,13 @@ def test_the_command_shows_every_operation_and_every_kind_of_parameter_and_all_h
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "every gradient holds"
     shown = [line.split("  ")[1] for line in lines if line.startswith("  ")]
-    assert {"attention, causal: dqkv", "layernorm: dgain", "head.bias", "h.*.attn.c_attn.key.lora_A", "head.lora_B"} <= set(shown)
+    assert {
+        "attention, causal: dqkv",
+        "layernorm: dgain",
+        "head.bias",
+        "h.*.attn.c_attn.key.lora_A",
+        "head.lora_B",
+    } <= set(shown)
     parameters = {re.sub(r"^h\.\d+", "h.*", name) for name in parameter_shapes(Config(n_layer=2))}
     assert all(shown.count(kind) == 2 for kind in parameters), "once in the classifier, once in the language model"
 

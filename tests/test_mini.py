@@ -13,7 +13,7 @@ from numpygpt.model.language import perplexity
 from numpygpt.pretrain import hold_out
 from numpygpt.text.documents import read_documents
 from numpygpt.text.tokenizer import encode_message
-from numpygpt.training.pretrain import windows
+from numpygpt.training.pretraining import windows
 
 FOLDER = BUNDLED["mini"]
 
@@ -28,7 +28,12 @@ def held_out(mini, shared):
     """The windows on which `pretrain` measured the perplexity: the same held-out messages of the corpus."""
     config, _, encoding = mini
     _, texts = hold_out(read_documents([shared / "corpus" / "nus_sms_en.txt"], lines=True), 0.02, 123)
-    return windows([np.array(encode_message(encoding, text), np.int32) for text in texts], encoding.eot_token, config.n_positions, None)
+    return windows(
+        [np.array(encode_message(encoding, text), np.int32) for text in texts],
+        encoding.eot_token,
+        config.n_positions,
+        None,
+    )
 
 
 def card_number(pattern):
@@ -44,7 +49,9 @@ def test_it_is_as_small_as_promised(mini):
 
 def test_its_card_states_the_perplexity_that_is_measured(mini, held_out):
     config, params, _ = mini
-    assert perplexity(params, config, held_out) == pytest.approx(card_number(r"held-out perplexity is \*\*([\d.]+)"), rel=1e-3)
+    assert perplexity(params, config, held_out) == pytest.approx(
+        card_number(r"held-out perplexity is \*\*([\d.]+)"), rel=1e-3
+    )
 
 
 def test_transformers_computes_the_same_perplexity(mini, held_out):
@@ -53,8 +60,14 @@ def test_transformers_computes_the_same_perplexity(mini, held_out):
     model = transformers.GPT2LMHeadModel.from_pretrained(FOLDER, dtype=torch.float32).eval()
     some = held_out[:20]
     with torch.no_grad():
-        losses = [float(model(torch.tensor(window[None].astype(np.int64)), labels=torch.tensor(window[None].astype(np.int64))).loss)
-                  for window in some[:, :-1]]  # fmt: skip
+        losses = [
+            float(
+                model(
+                    torch.tensor(window[None].astype(np.int64)), labels=torch.tensor(window[None].astype(np.int64))
+                ).loss
+            )
+            for window in some[:, :-1]
+        ]
     # transformers shifts by itself, so it sees windows of one token less and predicts all but their first
     ours = perplexity(params, config, some[:, :-1])
     assert ours == pytest.approx(math.exp(np.mean(losses)), rel=1e-3)
@@ -68,5 +81,7 @@ def test_transformers_tokenizes_and_continues_as_we_do(mini):
     ids = encode_message(encoding, text)
     assert tokenizer(text).input_ids == ids
     model = transformers.GPT2LMHeadModel.from_pretrained(FOLDER, dtype=torch.float32).eval()
-    made = model.generate(torch.tensor([ids]), max_new_tokens=200, do_sample=False, eos_token_id=None, pad_token_id=0)[0, len(ids) :]
+    made = model.generate(torch.tensor([ids]), max_new_tokens=200, do_sample=False, eos_token_id=None, pad_token_id=0)[
+        0, len(ids) :
+    ]
     assert list(islice(continuation(params, config, ids, np.argmax), 200)) == made.tolist()

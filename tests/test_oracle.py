@@ -10,9 +10,9 @@ import pytest
 
 from numpygpt.checkpoints.load import load_weights
 from numpygpt.model.prefix import FrozenPrefix
+from numpygpt.model.tape import Tape
 from numpygpt.model.trainable import frozen_depth, trainable_names
 from numpygpt.model.trunk import POSITIONS, trunk
-from numpygpt.model.walk import Walk
 from numpygpt.ops import layernorm
 from numpygpt.text.batches import pack
 from numpygpt.training.fine_tune import Task
@@ -40,7 +40,10 @@ class Oracle:
                     parameter += 0.2 * torch.randn(parameter.shape)
         self.model.save_pretrained(folder)
         self.config, self.params = load_weights(folder)
-        self.params |= {"head.weight": self.head.weight.detach().numpy().T, "head.bias": self.head.bias.detach().numpy()}
+        self.params |= {
+            "head.weight": self.head.weight.detach().numpy().T,
+            "head.bias": self.head.bias.detach().numpy(),
+        }
         self.named = {name.removeprefix("transformer."): p for name, p in self.model.named_parameters()}
         rng, pad = np.random.default_rng(seed), self.config.vocab_size - 1
         self.messages = [rng.integers(0, pad, T).astype(np.int32) for T in lengths]
@@ -56,7 +59,9 @@ class Oracle:
 
     def loss_and_gradients(self, position, padding):
         """The classifier's loss and {name: gradient} of all its parameters."""
-        pool = {"last": lambda rows: rows[-1], "first": lambda rows: rows[0], "mean": lambda rows: rows.mean(dim=0)}[position]
+        pool = {"last": lambda rows: rows[-1], "first": lambda rows: rows[0], "mean": lambda rows: rows.mean(dim=0)}[
+            position
+        ]
         ends = [len(ids) if padding == "none" else None for ids in self.messages]
         pooled = torch.stack([pool(rows[:end]) for rows, end in zip(self.hidden, ends)])
         loss = torch.nn.functional.cross_entropy(self.head(pooled), torch.tensor(self.labels))
@@ -69,10 +74,10 @@ class Oracle:
 
 def our_language_logits(oracle):
     """For each message its (T, V) logits, from one packed batch of them all."""
-    walk = Walk(oracle.params)
+    tape = Tape(oracle.params)
     ids, lengths = pack(oracle.messages)
-    x, _ = trunk(walk, ids, lengths, oracle.config)
-    x, _ = walk(layernorm, x, "ln_f.weight", "ln_f.bias", epsilon=oracle.config.layer_norm_epsilon)
+    x, _ = trunk(tape, ids, lengths, oracle.config)
+    x, _ = tape(layernorm, x, "ln_f.weight", "ln_f.bias", epsilon=oracle.config.layer_norm_epsilon)
     return np.split(x @ oracle.params["wte.weight"].T, np.cumsum(lengths)[:-1])
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import replacing
 from ..model.config import config_json
+from ..system.files import replacing
 from ..text.tokenizer import tokenizer_files
 from .safetensors import write_safetensors
 
@@ -21,7 +21,9 @@ def save_folder(folder, config, params, encoding=None, dtype=np.float32):
     folder = Path(folder)
     texts = {"config.json": config_json(config)} | (tokenizer_files(encoding) if encoding else {})
     folder.mkdir(parents=True, exist_ok=True)
-    write_safetensors(folder / "model.safetensors", params, {"format": "pt"}, dtype)  # transformers insists on this entry
+    write_safetensors(
+        folder / "model.safetensors", params, {"format": "pt"}, dtype
+    )  # transformers insists on this entry
     for name, text in texts.items():
         with replacing(folder / name) as file:
             file.write(text.encode())

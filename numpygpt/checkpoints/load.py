@@ -5,17 +5,22 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
 from ..model.config import SIZES, Config, read_config
+from ..system.errors import InputError
 from ..text.tokenizer import load_tokenizer
-from .download import fetch_model
-from .download import fetch_model
 from .names import check_parameters, deduced_config, to_gpt2
+from .published import fetch_model
 from .weights import find_weights, open_weights
 
 BUNDLED = {"mini": Path(__file__).parents[1] / "assets" / "mini"}
 
-_HPARAMS = {"n_vocab": "vocab_size", "n_ctx": "n_positions", "n_embd": "n_embd", "n_layer": "n_layer", "n_head": "n_head"}
+_HPARAMS = {
+    "n_vocab": "vocab_size",
+    "n_ctx": "n_positions",
+    "n_embd": "n_embd",
+    "n_layer": "n_layer",
+    "n_head": "n_head",
+}
 
 
 def load_checkpoint(source):
@@ -32,7 +37,9 @@ def load_checkpoint(source):
     own = any((folder / name).is_file() for name in ("vocab.json", "encoder.json"))
     encoding = load_tokenizer(folder if own or config.vocab_size != Config.vocab_size else "gpt2")
     if encoding.n_vocab > config.vocab_size:
-        raise InputError(f"{folder}: the tokenizer has {encoding.n_vocab} entries, the model's embedding only {config.vocab_size}")
+        raise InputError(
+            f"{folder}: the tokenizer has {encoding.n_vocab} entries, the model's embedding only {config.vocab_size}"
+        )
     return config, params, encoding
 
 
@@ -94,7 +101,9 @@ def _read_hparams(path):
         raise InputError(f"{path}: not a JSON file ({error})") from None
     sizes = {ours: entries.get(theirs) for theirs, ours in _HPARAMS.items()} if isinstance(entries, dict) else {}
     if not sizes or not all(type(size) is int and 0 < size < 2**31 for size in sizes.values()):
-        raise InputError(f"{path}: expected positive whole numbers for {', '.join(_HPARAMS)}, found {str(entries)[:100]!r}")
+        raise InputError(
+            f"{path}: expected positive whole numbers for {', '.join(_HPARAMS)}, found {str(entries)[:100]!r}"
+        )
     if sizes["n_embd"] % sizes["n_head"]:
         raise InputError(f"{path}: n_embd {sizes['n_embd']} is not divisible by n_head {sizes['n_head']}")
     return Config(**sizes)

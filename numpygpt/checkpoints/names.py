@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InputError
 from ..model.config import Config
 from ..model.parameters import parameter_shapes
+from ..system.errors import InputError
 
 # The causal masks, which older files carry along. They are constants, not parameters (`attn.c_attn.bias` is one).
 _MASK = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
@@ -169,7 +169,9 @@ def check_parameters(tensors, config, source):
     """
     for key, found in _sizes(tensors).items():
         if getattr(config, key) != found:
-            raise InputError(f"{source}: {key} is {getattr(config, key)} in the configuration, but {found} in the weights")
+            raise InputError(
+                f"{source}: {key} is {getattr(config, key)} in the configuration, but {found} in the weights"
+            )
     problems = []
     shapes = parameter_shapes(config)
     for name, shape in shapes.items():
@@ -200,7 +202,9 @@ def _check_alike(tensors, names):
         if tensor is None:
             raise InputError(f"{name} is missing")
         if not tensor.shape or tensor.shape != tensors[0].shape or tensor.dtype.kind != "f":
-            raise InputError(f"{name} is {tensor.dtype} of shape {tuple(tensor.shape)}, expected floats like the query's")
+            raise InputError(
+                f"{name} is {tensor.dtype} of shape {tuple(tensor.shape)}, expected floats like the query's"
+            )
 
 
 def _without_first_axis(tensor):

@@ -8,7 +8,7 @@ lacks those: a name that the pickle asks for must be one of the few that a state
 import pickletools
 from dataclasses import dataclass
 
-from ..errors import InputError
+from ..system.errors import InputError
 from .stored import MOST_AXES, STORED
 
 _STORAGES = {
@@ -85,7 +85,16 @@ def _run(instructions, storages):
         match instruction.name:
             case "PROTO" | "FRAME":
                 pass
-            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "BINUNICODE" | "SHORT_BINUNICODE" | "SHORT_BINSTRING":
+            case (
+                "BININT"
+                | "BININT1"
+                | "BININT2"
+                | "LONG1"
+                | "BINFLOAT"
+                | "BINUNICODE"
+                | "SHORT_BINUNICODE"
+                | "SHORT_BINSTRING"
+            ):
                 stack.append(argument)
             case "NONE":
                 stack.append(None)
@@ -145,7 +154,9 @@ def _run(instructions, storages):
             case "STOP":
                 return stack.pop()
             case name:
-                raise _Refused(f"its pickle has the instruction {name}, which no state dict needs; save the state dict alone")
+                raise _Refused(
+                    f"its pickle has the instruction {name}, which no state dict needs; save the state dict alone"
+                )
 
 
 def _allowed(text):
@@ -174,7 +185,14 @@ def _call(name, arguments):
 def _storage(identifier):
     match identifier:
         # Before the zip format a sixth entry could make the storage a part of another; PyTorch has long written None.
-        case ("storage", _Name(name), str(key), _, int(count)) | ("storage", _Name(name), str(key), _, int(count), None):
+        case ("storage", _Name(name), str(key), _, int(count)) | (
+            "storage",
+            _Name(name),
+            str(key),
+            _,
+            int(count),
+            None,
+        ):
             if name in _STORAGES and 0 <= count < 2**60:
                 return PickledStorage(key, _STORAGES[name], count)
     raise ValueError("a storage is described in an unknown way")
@@ -183,7 +201,10 @@ def _storage(identifier):
 def _tensor(storage, offset, shape, strides):
     """The view, checked to lie within its storage."""
     numbers = (offset, *shape, *strides)
-    if not all(type(number) is int and 0 <= number < 2**60 for number in numbers) or not len(shape) == len(strides) <= MOST_AXES:
+    if (
+        not all(type(number) is int and 0 <= number < 2**60 for number in numbers)
+        or not len(shape) == len(strides) <= MOST_AXES
+    ):
         raise ValueError("a tensor's offset, shape or strides are no whole numbers that fit each other")
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides))
     if 0 not in shape and last >= storage.count:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..system.errors import InputError
 from .pickled import PickledTensor, unpickle
 from .stored import STORED, StoredTensor, widened
 
@@ -51,7 +51,9 @@ class _Dense(StoredTensor):
         if self.place.crc:
             with open(self.path, "rb") as file:
                 if _crc(file, self.place.start, self.place.nbytes) != self.place.crc:
-                    raise InputError(f"{self.path}: the data at byte {self.place.start} do not match their checksum; {_AGAIN}")
+                    raise InputError(
+                        f"{self.path}: the data at byte {self.place.start} do not match their checksum; {_AGAIN}"
+                    )
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,9 @@ def open_pytorch(path):
     tensors = {}
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, PickledTensor):
-            raise InputError(f"{path}: entry {str(name)[:100]!r} is no tensor with a name; save model.state_dict() alone")
+            raise InputError(
+                f"{path}: entry {str(name)[:100]!r} is no tensor with a name; save model.state_dict() alone"
+            )
         tensors[name] = _located(path, mapping, name, tensor, places)
     # A tied output layer can double what the file holds. More would be a small file that needs much memory.
     if sum(tensor.nbytes for tensor in tensors.values()) > 2 * mapping.size():
@@ -105,7 +109,9 @@ def _located(path, mapping, name, tensor, places):
     if place is None or place.nbytes != storage.nbytes:
         held = "which is not in the file" if place is None else f"but the file has {place.nbytes}"
         key = storage.key[:100]
-        raise InputError(f"{path}: tensor {name[:100]!r} needs {storage.nbytes} bytes of storage {key!r}, {held}; {_AGAIN}")
+        raise InputError(
+            f"{path}: tensor {name[:100]!r} needs {storage.nbytes} bytes of storage {key!r}, {held}; {_AGAIN}"
+        )
     itemsize = STORED[storage.stored_as].itemsize
     dense = [math.prod(tensor.shape[axis + 1 :]) for axis in range(len(tensor.shape))]
     where = (path, mapping, storage.stored_as, tensor.shape, place.start + tensor.offset * itemsize, place)
@@ -133,11 +139,15 @@ def _open_zip(path):
         raise InputError(f"{path}: not a whole zip archive ({str(error)[:200]!r}); {_AGAIN}") from None
     pickles = [name for name in members if name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        raise InputError(f"{path}: a zip archive, but not torch.save's: expected one member data.pkl, found {len(pickles)}")
+        raise InputError(
+            f"{path}: a zip archive, but not torch.save's: expected one member data.pkl, found {len(pickles)}"
+        )
     folder = pickles[0].removesuffix("data.pkl")
     with open(path, "rb") as file:
         if f"{folder}byteorder" in members and _content(path, file, members[f"{folder}byteorder"]) != b"little":
-            raise InputError(f"{path}: written by a big-endian machine; load it with PyTorch there and save it as safetensors")
+            raise InputError(
+                f"{path}: written by a big-endian machine; load it with PyTorch there and save it as safetensors"
+            )
         pickle = io.BytesIO(_content(path, file, members[pickles[0]]))
         content, storages = unpickle(pickle, path)
         keys = {key for key in storages if f"{folder}data/{key}" in members}

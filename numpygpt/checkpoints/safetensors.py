@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
-from ..files import replacing
+from ..system.errors import InputError
+from ..system.files import replacing
 from .stored import MOST_AXES, STORED, StoredTensor
 
 _NAMES = {dtype: name for name, dtype in STORED.items() if name != "BF16"}

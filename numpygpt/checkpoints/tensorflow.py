@@ -13,7 +13,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError
+from ..system.errors import InputError
 from .crc32c import crc32c
 from .stored import MOST_AXES, StoredTensor
 
@@ -38,7 +38,9 @@ class _Checked(StoredTensor):
         with open(self.path, "rb") as file:
             file.seek(self.start)
             if _masked(file, self.nbytes) != self.checksum:
-                raise InputError(f"{self.path}: the data of tensor {self.name[:100]!r} do not match their checksum; {_AGAIN}")
+                raise InputError(
+                    f"{self.path}: the data of tensor {self.name[:100]!r} do not match their checksum; {_AGAIN}"
+                )
 
 
 class _Damaged(Exception):
@@ -54,7 +56,9 @@ def open_tensorflow(path):
     path = Path(path)
     size = path.stat().st_size
     if not _FOOTER <= size <= _LONGEST_INDEX:
-        raise InputError(f"{path}: no index of a TensorFlow checkpoint: {size} bytes, expected {_FOOTER} to {_LONGEST_INDEX}")
+        raise InputError(
+            f"{path}: no index of a TensorFlow checkpoint: {size} bytes, expected {_FOOTER} to {_LONGEST_INDEX}"
+        )
     try:
         entries = _table(path.read_bytes())
         key, header = next(entries, (None, b""))
@@ -69,7 +73,9 @@ def open_tensorflow(path):
         raise InputError(f"{path}: no index of a TensorFlow checkpoint, or damaged: {error}") from None
     held = sum(mapping.size() for _, mapping in files)
     if sum(tensor.nbytes for tensor in tensors.values()) > held:
-        raise InputError(f"{path}: its tensors are larger than the {held} bytes of its data files: some share their data")
+        raise InputError(
+            f"{path}: its tensors are larger than the {held} bytes of its data files: some share their data"
+        )
     return tensors
 
 
@@ -100,7 +106,9 @@ def _block(content, handle, place):
     end = offset + size
     if end + _TRAILER > len(content) - _FOOTER:
         raise _Damaged(f"a block ends at byte {end}, beyond the table")
-    if _masked(io.BytesIO(content[offset : end + 1]), size + 1) != int.from_bytes(content[end + 1 : end + _TRAILER], "little"):
+    if _masked(io.BytesIO(content[offset : end + 1]), size + 1) != int.from_bytes(
+        content[end + 1 : end + _TRAILER], "little"
+    ):
         raise _Damaged(f"the block at byte {offset} does not match its checksum")
     if content[end] != 0:
         raise _Damaged(f"the block at byte {offset} is compressed, which TensorFlow's checkpoints never are")
@@ -158,10 +166,14 @@ def _tensor(name, entry, files):
         raise _Damaged(f"{where} lies in data file {shard}, of {len(files)}")
     path, mapping = files[shard]
     if start + size > mapping.size():
-        raise InputError(f"{path}: truncated: {where} ends at byte {start + size}, the file at {mapping.size()}; {_AGAIN}")
+        raise InputError(
+            f"{path}: truncated: {where} ends at byte {start + size}, the file at {mapping.size()}; {_AGAIN}"
+        )
     tensor = _Checked(path, mapping, _TYPES[entry[1]], _shape(where, entry.get(2, b"")), start, name, checksum)
     if size != tensor.nbytes:
-        raise _Damaged(f"{where}: {tensor.stored_as} of shape {tensor.shape} needs {tensor.nbytes} bytes, its entry says {size}")
+        raise _Damaged(
+            f"{where}: {tensor.stored_as} of shape {tensor.shape} needs {tensor.nbytes} bytes, its entry says {size}"
+        )
     return tensor
 
 

@@ -5,14 +5,19 @@ import os
 import re
 from pathlib import Path
 
-from ..errors import InputError
+from ..system.errors import InputError
 from . import pytorch, tensorflow
 from .safetensors import open_safetensors
 
 # What transformers looks for, in its order. An index lists the shards of a model too large for one file.
 _CUSTOMARY = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _INDEX = ".index.json"
-_SUFFIXES = {".safetensors": open_safetensors, ".bin": pytorch.open_pytorch, ".pth": pytorch.open_pytorch, ".pt": pytorch.open_pytorch}
+_SUFFIXES = {
+    ".safetensors": open_safetensors,
+    ".bin": pytorch.open_pytorch,
+    ".pth": pytorch.open_pytorch,
+    ".pt": pytorch.open_pytorch,
+}
 
 
 def find_weights(folder):
@@ -25,14 +30,20 @@ def find_weights(folder):
     for name in _CUSTOMARY:
         if (folder / name).is_file():
             return folder / name
-    found = [path for path in sorted(folder.iterdir()) if path.is_file() and (_opener(path) or path.name.endswith(_INDEX))]
+    found = [
+        path for path in sorted(folder.iterdir()) if path.is_file() and (_opener(path) or path.name.endswith(_INDEX))
+    ]
     if len(found) > 1 and (folder / "checkpoint").is_file():
         newest = re.match(rb'model_checkpoint_path: "([\w.-]+)"', (folder / "checkpoint").read_bytes())
         found = [path for path in found if newest and path.name == newest[1].decode() + ".index"] or found
     if not found:
-        raise InputError(f"{folder}: no weights in it: expected a safetensors file, a TensorFlow checkpoint or a PyTorch state dict")
+        raise InputError(
+            f"{folder}: no weights in it: expected a safetensors file, a TensorFlow checkpoint or a PyTorch state dict"
+        )
     if len(found) > 1:
-        raise InputError(f"{folder}: weights in {', '.join(path.name for path in found[:5])}; name the one file to read")
+        raise InputError(
+            f"{folder}: weights in {', '.join(path.name for path in found[:5])}; name the one file to read"
+        )
     return found[0]
 
 
@@ -43,7 +54,9 @@ def open_weights(path):
         return _open_shards(path)
     opener = _opener(path) or _SUFFIXES.get(path.suffix)  # the suffix tells whose complaint a damaged file deserves
     if opener is None:
-        raise InputError(f"{path}: neither a safetensors file, nor a TensorFlow checkpoint's index, nor a PyTorch state dict")
+        raise InputError(
+            f"{path}: neither a safetensors file, nor a TensorFlow checkpoint's index, nor a PyTorch state dict"
+        )
     return opener(path)
 
 
@@ -75,7 +88,9 @@ def _open_shards(path):
     for name, file in files.items():
         # A plain name only: an index must not lead out of its folder, nor to an index.
         if not isinstance(file, str) or not re.fullmatch(r"[\w.-]+\.(safetensors|bin)", file):
-            raise InputError(f"{path}: {name[:100]!r} lies in {str(file)[:100]!r}, expected the name of a .safetensors or .bin file")
+            raise InputError(
+                f"{path}: {name[:100]!r} lies in {str(file)[:100]!r}, expected the name of a .safetensors or .bin file"
+            )
     shards = {}
     for file in sorted(set(files.values())):
         if not (path.parent / file).exists():

@@ -1,10 +1,10 @@
 """The transformer block: attention and an MLP, each on a normalised copy of the rows and added back to them."""
 
 from ..ops import gelu, layernorm, linear, query_attention, take_rows
-from .walk import both
+from .tape import both
 
 
-def block(walk, n, x, config, attend):
+def block(tape, n, x, config, attend):
     """Block n over all rows: x (N, D) -> (N, D). backward: dy -> dx, or None where nothing below is trainable.
 
     x = x + attn.c_proj(attend(attn.c_attn(ln_1(x))));  then x + mlp(x)
@@ -12,12 +12,12 @@ def block(walk, n, x, config, attend):
     attend   an operation qkv (N, 3D) -> (N, D): `attention` with its settings, or with a cache of earlier rows
     """
     h = f"h.{n}"
-    a, d_ln_1 = walk(layernorm, x, *both(f"{h}.ln_1"), epsilon=config.layer_norm_epsilon)
-    a, d_c_attn = walk(linear, a, *both(f"{h}.attn.c_attn"))  # (N, 3D)
-    a, d_attention = walk(attend, a)  # (N, D)
-    a, d_c_proj = walk(linear, a, *both(f"{h}.attn.c_proj"))
+    a, d_ln_1 = tape(layernorm, x, *both(f"{h}.ln_1"), epsilon=config.layer_norm_epsilon)
+    a, d_c_attn = tape(linear, a, *both(f"{h}.attn.c_attn"))  # (N, 3D)
+    a, d_attention = tape(attend, a)  # (N, D)
+    a, d_c_proj = tape(linear, a, *both(f"{h}.attn.c_proj"))
     a += x
-    y, d_mlp = mlp(walk, h, a, config)
+    y, d_mlp = mlp(tape, h, a, config)
 
     def backward(dy):
         da = d_mlp(dy)
@@ -27,19 +27,21 @@ def block(walk, n, x, config, attend):
     return y, backward
 
 
-def block_at(walk, n, x, lengths, rows, config):
+def block_at(tape, n, x, lengths, rows, config):
     """Block n where only one row of each message is read afterwards: x (N, D), rows (B,) -> (B, D), equal to block(...)[rows]
     if those rows see all of their message. backward: dy (B, D) -> dx (N, D), or None.
 
     The other rows serve as keys and values only: query, projection and MLP are computed for the one row.
     """
     h = f"h.{n}"
-    x_at, d_take = walk(take_rows, x, rows=rows)  # (B, D)
-    a, d_ln_1 = walk(layernorm, x, *both(f"{h}.ln_1"), epsilon=config.layer_norm_epsilon)
-    a, d_attention = walk(query_attention, a, *both(f"{h}.attn.c_attn"), lengths=lengths, rows=rows, n_head=config.n_head)
-    a, d_c_proj = walk(linear, a, *both(f"{h}.attn.c_proj"))
+    x_at, d_take = tape(take_rows, x, rows=rows)  # (B, D)
+    a, d_ln_1 = tape(layernorm, x, *both(f"{h}.ln_1"), epsilon=config.layer_norm_epsilon)
+    a, d_attention = tape(
+        query_attention, a, *both(f"{h}.attn.c_attn"), lengths=lengths, rows=rows, n_head=config.n_head
+    )
+    a, d_c_proj = tape(linear, a, *both(f"{h}.attn.c_proj"))
     a += x_at
-    y, d_mlp = mlp(walk, h, a, config)
+    y, d_mlp = mlp(tape, h, a, config)
 
     def backward(dy):
         da = d_mlp(dy)
@@ -49,12 +51,12 @@ def block_at(walk, n, x, lengths, rows, config):
     return y, backward
 
 
-def mlp(walk, h, x, config):
+def mlp(tape, h, x, config):
     """x + c_proj(gelu(c_fc(ln_2(x)))): x (N, D) -> (N, D). backward: dy -> dx, or None."""
-    m, d_ln_2 = walk(layernorm, x, *both(f"{h}.ln_2"), epsilon=config.layer_norm_epsilon)
-    m, d_c_fc = walk(linear, m, *both(f"{h}.mlp.c_fc"))  # (N, 4D)
-    m, d_gelu = walk(gelu, m)
-    m, d_c_proj = walk(linear, m, *both(f"{h}.mlp.c_proj"))  # (N, D)
+    m, d_ln_2 = tape(layernorm, x, *both(f"{h}.ln_2"), epsilon=config.layer_norm_epsilon)
+    m, d_c_fc = tape(linear, m, *both(f"{h}.mlp.c_fc"))  # (N, 4D)
+    m, d_gelu = tape(gelu, m)
+    m, d_c_proj = tape(linear, m, *both(f"{h}.mlp.c_proj"))  # (N, D)
     m += x
 
     def backward(dy):

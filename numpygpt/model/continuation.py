@@ -5,10 +5,10 @@ from functools import partial
 
 import numpy as np
 
-from ..errors import InputError
 from ..ops import layernorm, softmax
+from ..system.errors import InputError
 from .block import block
-from .walk import Walk, both
+from .tape import Tape, both
 
 
 class Cache:
@@ -40,12 +40,12 @@ def next_logits(params, config, cache, ids):
     All T may be given at once (a prompt) or one at a time: the result is the same to rounding, and each costs one pass of its own rows
     only. The caller sees to it that cache.length + T stays within config.n_positions.
     """
-    walk = Walk(params)
+    tape = Tape(params)
     x = params["wte.weight"][ids] + params["wpe.weight"][cache.length : cache.length + len(ids)]  # (T, D)
     for n in range(config.n_layer):
-        x, _ = block(walk, n, x, config, partial(cache.attend, n=n))
+        x, _ = block(tape, n, x, config, partial(cache.attend, n=n))
     cache.length += len(ids)
-    x, _ = walk(layernorm, x[-1:], *both("ln_f"), epsilon=config.layer_norm_epsilon)
+    x, _ = tape(layernorm, x[-1:], *both("ln_f"), epsilon=config.layer_norm_epsilon)
     return (x @ params["wte.weight"].T)[0]
 
 

@@ -3,18 +3,18 @@
 import numpy as np
 
 from ..ops import layernorm, output_loss
+from .tape import Tape, both
 from .trunk import trunk
-from .walk import Walk, both
 
 
-def language_model(walk, ids, lengths, targets, config):
+def language_model(tape, ids, lengths, targets, config):
     """The mean cross-entropy, in nats, of predicting `targets` (N,), the id that follows each of `ids` (N,).
 
-    backward: no argument -> None, the gradients are in walk.grads; wte's is the sum of both its uses.
+    backward: no argument -> None, the gradients are in tape.grads; wte's is the sum of both its uses.
     """
-    x, d_trunk = trunk(walk, ids, lengths, config)
-    x, d_ln_f = walk(layernorm, x, *both("ln_f"), epsilon=config.layer_norm_epsilon)
-    loss, d_loss = walk(output_loss, x, "wte.weight", targets=targets)
+    x, d_trunk = trunk(tape, ids, lengths, config)
+    x, d_ln_f = tape(layernorm, x, *both("ln_f"), epsilon=config.layer_norm_epsilon)
+    loss, d_loss = tape(output_loss, x, "wte.weight", targets=targets)
 
     def backward():
         d_trunk(d_ln_f(d_loss(1.0)))
@@ -27,7 +27,7 @@ def perplexity(params, config, windows, progress=lambda done, total: None):
     total = count = 0
     for done, window in enumerate(windows, start=1):
         ids, targets = window[:-1], window[1:]
-        loss, _ = language_model(Walk(params), ids, np.array([len(ids)]), targets, config)
+        loss, _ = language_model(Tape(params), ids, np.array([len(ids)]), targets, config)
         total += float(loss) * len(ids)
         count += len(ids)
         progress(done, len(windows))

@@ -8,7 +8,7 @@ import hashlib
 
 import numpy as np
 
-from ..memory import release
+from ..system.memory import release
 
 
 def parameter_shapes(config):

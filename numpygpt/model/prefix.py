@@ -11,16 +11,20 @@ from pathlib import Path
 
 import numpy as np
 
-from ..blas import parallel
-from ..errors import InputError
-from ..files import replacing
-from ..memory import release
+from ..system.blas import parallel
+from ..system.errors import InputError
+from ..system.files import replacing
+from ..system.memory import release
 from .parameters import fingerprint
+from .tape import Tape
 from .trunk import readable, trunk
-from .walk import Walk
 
-BATCH_ROWS = 1024  # rows to a forward pass: enough for the matrix products to run at full speed, and still a small batch
-IN_MEMORY = 2 << 30  # bytes of rows; more go to a temporary file, of which the system keeps in memory what it has room for
+BATCH_ROWS = (
+    1024  # rows to a forward pass: enough for the matrix products to run at full speed, and still a small batch
+)
+IN_MEMORY = (
+    2 << 30
+)  # bytes of rows; more go to a temporary file, of which the system keeps in memory what it has room for
 
 
 class FrozenPrefix:
@@ -34,7 +38,17 @@ class FrozenPrefix:
                so that no change of either can go unnoticed.
     """
 
-    def __init__(self, params, config, messages, depth, position="last", causal=True, progress=lambda done, total: None, cache=None):
+    def __init__(
+        self,
+        params,
+        config,
+        messages,
+        depth,
+        position="last",
+        causal=True,
+        progress=lambda done, total: None,
+        cache=None,
+    ):
         slots = {}
         keys = [np.asarray(ids, np.int32).tobytes() for ids in readable(messages, position, causal)]
         self.slot = np.array([slots.setdefault(key, len(slots)) for key in keys])
@@ -63,7 +77,7 @@ class FrozenPrefix:
         def run(batch):
             lengths = np.array([len(distinct[i]) for i in batch])
             ids = np.concatenate([distinct[i] for i in batch])
-            y, _ = trunk(Walk(params), ids, lengths, config, 0, depth, position, causal)
+            y, _ = trunk(Tape(params), ids, lengths, config, 0, depth, position, causal)
             for i, rows in zip(batch, np.split(y, np.cumsum(self.lengths[batch])[:-1])):
                 self.rows[self._place(i)] = rows
             done.append(len(ids))
@@ -87,7 +101,9 @@ class FrozenPrefix:
 
 def _stored(file, shape, dtype):
     if file.stat().st_size != math.prod(shape) * dtype.itemsize:
-        raise InputError(f"{file}: damaged, not {shape[0]} rows of {shape[1]} numbers; remove it, and it will be made again")
+        raise InputError(
+            f"{file}: damaged, not {shape[0]} rows of {shape[1]} numbers; remove it, and it will be made again"
+        )
     return np.memmap(file, dtype, "r", shape=shape)
 
 

@@ -3,7 +3,7 @@
 import re
 from fnmatch import fnmatchcase
 
-from ..errors import InputError
+from ..system.errors import InputError
 
 CHOICES = ("head", "last_block", "last_two_blocks", "all", "lora")
 
@@ -39,4 +39,6 @@ def frozen_depth(trainable, config):
     """How many of the lowest blocks come before every trainable parameter: 0 where an embedding learns, n_layer where no block does."""
     if trainable & {"wte.weight", "wpe.weight"}:
         return 0
-    return min((int(found[1]) for found in map(re.compile(r"h\.(\d+)\.").match, trainable) if found), default=config.n_layer)
+    return min(
+        (int(found[1]) for found in map(re.compile(r"h\.(\d+)\.").match, trainable) if found), default=config.n_layer
+    )

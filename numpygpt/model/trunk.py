@@ -10,7 +10,7 @@ from .block import block, block_at
 POSITIONS = ("last", "first", "mean")
 
 
-def trunk(walk, x, lengths, config, start=0, stop=None, position=None, causal=True):
+def trunk(tape, x, lengths, config, start=0, stop=None, position=None, causal=True):
     """From what enters block `start` to what enters block `stop` (all blocks, unless told).
 
     x is ids (N,) where start is 0, else rows (N, D). The result is rows (N, D), or, after the last block with position "last" or
@@ -21,18 +21,20 @@ def trunk(walk, x, lengths, config, start=0, stop=None, position=None, causal=Tr
     attend = partial(attention, lengths=lengths, n_head=config.n_head, causal=causal)
     steps = []
     if start == 0:
-        x, step = walk(embedding, x, "wte.weight", "wpe.weight", lengths=lengths)
+        x, step = tape(embedding, x, "wte.weight", "wpe.weight", lengths=lengths)
         steps.append(step)
     for n in range(start, stop):
         if n == config.n_layer - 1 and position in ("last", "first"):
-            x, step = block_at(walk, n, x, lengths, rows_read(lengths, position), config)
+            x, step = block_at(tape, n, x, lengths, rows_read(lengths, position), config)
         else:
-            x, step = block(walk, n, x, config, attend)
+            x, step = block(tape, n, x, config, attend)
         steps.append(step)
 
     def backward(dx):
         while steps:
-            dx = steps.pop()(dx)  # and with it go the block's activations, whose memory the gradients of the next can have
+            dx = steps.pop()(
+                dx
+            )  # and with it go the block's activations, whose memory the gradients of the next can have
         return dx
 
     return x, backward

@@ -28,6 +28,15 @@ from .query_attention import query_attention
 from .softmax import softmax
 
 __all__ = [
-    "attention", "cross_entropy", "embedding", "gelu", "layernorm", "linear", "mean_rows", "output_loss", "query_attention",
-    "softmax", "take_rows",
-]  # fmt: skip
+    "attention",
+    "cross_entropy",
+    "embedding",
+    "gelu",
+    "layernorm",
+    "linear",
+    "mean_rows",
+    "output_loss",
+    "query_attention",
+    "softmax",
+    "take_rows",
+]

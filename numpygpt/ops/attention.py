@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 
-from ..blas import parallel
+from ..system.blas import parallel
 from .softmax import softmax
 
 GROUP = 1 << 18  # entries of one group's attention weights: 1 MiB in float32, about a core's second-level cache

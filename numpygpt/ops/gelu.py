@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 
-from .pieces import each_piece
+from ..system.pieces import each_piece
 
 SLOPE = math.sqrt(2 / math.pi)
 CUBIC = 0.044715

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..errors import InputError
+from ..system.errors import InputError
 from .tokenizer import encode_message
 
 

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 
 import tiktoken
 
-from ..errors import InputError
+from ..system.errors import InputError
 from .tokenizer import ENDOFTEXT, SINGLE_BYTES, WORDS
 
 # Python's re has no \p{L}: letters are word characters that are neither digits nor `_`. Only learning uses this; the encoding
@@ -35,7 +35,9 @@ def learn_bpe(texts, size):
     while len(tokens) < size - 1:
         best = max(pairs, key=lambda pair: (pairs[pair], -pair[0], -pair[1]), default=None)
         if best is None or pairs[best] < 2:
-            raise InputError(f"the text yields only {len(tokens) + 1} vocabulary entries, not {size}: use more text or fewer entries")
+            raise InputError(
+                f"the text yields only {len(tokens) + 1} vocabulary entries, not {size}: use more text or fewer entries"
+            )
         new = len(tokens)
         tokens.append(tokens[best[0]] + tokens[best[1]])
         for w in where.pop(best):

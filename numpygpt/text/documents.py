@@ -1,6 +1,6 @@
 """Plain text to pretrain on."""
 
-from ..errors import InputError
+from ..system.errors import InputError
 
 
 def read_documents(paths, lines=False):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..errors import InputError
+from ..system.errors import InputError
 
 # Column names that need no --label-column and --text-column, in lower case. v1 and v2 are Kaggle's copy of the UCI data.
 _USUAL = {
@@ -54,7 +54,9 @@ def read_messages(path, text_column=None, label_column=None, book_quotes=False):
     for line, fields in rows:
         if len(fields) != len(names):
             separators = "tabs" if tabbed else "commas outside quotes"
-            raise InputError(f"{path}, line {line}: expected {len(names)} fields, found {len(fields)}; check its {separators}")
+            raise InputError(
+                f"{path}, line {line}: expected {len(names)} fields, found {len(fields)}; check its {separators}"
+            )
         label, text = fields[label_at].strip(), fields[text_at]
         if not label:
             raise InputError(f"{path}, line {line}: the label is missing; add it or remove the line")
@@ -111,7 +113,9 @@ def _rows(path, content, tabbed, book_quotes):
                 yield line, fields
             line = reader.line_num + 1
     except csv.Error as error:
-        raise InputError(f"{path}, line {line}: {error}; is there a quote that is not closed, or not doubled?") from None
+        raise InputError(
+            f"{path}, line {line}: {error}; is there a quote that is not closed, or not doubled?"
+        ) from None
 
 
 def _column(path, names, kind, wanted):
@@ -121,5 +125,7 @@ def _column(path, names, kind, wanted):
         return places[0]
     columns = textwrap.shorten(", ".join(map(repr, names)), 300, placeholder=" …")
     if wanted is None:
-        raise InputError(f"{path}: which column is the {kind}? Pass --text-column and --label-column; line 1 has {columns}")
+        raise InputError(
+            f"{path}: which column is the {kind}? Pass --text-column and --label-column; line 1 has {columns}"
+        )
     raise InputError(f"{path}: {len(places) or 'no'} columns are called {wanted!r}; line 1 has {columns}")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .download import fetch_sms
+from .sms import fetch_sms
 
 SAMPLE = Path(__file__).parents[1] / "assets" / "sample" / "messages.tsv"
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..errors import InputError
-from ..files import replacing
+from ..system.errors import InputError
+from ..system.files import replacing
 from .messages import label_names
 
 
@@ -27,13 +27,17 @@ def split(frame, train=0.7, validation=0.1, seed=123):
     Sizes are int(messages * fraction), as the book's. Raises InputError where the fractions leave one of the sets empty.
     """
     if not (train > 0 and validation > 0 and train + validation < 1):
-        raise InputError(f"fractions {train} for training and {validation} for validation: both above 0, together below 1")
+        raise InputError(
+            f"fractions {train} for training and {validation} for validation: both above 0, together below 1"
+        )
     shuffled = frame.sample(frac=1, random_state=seed).reset_index(drop=True)
     first, second = int(len(frame) * train), int(len(frame) * validation)
     sets = shuffled[:first], shuffled[first : first + second], shuffled[first + second :]
     if not all(map(len, sets)):
         sizes = " / ".join(str(len(part)) for part in sets)
-        raise InputError(f"{len(frame)} messages make sets of {sizes} (training / validation / test); none may be empty: use more")
+        raise InputError(
+            f"{len(frame)} messages make sets of {sizes} (training / validation / test); none may be empty: use more"
+        )
     return sets
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import tiktoken
 
-from ..errors import InputError
-from ..files import replacing
+from ..system.errors import InputError
+from ..system.files import replacing
 
 ENDOFTEXT = "<|endoftext|>"
 
@@ -28,7 +28,10 @@ SINGLE_BYTES = _PRINTABLE + _HIDDEN
 _CHARACTER = {byte: chr(byte) for byte in _PRINTABLE} | {byte: chr(256 + n) for n, byte in enumerate(_HIDDEN)}
 _BYTE = {character: byte for byte, character in _CHARACTER.items()}
 
-_FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))  # Hugging Face's and OpenAI's names of the same two
+_FILES = (
+    ("vocab.json", "merges.txt"),
+    ("encoder.json", "vocab.bpe"),
+)  # Hugging Face's and OpenAI's names of the same two
 
 
 def load_tokenizer(name_or_folder):
@@ -44,7 +47,9 @@ def load_tokenizer(name_or_folder):
                 return _from_files(folder / vocab, folder / merges)
         raise InputError(f"{folder}: no tokenizer in it; it needs vocab.json and merges.txt")
     if str(name_or_folder) != "gpt2":
-        raise InputError(f"{name_or_folder}: no such folder; a tokenizer is a folder with vocab.json and merges.txt, or gpt2")
+        raise InputError(
+            f"{name_or_folder}: no such folder; a tokenizer is a folder with vocab.json and merges.txt, or gpt2"
+        )
     try:
         return tiktoken.get_encoding("gpt2")
     except (OSError, ValueError) as error:  # no network; a download that does not match its hash
@@ -89,7 +94,9 @@ def _from_files(vocab_path, merges_path):
     made = {character: bytes([byte]) for character, byte in _BYTE.items()}  # a token's characters, to its bytes
     for character, byte in _BYTE.items():
         if vocab.get(character, 256) >= 256:
-            raise InputError(f"{vocab_path}: byte {byte} ({character!r}) must have an id below 256, has {vocab.get(character)}")
+            raise InputError(
+                f"{vocab_path}: byte {byte} ({character!r}) must have an id below 256, has {vocab.get(character)}"
+            )
     for rank, (line, first, second) in enumerate(merges, start=256):
         where, token = f"{merges_path}, line {line}", first + second
         for part in (first, second):
@@ -107,7 +114,9 @@ def _from_files(vocab_path, merges_path):
         raise InputError(f"{vocab_path}: {ENDOFTEXT} must have the last id, {last} after the {len(merges)} merges")
     for token in vocab:
         if token not in made:
-            raise InputError(f"{vocab_path}: no line of {merges_path.name} makes {token[:100]!r}; {ENDOFTEXT} alone is special")
+            raise InputError(
+                f"{vocab_path}: no line of {merges_path.name} makes {token[:100]!r}; {ENDOFTEXT} alone is special"
+            )
     if len(set(vocab.values())) != last:
         raise InputError(f"{vocab_path}: two bytes have the same id")
     return tiktoken.Encoding(
@@ -159,7 +168,9 @@ def _pair(name, token, ranks):
             break
         parts[best : best + 2] = [parts[best] + parts[best + 1]]
     if len(parts) != 2:
-        raise InputError(f"tokenizer {name}: token {ranks[token]} ({token[:100]!r}) is not a merge of two tokens before it")
+        raise InputError(
+            f"tokenizer {name}: token {ranks[token]} ({token[:100]!r}) is not a merge of two tokens before it"
+        )
     return parts
 
 

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from ..blas import parallel
-from ..ops.pieces import pieces
+from ..system.blas import parallel
+from ..system.pieces import pieces
 
 BUNDLE = 1 << 20  # numbers that one core updates before it takes the next
 

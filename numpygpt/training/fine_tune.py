@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InputError
 from ..model.classifier import classifier
 from ..model.lora import adapted_weights, merge
-from ..model.walk import Walk
+from ..model.tape import Tape
 from ..ops import cross_entropy
+from ..system.errors import InputError
 from ..text.batches import batches
 from .adamw import AdamW
 from .rng import loader_order
@@ -42,13 +42,13 @@ class Task:
         if self.lora_scale is not None:
             params, d_merge = merge(params, self.config, self.lora_scale)
             wanted = trainable | adapted_weights(self.config) if trainable else trainable
-        walk = Walk(params, wanted)
+        tape = Tape(params, wanted)
         x, lengths = self.prefix.batch(indices)
-        logits, backward = classifier(walk, x, lengths, self.config, self.depth, self.position, self.causal)
+        logits, backward = classifier(tape, x, lengths, self.config, self.depth, self.position, self.causal)
 
         def gradients(dlogits):
             backward(dlogits)
-            grads = d_merge(walk.grads) if d_merge else walk.grads
+            grads = d_merge(tape.grads) if d_merge else tape.grads
             return {name: grads[name] for name in trainable}
 
         return logits, gradients
@@ -59,7 +59,9 @@ class Task:
         Raises InputError where every one of them has the label to ignore: their mean would be no number.
         """
         if self.ignore_index is not None and (labels == self.ignore_index).all():
-            raise InputError(f"a batch has only messages of the ignored label {self.ignore_index}: use larger batches or another label")
+            raise InputError(
+                f"a batch has only messages of the ignored label {self.ignore_index}: use larger batches or another label"
+            )
         logits, gradients = self.logits(indices, trainable)
         loss, d_loss = cross_entropy(logits, labels, self.ignore_index)
         return float(loss), lambda: gradients(d_loss())
@@ -131,7 +133,9 @@ def fine_tune(task, training, validation, *, epochs, lr, weight_decay, accumulat
         for number, (indices, labels) in enumerate(training, start=1):
             loss, gradients = task.loss(indices, labels, task.trainable)
             if not math.isfinite(loss):
-                raise InputError(f"the loss became {loss} at step {step}: lower the learning rate (now {lr:g}) or look at the weights")
+                raise InputError(
+                    f"the loss became {loss} at step {step}: lower the learning rate (now {lr:g}) or look at the weights"
+                )
             total = _add(total, gradients(), 1 / accumulate)
             if number % accumulate == 0 or number == len(training):
                 optimizer.step(total)

@@ -6,7 +6,7 @@ follows PyTorch's aten/src/ATen/core/TransformationHelper.h, native/TensorFactor
 
 import numpy as np
 
-from ..errors import InputError
+from ..system.errors import InputError
 
 # From here on torch.randperm draws 64-bit words instead: (2**32 - 1) // 20.
 _RANDPERM_LIMIT = 214_748_364

@@ -1,10 +1,10 @@
 """The folder that a training run leaves: what was trained, and all that is needed to use it.
 
-    run.json            how to rebuild the classifier: the model, its labels, the padding, …; and the settings of the training
-    model.safetensors   the trained parameters; the frozen ones stay where they came from
-    history.csv         the loss of every step, the evaluations, the accuracies
-    train.csv, validation.csv, test.csv    the three sets
-    loss.png, accuracy.png                 the curves, where matplotlib is installed
+run.json            how to rebuild the classifier: the model, its labels, the padding, …; and the settings of the training
+model.safetensors   the trained parameters; the frozen ones stay where they came from
+history.csv         the loss of every step, the evaluations, the accuracies
+train.csv, validation.csv, test.csv    the three sets
+loss.png, accuracy.png                 the curves, where matplotlib is installed
 """
 
 import csv
@@ -16,14 +16,23 @@ from pathlib import Path
 
 from ..checkpoints.load import load_checkpoint
 from ..checkpoints.safetensors import read_safetensors, write_safetensors
-from ..errors import InputError
-from ..files import replacing
 from ..model.config import Config
 from ..model.lora import merge
 from ..model.parameters import fingerprint, random_parameters
+from ..system.errors import InputError
+from ..system.files import replacing
 from ..text.batches import encode
 
-COLUMNS = ("epoch", "step", "examples", "loss", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
+COLUMNS = (
+    "epoch",
+    "step",
+    "examples",
+    "loss",
+    "train_loss",
+    "validation_loss",
+    "train_accuracy",
+    "validation_accuracy",
+)
 
 # The settings that decide what a trained classifier answers, besides where its model now lies.
 _DECIDING = ("weights", "seed", "labels", "position", "causal", "padded_length", "lora_scale", "config")
@@ -119,7 +128,9 @@ def load_run(folder):
     try:
         config, params, encoding = load_checkpoint(model)
     except InputError as error:
-        raise InputError(f"{folder} needs the model that it was trained from. {error}. If it moved, correct \"model\" in {path}") from None
+        raise InputError(
+            f'{folder} needs the model that it was trained from. {error}. If it moved, correct "model" in {path}'
+        ) from None
     params = base_parameters(config, params, weights, seed)
     frozen = {name: array for name, array in params.items() if name not in trained}
     if asdict(config) != sizes or fingerprint(frozen) != frozen_sha256:

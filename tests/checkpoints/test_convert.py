@@ -8,9 +8,9 @@ from numpygpt import convert
 from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.checkpoints.load import load_checkpoint
 from numpygpt.checkpoints.names import to_book
-from numpygpt.errors import InputError
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
+from numpygpt.system.errors import InputError
 from numpygpt.text.tokenizer import save_tokenizer
 
 from test_load import BYTES, CONFIG, same  # isort: skip
@@ -46,13 +46,19 @@ def test_a_books_file_becomes_a_folder_of_the_same_model(source, tmp_path, param
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert files == {"config.json", "model.safetensors", "vocab.json", "merges.txt"}
     size = (tmp_path / "out" / "model.safetensors").stat().st_size
-    assert f"{sum(array.size for array in params.values()):,} parameters in 28 tensors, float32, {size:,} bytes" in capsys.readouterr().out
+    assert (
+        f"{sum(array.size for array in params.values()):,} parameters in 28 tensors, float32, {size:,} bytes"
+        in capsys.readouterr().out
+    )
     assert run(source, tmp_path / "out", "--check") == 0
 
 
 def test_half_rounds_every_value_and_check_knows(source, tmp_path, params, capsys):
     assert run(source, tmp_path / "out", "--half") == 0
-    assert same(load_checkpoint(tmp_path / "out")[1], {name: array.astype(np.float16).astype(np.float32) for name, array in params.items()})
+    assert same(
+        load_checkpoint(tmp_path / "out")[1],
+        {name: array.astype(np.float16).astype(np.float32) for name, array in params.items()},
+    )
     assert run(source, tmp_path / "out", "--half", "--check") == 0
     capsys.readouterr()
     assert run(source, tmp_path / "out", "--check") == 1

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.checkpoints.load import load_weights
 from numpygpt.checkpoints.safetensors import read_safetensors, write_safetensors
-from numpygpt.errors import InputError
 from numpygpt.model.config import Config, config_json
 from numpygpt.model.parameters import random_parameters
+from numpygpt.system.errors import InputError
 
 CONFIG = Config(vocab_size=11, n_positions=7, n_embd=6, n_layer=2, n_head=3)
 INDEX = "model.safetensors.index.json"
@@ -86,7 +86,9 @@ def test_half_precision_halves_the_file_and_comes_back_rounded(folder, tmp_path,
 def test_a_failed_save_leaves_the_old_folder_as_it_was(folder, params):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(InputError, match="too large for float16"):
-        save_folder(folder, Config(11, 7, 6, 2, 1), params | {"ln_f.bias": np.full(6, 1e6, np.float32)}, dtype=np.float16)
+        save_folder(
+            folder, Config(11, 7, 6, 2, 1), params | {"ln_f.bias": np.full(6, 1e6, np.float32)}, dtype=np.float16
+        )
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -155,7 +157,19 @@ def test_a_tensor_that_the_index_forgets_is_missing(shards):
 
 
 @pytest.mark.parametrize(
-    "file", ["../model.safetensors", "/etc/x.safetensors", "a\\b.safetensors", "C:x.safetensors", "..", "", "x.py", 1, None, []]
+    "file",
+    [
+        "../model.safetensors",
+        "/etc/x.safetensors",
+        "a\\b.safetensors",
+        "C:x.safetensors",
+        "..",
+        "",
+        "x.py",
+        1,
+        None,
+        [],
+    ],
 )
 def test_an_index_cannot_lead_out_of_its_folder(shards, file):
     write_index(shards, weight_map(shards) | {"ln_f.bias": file})

@@ -12,13 +12,15 @@ from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.checkpoints.load import load_checkpoint, load_weights
 from numpygpt.checkpoints.names import to_book
 from numpygpt.checkpoints.safetensors import write_safetensors
-from numpygpt.errors import InputError
 from numpygpt.model.config import Config, config_json
 from numpygpt.model.parameters import random_parameters
+from numpygpt.system.errors import InputError
 from numpygpt.text.tokenizer import save_tokenizer
 
 CONFIG = Config(vocab_size=257, n_positions=7, n_embd=64, n_layer=2, n_head=1)
-BYTES = tiktoken.Encoding("bytes", pat_str=".", mergeable_ranks={bytes([n]): n for n in range(256)}, special_tokens={"<|endoftext|>": 256})
+BYTES = tiktoken.Encoding(
+    "bytes", pat_str=".", mergeable_ranks={bytes([n]): n for n in range(256)}, special_tokens={"<|endoftext|>": 256}
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,9 @@ def params():
 
 
 def prefixed(params):
-    masks = {f"transformer.h.{n}.attn.bias": np.tri(7, dtype=np.uint8).reshape(1, 1, 7, 7).astype(bool) for n in range(2)}
+    masks = {
+        f"transformer.h.{n}.attn.bias": np.tri(7, dtype=np.uint8).reshape(1, 1, 7, 7).astype(bool) for n in range(2)
+    }
     tied = {"lm_head.weight": params["wte.weight"]}
     return {f"transformer.{name}": array for name, array in params.items()} | masks | tied
 
@@ -44,7 +48,9 @@ def shards(folder, params, write, pattern, index):
 FORMS = {
     "safetensors": lambda folder, params: write_safetensors(folder / "model.safetensors", params),
     "safetensors, prefixed": lambda folder, params: write_safetensors(folder / "model.safetensors", prefixed(params)),
-    "safetensors, the book's names": lambda folder, params: write_safetensors(folder / "model.safetensors", to_book(params, CONFIG)),
+    "safetensors, the book's names": lambda folder, params: write_safetensors(
+        folder / "model.safetensors", to_book(params, CONFIG)
+    ),
     "safetensors, another name": lambda folder, params: write_safetensors(folder / "weights", params),
     "safetensors, sharded": lambda folder, params: shards(
         folder, params, write_safetensors, "model-0000{}-of-00002.safetensors", "model.safetensors.index.json"
@@ -55,7 +61,9 @@ FORMS = {
         folder, params, write_torch, "pytorch_model-0000{}-of-00002.bin", "pytorch_model.bin.index.json"
     ),
     "the book's pth": lambda folder, params: write_torch(folder / "gpt2.pth", to_book(params, CONFIG)),
-    "the book's pth, older": lambda folder, params: write_torch(folder / "gpt2.pth", to_book(params, CONFIG), legacy=True),
+    "the book's pth, older": lambda folder, params: write_torch(
+        folder / "gpt2.pth", to_book(params, CONFIG), legacy=True
+    ),
     "a pth under another name": lambda folder, params: write_torch(folder / "model.safetensors", params),
     "OpenAI's": lambda folder, params: write_openai(folder, CONFIG, params),
     "OpenAI's, without hparams": lambda folder, params: write_tensorflow(folder / "m", openai_names(params)),
@@ -65,7 +73,8 @@ FORMS = {
 def same(loaded, params):
     assert loaded.keys() == params.keys()
     return all(
-        loaded[name].dtype == np.float32 and np.array_equal(loaded[name].view(np.uint32), params[name].view(np.uint32)) for name in params
+        loaded[name].dtype == np.float32 and np.array_equal(loaded[name].view(np.uint32), params[name].view(np.uint32))
+        for name in params
     )
 
 
@@ -77,13 +86,17 @@ def test_every_form_loads_to_the_same_bits(tmp_path, params, form, described):
         (tmp_path / "config.json").write_text(config_json(CONFIG))
     config, loaded = load_weights(tmp_path)
     assert config == CONFIG and same(loaded, params)
-    assert all(array.flags.c_contiguous and array.flags.aligned and not array.flags.writeable for array in loaded.values())
+    assert all(
+        array.flags.c_contiguous and array.flags.aligned and not array.flags.writeable for array in loaded.values()
+    )
 
 
 @pytest.mark.parametrize("form", ["the book's pth", "safetensors, another name", "OpenAI's"])
 def test_a_single_file_loads_as_its_folder_does(tmp_path, params, form):
     FORMS[form](tmp_path, params)
-    file = next(path for path in tmp_path.iterdir() if path.suffix in (".pth", "", ".index") and path.name != "checkpoint")
+    file = next(
+        path for path in tmp_path.iterdir() if path.suffix in (".pth", "", ".index") and path.name != "checkpoint"
+    )
     config, loaded = load_weights(file)
     assert config == CONFIG and same(loaded, params)
 
@@ -109,7 +122,10 @@ def test_openais_sizes_are_read_from_its_hparams(tmp_path, params):
         ('{"n_vocab": 257, "n_ctx": 7, "n_embd": 64, "n_layer": 2, "n_head": true}', "expected positive whole numbers"),
         ('{"n_vocab": 257, "n_ctx": 7, "n_embd": 64, "n_layer": 2, "n_head": 0}', "expected positive whole numbers"),
         ('{"n_vocab": 257, "n_ctx": 7, "n_embd": 64, "n_layer": 2, "n_head": 3}', "64 is not divisible by n_head 3"),
-        ('{"n_vocab": 257, "n_ctx": 8, "n_embd": 64, "n_layer": 2, "n_head": 1}', "n_positions is 8 in the configuration, but 7"),
+        (
+            '{"n_vocab": 257, "n_ctx": 8, "n_embd": 64, "n_layer": 2, "n_head": 1}',
+            "n_positions is 8 in the configuration, but 7",
+        ),
     ],
 )
 def test_wrong_hparams_are_refused(tmp_path, params, text, complaint):
@@ -129,7 +145,9 @@ def test_the_newest_of_several_tensorflow_checkpoints_is_taken(tmp_path, params)
     write_openai(tmp_path, CONFIG, params)
     other = params | {"ln_f.bias": params["ln_f.bias"] + 1}
     write_tensorflow(tmp_path / "model-1000", openai_names(other))
-    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "model-1000"\nall_model_checkpoint_paths: "model.ckpt"\n')
+    (tmp_path / "checkpoint").write_text(
+        'model_checkpoint_path: "model-1000"\nall_model_checkpoint_paths: "model.ckpt"\n'
+    )
     assert same(load_weights(tmp_path)[1], other)
 
 
@@ -161,7 +179,11 @@ def test_a_classifier_is_not_taken_for_a_language_model(tmp_path, params, legacy
     head = {"out_head.weight": np.ones((2, 64), np.float32)}
     write_torch(tmp_path / "review_classifier.pth", to_book(params, CONFIG) | head, legacy)
     assert "differs from the token embedding" in refusal(tmp_path)
-    write_torch(tmp_path / "review_classifier.pth", to_book(params, CONFIG) | head | {"out_head.bias": np.ones(2, np.float32)}, legacy)
+    write_torch(
+        tmp_path / "review_classifier.pth",
+        to_book(params, CONFIG) | head | {"out_head.bias": np.ones(2, np.float32)},
+        legacy,
+    )
     assert "'out_head.bias' is not a parameter of GPT-2" in refusal(tmp_path)
 
 

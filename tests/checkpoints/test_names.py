@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-
 from writers import openai_names
 
 from numpygpt.checkpoints.names import check_parameters, deduced_config, from_hugging_face, to_book, to_gpt2
-from numpygpt.errors import InputError
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
+from numpygpt.system.errors import InputError
 
 CONFIG = Config(vocab_size=11, n_positions=7, n_embd=6, n_layer=2, n_head=3)
 
@@ -177,10 +176,13 @@ def test_a_missing_part_of_the_attention_is_named_as_the_book_does(book, part, k
 
 
 @pytest.mark.parametrize(
-    "array", [np.ones((6, 5), np.float32), np.ones(6, np.float32), np.float32(1), np.ones((6, 6), np.int64), np.ones((6, 6, 1))]
+    "array",
+    [np.ones((6, 5), np.float32), np.ones(6, np.float32), np.float32(1), np.ones((6, 6), np.int64), np.ones((6, 6, 1))],
 )
 def test_a_part_of_the_attention_unlike_the_query_is_named(book, array):
-    with pytest.raises(InputError, match=r"^the file: trf_blocks.0.att.W_key.weight is .* expected floats like the query's$"):
+    with pytest.raises(
+        InputError, match=r"^the file: trf_blocks.0.att.W_key.weight is .* expected floats like the query's$"
+    ):
         to_gpt2(stored(book | {"trf_blocks.0.att.W_key.weight": np.asarray(array)}), "the file")
 
 
@@ -206,7 +208,9 @@ def test_openais_names_become_ours(params):
 
 
 def test_an_unknown_name_among_openais_is_named(params):
-    tensors = to_gpt2(stored(openai_names(params) | {"model/h0/extra/w": np.ones((2, 6, 6)), "global_step": np.ones(1)}), "")
+    tensors = to_gpt2(
+        stored(openai_names(params) | {"model/h0/extra/w": np.ones((2, 6, 6)), "global_step": np.ones(1)}), ""
+    )
     assert "'h.0.extra.weight' is not a parameter of GPT-2; 'global_step' is not a parameter" in refusal(tensors)
 
 

@@ -17,7 +17,7 @@ from writers import number, state_dict_pickle, text, torch_zip, write_torch
 
 from numpygpt.checkpoints.pickled import unpickle
 from numpygpt.checkpoints.pytorch import open_pytorch
-from numpygpt.errors import InputError
+from numpygpt.system.errors import InputError
 
 FORMATS = pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 TENSOR = "ctorch._utils\n_rebuild_tensor_v2\n"
@@ -62,7 +62,12 @@ def write_pickle(path, content, legacy, data=b""):
 
 def same(read, array):
     wanted = array.astype(np.float32) if array.dtype.kind == "f" else array
-    return read.dtype == wanted.dtype and read.shape == wanted.shape and np.array_equal(read, wanted) and not read.flags.writeable
+    return (
+        read.dtype == wanted.dtype
+        and read.shape == wanted.shape
+        and np.array_equal(read, wanted)
+        and not read.flags.writeable
+    )
 
 
 @FORMATS
@@ -79,7 +84,9 @@ def test_what_the_test_writer_writes_is_what_torch_reads(path, tensors):
     for legacy in (False, True):
         write_torch(path, tensors, legacy)
         loaded = torch.load(path, weights_only=True)
-        assert loaded.keys() == tensors.keys() and all(np.array_equal(loaded[name].numpy(), tensors[name]) for name in tensors)
+        assert loaded.keys() == tensors.keys() and all(
+            np.array_equal(loaded[name].numpy(), tensors[name]) for name in tensors
+        )
 
 
 @pytest.mark.parametrize(
@@ -148,8 +155,12 @@ class Attack:
 
 @FORMATS
 @pytest.mark.parametrize("protocol", [0, 1, 2, 4])
-@pytest.mark.parametrize("place", [lambda x: x, lambda x: {"weight": x}, lambda x: {"a": [({"b": x},)]}], ids=["alone", "entry", "deep"])
-def test_a_pickle_that_wants_to_run_something_is_refused_by_its_name_and_runs_nothing(path, tmp_path, legacy, protocol, place):
+@pytest.mark.parametrize(
+    "place", [lambda x: x, lambda x: {"weight": x}, lambda x: {"a": [({"b": x},)]}], ids=["alone", "entry", "deep"]
+)
+def test_a_pickle_that_wants_to_run_something_is_refused_by_its_name_and_runs_nothing(
+    path, tmp_path, legacy, protocol, place
+):
     done = tmp_path / "done"
     for attack, name in [
         (Attack(os.system, f"touch {done}"), f"{os.name}.system"),
@@ -360,7 +371,9 @@ def test_a_big_endian_file_is_refused(path):
     assert "big-endian" in refusal(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\3\4", b"hello", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", b"\x80\x02}."])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\3\4", b"hello", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", b"\x80\x02}."]
+)
 def test_what_is_no_torch_file_is_refused(path, content):
     path.write_bytes(content)
     refusal(path)
@@ -392,7 +405,11 @@ def test_every_truncation_is_noticed_before_anything_is_read(path, tensors, lega
 @given(st.data())
 def test_a_damaged_file_is_refused_or_gives_tensors_no_larger_than_itself(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("damaged") / "model.pth"
-    write_torch(path, {"a": np.arange(12, dtype=np.float32).reshape(3, 4), "b": np.ones(3, np.float16)}, data.draw(st.booleans()))
+    write_torch(
+        path,
+        {"a": np.arange(12, dtype=np.float32).reshape(3, 4), "b": np.ones(3, np.float16)},
+        data.draw(st.booleans()),
+    )
     whole = path.read_bytes()
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.integers(0, len(whole)))
@@ -403,4 +420,6 @@ def test_a_damaged_file_is_refused_or_gives_tensors_no_larger_than_itself(tmp_pa
     except InputError as error:
         assert "\n" not in str(error)
     else:
-        assert sum(array.nbytes for array in arrays) <= 4 * len(whole)  # twice for a tie, twice for a half made a float32
+        assert sum(array.nbytes for array in arrays) <= 4 * len(
+            whole
+        )  # twice for a tie, twice for a half made a float32

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numpygpt.checkpoints.safetensors import open_safetensors, read_safetensors, write_safetensors
-from numpygpt.errors import InputError
+from numpygpt.system.errors import InputError
 
 try:
     import safetensors
@@ -160,9 +160,15 @@ REFUSED = {
     "one offset": (pack({"a": {"dtype": "U8", "shape": [1], "data_offsets": [0]}}, b"1"), "data_offsets must be"),
     "negative offset": (pack({"a": entry("U8", [1], -1, 0)}, b"1"), "tensor 'a': data_offsets must be"),
     "offset beyond 64 bits": (pack({"a": entry("U8", [1], 2**64, 2**64 + 1)}, b"1"), "data_offsets must be"),
-    "backward offsets": (pack({"a": entry("U8", [1], 1, 0)}, b"1"), "needs 1 bytes, but its data_offsets [1, 0] span -1"),
+    "backward offsets": (
+        pack({"a": entry("U8", [1], 1, 0)}, b"1"),
+        "needs 1 bytes, but its data_offsets [1, 0] span -1",
+    ),
     "length against shape": (pack({"a": entry("F32", [2], 0, 4)}, b"1234"), "F32 of shape [2] needs 8 bytes"),
-    "truncated data": (pack({"a": entry("F32", [2], 0, 8)}, b"1234"), "tensor 'a' ends at byte 8 of the data, but the file has"),
+    "truncated data": (
+        pack({"a": entry("F32", [2], 0, 8)}, b"1234"),
+        "tensor 'a' ends at byte 8 of the data, but the file has",
+    ),
     "overlap": (
         pack({"a": entry("U8", [2], 0, 2), "b": entry("U8", [2], 1, 3)}, b"123"),
         "tensor 'b' starts at byte 1 of the data, expected 2: overlapping data",
@@ -171,7 +177,10 @@ REFUSED = {
         pack({"a": entry("U8", [1], 0, 1), "b": entry("U8", [1], 2, 3)}, b"123"),
         "tensor 'b' starts at byte 2 of the data, expected 1: a hole",
     ),
-    "data behind the last tensor": (pack({"a": entry("U8", [1], 0, 1)}, b"12"), "hold 1 bytes, but 2 follow the header"),
+    "data behind the last tensor": (
+        pack({"a": entry("U8", [1], 0, 1)}, b"12"),
+        "hold 1 bytes, but 2 follow the header",
+    ),
 }
 
 
@@ -230,7 +239,7 @@ def test_a_file_damaged_anywhere_is_refused_or_read_right(scratch, valid, data):
         if damage == "flip":
             content[place] ^= 1 << data.draw(st.integers(0, 7))
         elif damage == "digit":
-            content[place] = data.draw(st.sampled_from(b"0123456789-,:[]{}\"e."))
+            content[place] = data.draw(st.sampled_from(b'0123456789-,:[]{}"e.'))
         elif damage == "insert":
             content.insert(place, data.draw(st.integers(0, 255)))
         else:
@@ -259,14 +268,20 @@ LYING_ENTRY = st.fixed_dictionaries(
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.dictionaries(st.text(max_size=3) | st.just("__metadata__"), LYING_ENTRY | JUNK, max_size=3), st.binary(max_size=30))
+@given(
+    st.dictionaries(st.text(max_size=3) | st.just("__metadata__"), LYING_ENTRY | JUNK, max_size=3),
+    st.binary(max_size=30),
+)
 def test_a_lying_header_is_refused_or_read_right(scratch, header, data):
     text = json.dumps(header).encode()
     assert_refused_or_right(scratch, pack(text, data))
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(["F32", "F16", "U8"]), st.lists(st.integers(0, 3), max_size=3)), max_size=4), st.data())
+@given(
+    st.lists(st.tuples(st.sampled_from(["F32", "F16", "U8"]), st.lists(st.integers(0, 3), max_size=3)), max_size=4),
+    st.data(),
+)
 def test_every_well_formed_file_is_read_whatever_the_order_of_its_tensors(scratch, tensors, data):
     header, content = {}, b""
     for number, (dtype, shape) in enumerate(tensors):

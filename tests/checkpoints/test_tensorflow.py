@@ -12,7 +12,7 @@ from writers import block, masked, message, put_block, table, write_tensorflow
 from numpygpt.checkpoints import tensorflow
 from numpygpt.checkpoints.crc32c import crc32c
 from numpygpt.checkpoints.tensorflow import open_tensorflow
-from numpygpt.errors import InputError
+from numpygpt.system.errors import InputError
 
 P = 0x11EDC6F41  # x^32 + x^28 + … + 1, highest power first (RFC 3720, section 12.1)
 
@@ -210,7 +210,9 @@ def test_a_compressed_block_is_refused_as_such(tmp_path):
     content = bytearray(file.getvalue())
     content[-5] = 1  # Snappy
     content[-4:] = masked(bytes(content[:-4])).to_bytes(4, "little")
-    (tmp_path / "m.index").write_bytes(bytes(content) + (b"\0\0" + handle).ljust(40, b"\0") + bytes.fromhex("57fb808b247547db"))
+    (tmp_path / "m.index").write_bytes(
+        bytes(content) + (b"\0\0" + handle).ljust(40, b"\0") + bytes.fromhex("57fb808b247547db")
+    )
     assert "is compressed" in refusal(tmp_path / "m.index")
 
 

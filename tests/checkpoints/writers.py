@@ -32,7 +32,9 @@ def openai_names(params):
 def write_openai(folder, config, params):
     """The folder that OpenAI's download script leaves, without the tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "checkpoint").write_text('model_checkpoint_path: "model.ckpt"\nall_model_checkpoint_paths: "model.ckpt"\n')
+    (folder / "checkpoint").write_text(
+        'model_checkpoint_path: "model.ckpt"\nall_model_checkpoint_paths: "model.ckpt"\n'
+    )
     (folder / "model.ckpt.meta").write_bytes(b"\x0a\x00")
     hparams = {"n_vocab": config.vocab_size, "n_ctx": config.n_positions}
     hparams |= {key: getattr(config, key) for key in ("n_embd", "n_head", "n_layer")}
@@ -55,7 +57,13 @@ def index_entries(tensors, **fields):
     for name in sorted(tensors):
         array = np.asarray(tensors[name], order="C")
         shape = b"".join(b"\x12" + length_first(message({1: size} if size else {})) for size in array.shape)
-        entry = {1: TENSORFLOW_TYPES[array.dtype.name], 2: shape, 4: place, 5: array.nbytes, 6: struct.pack("<I", masked(array.tobytes()))}
+        entry = {
+            1: TENSORFLOW_TYPES[array.dtype.name],
+            2: shape,
+            4: place,
+            5: array.nbytes,
+            6: struct.pack("<I", masked(array.tobytes())),
+        }
         entry |= {int(field.removeprefix("field")): value for field, value in fields.items()}
         entries.append((name.encode(), message(entry)))
         place += array.nbytes
@@ -137,14 +145,18 @@ def varint(number):
 
 def write_torch(path, tensors, legacy=False):
     """What torch.save of a state dict writes, in the zip format or the older one. Tensors that are one object share a storage."""
-    keys = {id(array): str(number) for number, array in enumerate({id(array): array for array in tensors.values()}.values())}
+    keys = {
+        id(array): str(number) for number, array in enumerate({id(array): array for array in tensors.values()}.values())
+    }
     data = {keys[id(array)]: np.asarray(array, order="C") for array in tensors.values()}
     pickle = state_dict_pickle(tensors, keys, legacy)
     if legacy:
         machine = b"\x80\x02}(" + text("protocol_version") + b"M\xe9\x03" + text("little_endian") + b"\x88u."
         start = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." + b"\x80\x02M\xe9\x03." + machine + pickle
         listed = b"\x80\x02](" + b"".join(map(text, data)) + b"e."
-        path.write_bytes(start + listed + b"".join(struct.pack("<q", array.size) + array.tobytes() for array in data.values()))
+        path.write_bytes(
+            start + listed + b"".join(struct.pack("<q", array.size) + array.tobytes() for array in data.values())
+        )
     else:
         path.write_bytes(torch_zip(pickle, {key: array.tobytes() for key, array in data.items()}))
 
@@ -167,7 +179,13 @@ def state_dict_pickle(tensors, keys, legacy=False):
         storage = f"ctorch\n{TORCH_STORAGES[array.dtype.name]}Storage\n".encode()
         identifier = text("storage") + storage + text(keys[id(array)]) + text("cpu") + number(array.size)
         strides = [stride // array.itemsize for stride in np.asarray(array, order="C").strides]
-        parts.append(text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n((" + identifier + (b"NtQ" if legacy else b"tQ") + number(0))
+        parts.append(
+            text(name)
+            + b"ctorch._utils\n_rebuild_tensor_v2\n(("
+            + identifier
+            + (b"NtQ" if legacy else b"tQ")
+            + number(0)
+        )
         parts.append(b"(" + b"".join(map(number, array.shape)) + b"t(" + b"".join(map(number, strides)) + b"t")
         parts.append(b"\x89ccollections\nOrderedDict\n)RtR")
     return b"".join(parts) + b"u."

@@ -16,8 +16,8 @@ from numpygpt.model.block import block, block_at
 from numpygpt.model.classifier import classifier
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.model.prefix import FrozenPrefix
+from numpygpt.model.tape import Tape
 from numpygpt.model.trunk import POSITIONS, readable, trunk
-from numpygpt.model.walk import Walk
 from numpygpt.ops import attention, layernorm
 from numpygpt.text.batches import pack
 
@@ -29,19 +29,19 @@ EACH_WAY = pytest.mark.parametrize("position, causal", [(p, c) for p in POSITION
 close = partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-13)
 
 
-def logits_of(messages, position="last", causal=True, walk=None):
+def logits_of(messages, position="last", causal=True, tape=None):
     ids, lengths = pack(readable(messages, position, causal))
-    return classifier(walk or Walk(PARAMS), ids, lengths, SMALL, position=position, causal=causal)
+    return classifier(tape or Tape(PARAMS), ids, lengths, SMALL, position=position, causal=causal)
 
 
-def gradients(trainable, position="last", causal=True, walk=Walk):
-    walk = walk(PARAMS, trainable)
-    logits_of(MESSAGES, position, causal, walk)[1](DLOGITS)
-    return walk.grads
+def gradients(trainable, position="last", causal=True, tape=Tape):
+    tape = tape(PARAMS, trainable)
+    logits_of(MESSAGES, position, causal, tape)[1](DLOGITS)
+    return tape.grads
 
 
-class Spy(Walk):
-    """A Walk that notes, for each operation, its parameters (or else its name) and `needs`, forward and backward."""
+class Spy(Tape):
+    """A Tape that notes, for each operation, its parameters (or else its name) and `needs`, forward and backward."""
 
     def __init__(self, params, trainable=frozenset()):
         super().__init__(params, trainable)
@@ -65,7 +65,7 @@ class Spy(Walk):
 @EACH_WAY
 def test_the_logits_are_those_of_the_plain_computation_over_all_rows(position, causal):
     ids, lengths = pack(MESSAGES)
-    rows, _ = trunk(Walk(PARAMS), ids, lengths, SMALL, causal=causal)
+    rows, _ = trunk(Tape(PARAMS), ids, lengths, SMALL, causal=causal)
     rows, _ = layernorm(rows, PARAMS["ln_f.weight"], PARAMS["ln_f.bias"])
     pool = {"last": lambda x: x[-1], "first": lambda x: x[0], "mean": lambda x: x.mean(axis=0)}[position]
     pooled = np.stack([pool(part) for part in np.split(rows, np.cumsum(lengths)[:-1])])
@@ -83,9 +83,9 @@ def test_a_block_at_one_row_of_each_message_is_that_row_of_the_block_and_so_are_
     lengths = np.array([3, 1, 5])
     rows = np.array([1, 3, 8])
     x, dy = RNG.standard_normal((9, 6)), RNG.standard_normal((3, 6))
-    everywhere, one_row = (Walk(PARAMS, frozenset(PARAMS)) for _ in range(2))
-    for walk in (everywhere, one_row):
-        walk.learning = True  # so that dx comes back, too
+    everywhere, one_row = (Tape(PARAMS, frozenset(PARAMS)) for _ in range(2))
+    for tape in (everywhere, one_row):
+        tape.learning = True  # so that dx comes back, too
     attend = partial(attention, lengths=lengths, n_head=SMALL.n_head, causal=False)
     y, backward = block(everywhere, 1, x, SMALL, attend)
     y_at, backward_at = block_at(one_row, 1, x, lengths, rows, SMALL)
@@ -110,67 +110,80 @@ def test_gradients_of_a_part_are_those_entries_of_the_full_gradient_and_no_other
 @EACH_WAY
 @pytest.mark.parametrize(
     "lowest, depth",
-    [("head.weight", 2), ("ln_f.bias", 2), ("h.1.mlp.c_proj.weight", 1), ("h.1.ln_1.weight", 1), ("h.0.ln_2.bias", 0), ("wpe.weight", 0)],
+    [
+        ("head.weight", 2),
+        ("ln_f.bias", 2),
+        ("h.1.mlp.c_proj.weight", 1),
+        ("h.1.ln_1.weight", 1),
+        ("h.0.ln_2.bias", 0),
+        ("wpe.weight", 0),
+    ],
 )
-def test_a_frozen_prefix_of_any_depth_changes_neither_logits_nor_gradients(monkeypatch, position, causal, lowest, depth):
+def test_a_frozen_prefix_of_any_depth_changes_neither_logits_nor_gradients(
+    monkeypatch, position, causal, lowest, depth
+):
     monkeypatch.setattr(prefix_module, "BATCH_ROWS", 9)  # several batches
     trainable = frozenset({lowest, "head.bias"})
-    walk = Walk(PARAMS, trainable)
+    tape = Tape(PARAMS, trainable)
     prefix = FrozenPrefix(PARAMS, SMALL, MESSAGES[::-1], depth, position, causal)
     x, lengths = prefix.batch([3, 2, 1, 0])
-    logits, backward = classifier(walk, x, lengths, SMALL, depth, position, causal)
+    logits, backward = classifier(tape, x, lengths, SMALL, depth, position, causal)
     backward(DLOGITS)
     close(logits, logits_of(MESSAGES, position, causal)[0])
     whole = gradients(trainable, position, causal)
-    assert walk.grads.keys() == whole.keys()
-    for name, gradient in walk.grads.items():
+    assert tape.grads.keys() == whole.keys()
+    for name, gradient in tape.grads.items():
         close(gradient, whole[name], err_msg=name)
 
 
 def test_a_prefix_runs_a_message_that_comes_twice_once():
     one, other = np.array([1, 2, 3]), np.array([4, 5])
     done = []
-    prefix = FrozenPrefix(PARAMS, SMALL, [one, other, one, one, other], 1, progress=lambda *numbers: done.append(numbers))
+    prefix = FrozenPrefix(
+        PARAMS, SMALL, [one, other, one, one, other], 1, progress=lambda *numbers: done.append(numbers)
+    )
     assert done[-1] == (5, 5) and len(prefix.rows) == 5
     x, lengths = prefix.batch(np.array([2, 0, 4]))
     assert lengths.tolist() == [3, 3, 2]
     assert np.array_equal(x[:3], x[3:6]) and not np.array_equal(x[3:5], x[6:])
 
 
-@pytest.mark.parametrize("position, causal, rows", [("last", True, 2), ("first", False, 2), ("first", True, 1), ("mean", True, 5)])
+@pytest.mark.parametrize(
+    "position, causal, rows", [("last", True, 2), ("first", False, 2), ("first", True, 1), ("mean", True, 5)]
+)
 def test_a_prefix_keeps_only_rows_that_are_read(position, causal, rows):
     messages = [np.array([1, 2, 3]), np.array([1, 5])]  # with the same first token
     assert len(FrozenPrefix(PARAMS, SMALL, messages, SMALL.n_layer, position, causal).rows) == rows
 
 
 def test_nothing_below_the_lowest_trainable_parameter_runs_backward():
-    gradients(frozenset({"h.1.mlp.c_proj.weight"}), walk=Spy)
+    gradients(frozenset({"h.1.mlp.c_proj.weight"}), tape=Spy)
     both = [(f"{layer}.weight", f"{layer}.bias") for layer in ("head", "ln_f", "h.1.mlp.c_proj")]
     assert Spy.last.backward == both
     assert Spy.last.forward[both[2]] == (False, True, False), "neither dx nor dbias of the lowest"
 
 
 def test_a_head_alone_has_one_backward_step_and_a_frozen_model_none():
-    gradients(frozenset({"head.weight", "head.bias"}), walk=Spy)
+    gradients(frozenset({"head.weight", "head.bias"}), tape=Spy)
     assert Spy.last.backward == [("head.weight", "head.bias")]
-    assert gradients(frozenset(), walk=Spy) == {}
+    assert gradients(frozenset(), tape=Spy) == {}
     assert Spy.last.backward == []
 
 
 def test_only_trainable_parameters_have_their_gradients_formed():
     trainable = frozenset({"h.0.attn.c_attn.bias", "h.1.ln_2.weight", "head.bias"})
-    gradients(trainable, walk=Spy)
+    gradients(trainable, tape=Spy)
     for names, needs in Spy.last.forward.items():
         assert needs[1:] == tuple(name in trainable for name in names)
 
 
 def test_a_parameter_used_twice_collects_both_gradients():
-    walk = Walk({"w": np.array([2.0])}, frozenset({"w"}))
+    tape = Tape({"w": np.array([2.0])}, frozenset({"w"}))
 
     def scale(x, w, needs):
         return x * w, lambda dy: (dy * w, (dy * x).sum(keepdims=True))
 
-    x, first = walk(scale, np.array([3.0]), "w")
-    _, second = walk(scale, x, "w")
+    x, first = tape(scale, np.array([3.0]), "w")
+    _, second = tape(scale, x, "w")
     first(second(np.array([1.0])))
-    assert walk.grads["w"] == 2 * 2 * 3  # d(3 w^2)/dw
+    assert tape.grads["w"] == 2 * 2 * 3  # d(3 w^2)/dw

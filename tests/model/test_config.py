@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numpygpt.errors import InputError
 from numpygpt.model.config import SIZES, Config, config_json, read_config
 from numpygpt.model.parameters import parameter_shapes
+from numpygpt.system.errors import InputError
 
 GOOD = json.loads(config_json(Config()))
 
@@ -80,7 +80,12 @@ def test_what_gpt2_is_not_or_numpygpt_cannot_compute_is_refused_by_file_and_key(
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.one_of(st.binary(max_size=40), st.recursive(st.integers() | st.text(max_size=5), st.lists).map(lambda x: json.dumps(x).encode())))
+@given(
+    st.one_of(
+        st.binary(max_size=40),
+        st.recursive(st.integers() | st.text(max_size=5), st.lists).map(lambda x: json.dumps(x).encode()),
+    )
+)
 def test_a_file_that_is_not_a_config_is_refused_by_name(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("config") / "config.json"
     path.write_bytes(content)

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.checkpoints.load import load_weights
-from numpygpt.errors import InputError
 from numpygpt.model.config import Config
 from numpygpt.model.continuation import Cache, Sampler, continuation, next_logits
 from numpygpt.model.parameters import parameter_shapes
+from numpygpt.model.tape import Tape
 from numpygpt.model.trunk import trunk
-from numpygpt.model.walk import Walk
 from numpygpt.ops import layernorm
+from numpygpt.system.errors import InputError
 
 CONFIG = Config(vocab_size=83, n_positions=256, n_embd=12, n_layer=2, n_head=3)
 
@@ -33,7 +33,7 @@ PARAMS = filled(CONFIG)
 
 def without_cache(ids):
     """The logits (T, V) after every token, from the model that training uses."""
-    x, _ = trunk(Walk(PARAMS), ids, np.array([len(ids)]), CONFIG)
+    x, _ = trunk(Tape(PARAMS), ids, np.array([len(ids)]), CONFIG)
     x, _ = layernorm(x, PARAMS["ln_f.weight"], PARAMS["ln_f.bias"], CONFIG.layer_norm_epsilon)
     return x @ PARAMS["wte.weight"].T
 
@@ -67,7 +67,9 @@ def test_greedy_text_is_transformers_for_200_tokens_from_the_same_folder(tmp_pat
     model = transformers.GPT2LMHeadModel.from_pretrained(tmp_path).eval()
     model.generation_config.eos_token_id = None  # the text goes on after <|endoftext|>
     prompt = torch.tensor([[3, 1, 4, 1, 5]])
-    expected = model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=200, do_sample=False, pad_token_id=0)
+    expected = model.generate(
+        prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=200, do_sample=False, pad_token_id=0
+    )
     assert found == expected[0, 5:].tolist()
     assert len(set(found)) > 15, "a text that only repeats itself proves little"
 
@@ -106,8 +108,14 @@ def frequencies(sampler, draws=4000):
         ({"top_p": 0.7}, np.array([0, 5, 0, 3]) / 8),
         ({"top_p": 0.9}, np.array([3, 10, 0, 6]) / 19),
         ({"top_p": 1.0}, PROBABILITIES),
-        ({"top_k": 3, "top_p": 0.82}, np.array([0, 5, 0, 3]) / 8),  # 0.5 and 0.3 are 84 % of the three, 80 % of the four
-        ({"temperature": 2.0, "top_p": 0.6}, np.array([0, 0.5**0.5, 0, 0.3**0.5]) / (0.5**0.5 + 0.3**0.5)),  # 41 % and 32 %
+        (
+            {"top_k": 3, "top_p": 0.82},
+            np.array([0, 5, 0, 3]) / 8,
+        ),  # 0.5 and 0.3 are 84 % of the three, 80 % of the four
+        (
+            {"temperature": 2.0, "top_p": 0.6},
+            np.array([0, 0.5**0.5, 0, 0.3**0.5]) / (0.5**0.5 + 0.3**0.5),
+        ),  # 41 % and 32 %
     ],
     ids=str,
 )
@@ -117,7 +125,9 @@ def test_tokens_come_as_often_as_their_probabilities_say(settings, expected):
     np.testing.assert_allclose(found, expected, atol=0.03)  # four standard deviations
 
 
-@pytest.mark.parametrize("settings", [{"top_k": 1}, {"top_p": 0.4}, {"temperature": 0.01}, {"temperature": 1e-310}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{"top_k": 1}, {"top_p": 0.4}, {"temperature": 0.01}, {"temperature": 1e-310}], ids=str
+)
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_what_leaves_one_choice_is_greedy(settings):
     assert frequencies(Sampler(**settings), 50)[1] == 1

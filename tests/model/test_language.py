@@ -9,7 +9,7 @@ from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.model.config import Config
 from numpygpt.model.language import language_model, perplexity
 from numpygpt.model.parameters import parameter_shapes
-from numpygpt.model.walk import Walk
+from numpygpt.model.tape import Tape
 from numpygpt.ops import output_loss
 
 CONFIG = Config(vocab_size=83, n_positions=24, n_embd=12, n_layer=2, n_head=3)
@@ -45,13 +45,13 @@ def test_loss_and_every_gradient_are_autograds(torch_gpt2, dtype, tolerance):
     expected.backward()
 
     params = {name: array.astype(dtype) for name, array in filled(CONFIG, np.float32).items()}
-    walk = Walk(params, params.keys())
-    loss, backward = language_model(walk, ids, LENGTHS, targets, CONFIG)
+    tape = Tape(params, params.keys())
+    loss, backward = language_model(tape, ids, LENGTHS, targets, CONFIG)
     backward()
     np.testing.assert_allclose(float(loss), expected.item(), rtol=tolerance)
     torch_grads = dict(model.transformer.named_parameters())  # wte's is the tied output layer's too
-    assert walk.grads.keys() == torch_grads.keys() == params.keys()
-    for name, gradient in walk.grads.items():
+    assert tape.grads.keys() == torch_grads.keys() == params.keys()
+    for name, gradient in tape.grads.items():
         wanted = torch_grads[name].grad.numpy()
         if name.endswith("c_attn.bias"):  # softmax ignores what all keys share: the key's part is zero but for rounding
             gradient, wanted = (np.delete(g, np.s_[12:24]) for g in (gradient, wanted))
@@ -63,12 +63,12 @@ def test_a_gradient_of_part_is_that_part_of_the_whole():
     ids, targets = rng.integers(0, 83, (2, LENGTHS.sum()))
     grads = {}
     for trainable in (params.keys(), {"wte.weight"}, {"ln_f.bias", "h.1.mlp.c_fc.weight"}):
-        walk = Walk(params, trainable)
-        language_model(walk, ids, LENGTHS, targets, CONFIG)[1]()
-        assert walk.grads.keys() == trainable
-        grads = grads or walk.grads
+        tape = Tape(params, trainable)
+        language_model(tape, ids, LENGTHS, targets, CONFIG)[1]()
+        assert tape.grads.keys() == trainable
+        grads = grads or tape.grads
         for name in trainable:
-            np.testing.assert_allclose(walk.grads[name], grads[name], rtol=1e-12, err_msg=name)
+            np.testing.assert_allclose(tape.grads[name], grads[name], rtol=1e-12, err_msg=name)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5, 36, 37, 100])
@@ -81,7 +81,9 @@ def test_the_output_layer_in_slices_is_the_output_layer_at_once(monkeypatch, row
     module = importlib.import_module("numpygpt.ops.output_loss")
     cross_entropy, seen = module.cross_entropy, []
     monkeypatch.setattr(module, "SLICE", rows * 83)
-    monkeypatch.setattr(module, "cross_entropy", lambda logits, *rest: seen.append(len(logits)) or cross_entropy(logits, *rest))
+    monkeypatch.setattr(
+        module, "cross_entropy", lambda logits, *rest: seen.append(len(logits)) or cross_entropy(logits, *rest)
+    )
     sliced, backward = output_loss(x, wte, targets)
     assert sum(seen) == 37 and max(seen) <= rows, "more logits at a time than a slice's"
     np.testing.assert_allclose(sliced, loss, rtol=1e-14)
@@ -93,10 +95,14 @@ def test_perplexity_is_what_transformers_finds(torch_gpt2):
     torch, model = torch_gpt2
     model = model.to(torch.float32)
     rng = np.random.default_rng(3)
-    windows = [rng.integers(0, 83, length) for length in (25, 9, 2)]  # of different lengths: every prediction counts the same
+    windows = [
+        rng.integers(0, 83, length) for length in (25, 9, 2)
+    ]  # of different lengths: every prediction counts the same
     with torch.no_grad():
         logits = torch.cat([model(torch.tensor(window[None, :-1])).logits[0] for window in windows])
-        loss = torch.nn.functional.cross_entropy(logits, torch.tensor(np.concatenate([window[1:] for window in windows])))
+        loss = torch.nn.functional.cross_entropy(
+            logits, torch.tensor(np.concatenate([window[1:] for window in windows]))
+        )
     shown = []
     found = perplexity(filled(CONFIG, np.float32), CONFIG, windows, lambda done, total: shown.append((done, total)))
     np.testing.assert_allclose(found, loss.exp().item(), rtol=1e-5)

@@ -9,12 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from numpygpt.errors import InputError
 from numpygpt.model.config import Config
 from numpygpt.model.lora import adapters
 from numpygpt.model.parameters import parameter_shapes, random_parameters
 from numpygpt.model.prefix import FrozenPrefix
 from numpygpt.model.trainable import CHOICES, frozen_depth, trainable_names
+from numpygpt.system.errors import InputError
 from numpygpt.training.fine_tune import Loader, Task, fine_tune
 from numpygpt.training.rng import Generator, linear_init
 
@@ -31,7 +31,10 @@ def params():
     """float64 parameters in which nothing is 0 or 1, head included."""
     rng = np.random.default_rng(0)
     shapes = parameter_shapes(CONFIG) | {"head.weight": (CONFIG.n_embd, CLASSES), "head.bias": (CLASSES,)}
-    return {name: 0.4 * rng.standard_normal(shape) + (".ln_" in f".{name}" and name.endswith("weight")) for name, shape in shapes.items()}
+    return {
+        name: 0.4 * rng.standard_normal(shape) + (".ln_" in f".{name}" and name.endswith("weight"))
+        for name, shape in shapes.items()
+    }
 
 
 @pytest.fixture
@@ -98,7 +101,9 @@ def check(task, messages=MESSAGES, labels=LABELS, bound=1e-12):
     loss, gradients = task.loss(np.arange(len(messages)), labels, task.trainable)
     p = torch_params(task.params, task.trainable)
     ignored = {} if task.ignore_index is None else {"ignore_index": task.ignore_index}
-    expected = F.cross_entropy(torch_logits(p, messages, task.position, task.causal, task.lora_scale), torch.tensor(labels), **ignored)
+    expected = F.cross_entropy(
+        torch_logits(p, messages, task.position, task.causal, task.lora_scale), torch.tensor(labels), **ignored
+    )
     expected.backward()
     assert loss == pytest.approx(expected.item(), rel=bound)
     grads = gradients()
@@ -110,7 +115,9 @@ def check(task, messages=MESSAGES, labels=LABELS, bound=1e-12):
         assert np.abs(gradient - right).max() <= bound * np.abs(right).max(), name
 
 
-@pytest.mark.parametrize("choice", [choice for choice in CHOICES if choice != "lora"] + ["h.1.mlp.*", "h.0.ln_1.bias,head", "ln_f.*"])
+@pytest.mark.parametrize(
+    "choice", [choice for choice in CHOICES if choice != "lora"] + ["h.1.mlp.*", "h.0.ln_1.bias,head", "ln_f.*"]
+)
 def test_what_learns_gets_the_gradients_of_autograd(params, choice):
     check(make_task(params, choice))
 
@@ -172,7 +179,9 @@ def test_messages_of_the_ignored_label_count_neither_in_the_loss_nor_in_its_mean
 
 def test_an_ignore_index_that_no_label_has_changes_nothing(params):
     with_it, without = (make_task(params, "last_block", ignore_index=index) for index in (50256, None))
-    (loss, gradients), (same_loss, same_gradients) = (task.loss(np.arange(5), LABELS, task.trainable) for task in (with_it, without))
+    (loss, gradients), (same_loss, same_gradients) = (
+        task.loss(np.arange(5), LABELS, task.trainable) for task in (with_it, without)
+    )
     assert loss == same_loss
     grads, same_grads = gradients(), same_gradients()
     assert all(np.array_equal(grads[name], same_grads[name]) for name in same_grads)
@@ -187,16 +196,27 @@ def test_a_batch_of_ignored_messages_alone_is_refused_in_one_line(params):
 @pytest.mark.parametrize("choice, accumulate", [("last_block", 1), ("last_block", 3), ("all", 2), ("lora", 3)])
 def test_after_two_epochs_of_accumulation_the_parameters_are_those_of_torch_adamw(lora_params, choice, accumulate):
     """Five messages one at a time: an update after every k-th and after the epoch's last, whose leftover is divided by k as well."""
-    params = lora_params if choice == "lora" else {name: array for name, array in lora_params.items() if ".lora_" not in name}
+    params = (
+        lora_params
+        if choice == "lora"
+        else {name: array for name, array in lora_params.items() if ".lora_" not in name}
+    )
     scale = 2.0 if choice == "lora" else None
     task = make_task(params, choice, lora_scale=scale)
     task = replace(task, params={name: array.copy() for name, array in params.items()})
     generator, losses = Generator(7), []
     loaders = (Loader(np.arange(5), LABELS, 1, generator, shuffle=shuffle) for shuffle in (True, False))
     fine_tune(
-        task, *loaders, epochs=2, lr=1e-2, weight_decay=0.1, accumulate=accumulate, eval_every=10**6, eval_batches=1,
+        task,
+        *loaders,
+        epochs=2,
+        lr=1e-2,
+        weight_decay=0.1,
+        accumulate=accumulate,
+        eval_every=10**6,
+        eval_batches=1,
         report=lambda row: losses.append(row.get("loss")),
-    )  # fmt: skip
+    )
 
     p = torch_params(params, task.trainable)
     optimizer = torch.optim.AdamW([p[name] for name in sorted(task.trainable)], lr=1e-2, weight_decay=0.1)

@@ -24,7 +24,9 @@ def test_gpt2s_own_start_has_its_standard_deviations():
         assert params[name].std() == pytest.approx(expected, rel=0.05), name
         assert abs(params[name].mean()) < 5 * expected / params[name].size ** 0.5, name
     assert all(np.all(params[name] == 0) for name in params if name.endswith(".bias"))
-    assert all(np.all(params[name] == 1) for name in params if name.endswith((".ln_1.weight", ".ln_2.weight", "ln_f.weight")))
+    assert all(
+        np.all(params[name] == 1) for name in params if name.endswith((".ln_1.weight", ".ln_2.weight", "ln_f.weight"))
+    )
 
 
 def test_pytorchs_start_is_uniform_in_linear_layers_and_unit_normal_in_embeddings():
@@ -39,7 +41,9 @@ def test_pytorchs_start_is_uniform_in_linear_layers_and_unit_normal_in_embedding
             assert 0.8 * bound < np.abs(bias).max() <= bound
         else:
             assert layer.std() == pytest.approx(1, rel=0.05), name
-    assert all(np.all(params[name] == 1) for name in params if name.endswith((".ln_1.weight", ".ln_2.weight", "ln_f.weight")))
+    assert all(
+        np.all(params[name] == 1) for name in params if name.endswith((".ln_1.weight", ".ln_2.weight", "ln_f.weight"))
+    )
 
 
 def test_a_seed_names_one_model():

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from numpygpt.errors import InputError
 from numpygpt.model import prefix
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.model.prefix import FrozenPrefix
+from numpygpt.model.tape import Tape
 from numpygpt.model.trunk import trunk
-from numpygpt.model.walk import Walk
+from numpygpt.system.errors import InputError
 
 CONFIG = Config(vocab_size=31, n_positions=16, n_embd=6, n_layer=2, n_head=2)
 MESSAGES = [np.random.default_rng(length).integers(0, 31, length) for length in (5, 1, 16, 5, 2)]
@@ -28,7 +28,9 @@ PARAMS = filled()
 class Counted:
     """A FrozenPrefix, and how many rows were computed for it."""
 
-    def __init__(self, messages=MESSAGES, params=PARAMS, config=CONFIG, depth=1, position="last", causal=True, cache=None):
+    def __init__(
+        self, messages=MESSAGES, params=PARAMS, config=CONFIG, depth=1, position="last", causal=True, cache=None
+    ):
         self.computed = 0
         self.prefix = FrozenPrefix(params, config, messages, depth, position, causal, self.count, cache)
         self.rows = self.prefix.rows
@@ -48,7 +50,7 @@ def test_a_batch_is_what_the_blocks_make_of_its_messages(depth, position):
         x, lengths = made.batch(np.array(i))
         picked = [MESSAGES[j][:1] if position == "first" else MESSAGES[j] for j in i]
         ids, whole = np.concatenate(picked), np.array([len(message) for message in picked])
-        expected, _ = trunk(Walk(PARAMS), ids, whole, CONFIG, 0, depth, position)
+        expected, _ = trunk(Tape(PARAMS), ids, whole, CONFIG, 0, depth, position)
         np.testing.assert_allclose(x, expected, rtol=1e-5, atol=1e-5)
         assert lengths.tolist() == (whole.tolist() if depth == 1 or position == "mean" else [1] * len(i))
 
@@ -102,7 +104,9 @@ def changed(name, factor=1.001):
         {"params": changed("h.0.mlp.c_proj.bias")},
         {"messages": [*MESSAGES[:-1], MESSAGES[-1] ^ 1]},
         {"messages": MESSAGES[::-1]},
-        {"messages": [MESSAGES[0], np.append(MESSAGES[1], MESSAGES[2][0]), MESSAGES[2][1:], *MESSAGES[3:]]},  # the same, cut elsewhere
+        {
+            "messages": [MESSAGES[0], np.append(MESSAGES[1], MESSAGES[2][0]), MESSAGES[2][1:], *MESSAGES[3:]]
+        },  # the same, cut elsewhere
         {"depth": 2},
         {"depth": 2, "position": "mean"},
         {"causal": False},
@@ -139,7 +143,9 @@ def test_what_does_not_change_the_rows_does_not_make_them_anew(tmp_path, same):
     assert Counted(cache=tmp_path, **same).computed == 0
 
 
-@pytest.mark.parametrize("damage", [lambda good: b"", lambda good: good[:-1], lambda good: good + b"\0", lambda good: good[: len(good) // 2]])
+@pytest.mark.parametrize(
+    "damage", [lambda good: b"", lambda good: good[:-1], lambda good: good + b"\0", lambda good: good[: len(good) // 2]]
+)
 def test_a_damaged_file_is_named_and_left_as_it_is(tmp_path, damage):
     Counted(cache=tmp_path)
     (file,) = tmp_path.iterdir()

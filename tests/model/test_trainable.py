@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from numpygpt.errors import InputError
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.model.trainable import frozen_depth, trainable_names
+from numpygpt.system.errors import InputError
 
 CONFIG = Config(vocab_size=5, n_positions=4, n_embd=2, n_layer=12, n_head=1)
 NAMES = [*parameter_shapes(CONFIG), "head.weight", "head.bias"]
@@ -47,7 +47,9 @@ def test_block_12_is_not_taken_for_block_1():
     assert frozen_depth(frozenset({"h.11.ln_1.bias", "h.2.ln_1.bias"}), CONFIG) == 2
 
 
-@pytest.mark.parametrize("choice, wrong", [("heads", "heads"), ("head,", ""), ("head,h.12.*", "h.12.*"), ("HEAD", "HEAD")])
+@pytest.mark.parametrize(
+    "choice, wrong", [("heads", "heads"), ("head,", ""), ("head,h.12.*", "h.12.*"), ("HEAD", "HEAD")]
+)
 def test_a_part_that_selects_nothing_is_refused_by_its_own_name(choice, wrong):
     with pytest.raises(InputError, match=r"--trainable") as error:
         trainable_names(choice, PARAMS, CONFIG)

@@ -33,10 +33,14 @@ ORACLES = {
     ops.gelu: lambda x: F.gelu(x, approximate="tanh"),
     ops.softmax: lambda x: F.softmax(x, dim=-1),
     ops.attention: attention,
-    ops.query_attention: lambda x, weight, bias, lengths, rows, n_head: attention(x @ weight + bias, lengths, n_head, False)[rows],
+    ops.query_attention: lambda x, weight, bias, lengths, rows, n_head: attention(
+        x @ weight + bias, lengths, n_head, False
+    )[rows],
     ops.take_rows: lambda x, rows: x[rows],
     ops.mean_rows: lambda x, lengths: each_message(lambda part: part.mean(dim=0, keepdim=True), lengths, x),
-    ops.cross_entropy: lambda logits, targets, **ignore_index: F.cross_entropy(logits, torch.tensor(targets), **ignore_index),
+    ops.cross_entropy: lambda logits, targets, **ignore_index: F.cross_entropy(
+        logits, torch.tensor(targets), **ignore_index
+    ),
     ops.output_loss: lambda x, wte, targets: F.cross_entropy(x @ wte.T, torch.tensor(targets)),
 }
 CASES = gradcheck.operation_cases(np.random.default_rng(4))
@@ -51,7 +55,9 @@ def close(ours, theirs):
 @pytest.mark.parametrize("label, op, arguments", CASES, ids=[label for label, _, _ in CASES])
 def test_results_and_gradients_are_torchs(label, op, arguments):
     ours = {name: a.astype(np.float32) if getattr(a, "dtype", None) == float else a for name, a in arguments.items()}
-    inputs = {name: torch.tensor(a, requires_grad=True) for name, a in ours.items() if getattr(a, "dtype", None) == np.float32}
+    inputs = {
+        name: torch.tensor(a, requires_grad=True) for name, a in ours.items() if getattr(a, "dtype", None) == np.float32
+    }
     y, backward = op(**ours)
     expected = ORACLES[op](**ours | inputs)
     close(np.asarray(y), expected)

@@ -45,15 +45,30 @@ def any_case(draw):
     return draw(
         st.sampled_from(
             [
-                (ops.embedding, dict(ids=integers(0, V, N), wte=normal((V, D)), wpe=normal((6, D)), lengths=lengths), (N, D)),
+                (
+                    ops.embedding,
+                    dict(ids=integers(0, V, N), wte=normal((V, D)), wpe=normal((6, D)), lengths=lengths),
+                    (N, D),
+                ),
                 (ops.layernorm, dict(x=normal((N, D)), gain=normal(D), bias=normal(D)), (N, D)),
                 (ops.linear, dict(x=normal((N, D)), weight=normal((D, C)), bias=normal(C)), (N, C)),
                 (ops.gelu, dict(x=normal((N, D))), (N, D)),
                 (ops.softmax, dict(x=normal((H, N, C))), (H, N, C)),
-                (ops.attention, dict(qkv=normal((N, 3 * D)), lengths=lengths, n_head=H, causal=bool(integers(2))), (N, D)),
+                (
+                    ops.attention,
+                    dict(qkv=normal((N, 3 * D)), lengths=lengths, n_head=H, causal=bool(integers(2))),
+                    (N, D),
+                ),
                 (
                     ops.query_attention,
-                    dict(x=normal((N, D)), weight=normal((D, 3 * D)), bias=normal(3 * D), lengths=lengths, rows=rows, n_head=H),
+                    dict(
+                        x=normal((N, D)),
+                        weight=normal((D, 3 * D)),
+                        bias=normal(3 * D),
+                        lengths=lengths,
+                        rows=rows,
+                        n_head=H,
+                    ),
                     (B, D),
                 ),
                 (ops.take_rows, dict(x=normal((N, D)), rows=rows), (B, D)),
@@ -72,7 +87,9 @@ def test_gradients_hold_along_a_random_direction_whatever_the_sizes(case, seed):
     rng = np.random.default_rng(seed)
     dy = rng.standard_normal(shape)
     step, expected, scale = {}, 0, 0
-    for (name, array), gradient in zip(arrays_in(arguments).items(), [g for g in gradients(op, arguments, dy) if g is not None]):
+    for (name, array), gradient in zip(
+        arrays_in(arguments).items(), [g for g in gradients(op, arguments, dy) if g is not None]
+    ):
         direction = rng.standard_normal(array.shape)
         step[name] = array + 1e-30j * direction
         expected += (gradient * direction).sum()
@@ -104,7 +121,11 @@ def test_inputs_and_the_gradient_handed_in_are_not_modified(label, op, arguments
 
 @pytest.mark.parametrize(
     "label, op, arguments",
-    [case for case in CASES if case[1] in (ops.embedding, ops.layernorm, ops.linear, ops.query_attention, ops.output_loss)],
+    [
+        case
+        for case in CASES
+        if case[1] in (ops.embedding, ops.layernorm, ops.linear, ops.query_attention, ops.output_loss)
+    ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_needs_decides_which_gradients_come_back_and_changes_none(label, op, arguments):

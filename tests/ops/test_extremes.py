@@ -5,7 +5,18 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from numpygpt.ops import attention, cross_entropy, embedding, gelu, layernorm, linear, mean_rows, output_loss, query_attention, softmax
+from numpygpt.ops import (
+    attention,
+    cross_entropy,
+    embedding,
+    gelu,
+    layernorm,
+    linear,
+    mean_rows,
+    output_loss,
+    query_attention,
+    softmax,
+)
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -23,7 +34,9 @@ def test_gelus_tails_are_the_line_and_zero_and_so_are_their_slopes(far):
 
 def test_gelu_is_the_tanh_form_not_erf():
     y, _ = gelu(np.array([[-3.0, -1.0, 1.0, 3.0]]))
-    np.testing.assert_allclose(y, [[-0.0036373920817729943, -0.15880800939172324, 0.8411919906082768, 2.996362607918227]], rtol=1e-14)
+    np.testing.assert_allclose(
+        y, [[-0.0036373920817729943, -0.15880800939172324, 0.8411919906082768, 2.996362607918227]], rtol=1e-14
+    )
 
 
 def test_softmax_of_huge_entries_neither_overflows_nor_loses_the_others():
@@ -161,7 +174,7 @@ def test_gelu_in_pieces_is_gelu_of_the_whole(monkeypatch):
     x, dy = normal(7, 3), normal(7, 3, seed=1)
     y, backward = gelu(x)
     dx = backward(dy)
-    monkeypatch.setattr(import_module("numpygpt.ops.pieces"), "PIECE", 2 * 3 * 8)  # two rows
+    monkeypatch.setattr(import_module("numpygpt.system.pieces"), "PIECE", 2 * 3 * 8)  # two rows
     pieced, backward = gelu(x)
     assert np.array_equal(pieced, y) and np.array_equal(backward(dy), dx)
 

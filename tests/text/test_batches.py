@@ -4,7 +4,7 @@ import tiktoken
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numpygpt.errors import InputError
+from numpygpt.system.errors import InputError
 from numpygpt.text.batches import batches, encode, pack, padded_length
 from numpygpt.text.messages import read_messages
 from numpygpt.text.split import balance, split
@@ -48,7 +48,10 @@ def test_a_length_no_message_can_have_is_refused(mode):
         padded_length(mode, [3], 10)
 
 
-@given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1), pad_to=st.none() | st.integers(1, 9))
+@given(
+    texts=st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1),
+    pad_to=st.none() | st.integers(1, 9),
+)
 def test_messages_are_cut_and_padded_on_the_right_with_endoftext(byte_encoding, texts, pad_to):
     for text, ids in zip(texts, encode(texts, byte_encoding, pad_to, 9), strict=True):
         kept = list(text.encode()[: pad_to or 9])

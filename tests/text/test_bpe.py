@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numpygpt.errors import InputError
+from numpygpt.system.errors import InputError
 from numpygpt.text import bpe
 from numpygpt.text.bpe import learn_bpe
 from numpygpt.text.tokenizer import SINGLE_BYTES, WORDS, load_tokenizer, save_tokenizer

@@ -2,7 +2,7 @@ import codecs
 
 import pytest
 
-from numpygpt.errors import InputError
+from numpygpt.system.errors import InputError
 from numpygpt.text.documents import read_documents
 
 

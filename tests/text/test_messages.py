@@ -5,13 +5,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numpygpt.errors import InputError
+from numpygpt.system.errors import InputError
 from numpygpt.text.messages import label_names, read_messages
 
-UCI = 'ham\tGo until jurong point, crazy..\nspam\t"WINNER!! £900, call now\nham\tOk lar... "Joking"\nspam\tURGENT, call\n'
+UCI = (
+    'ham\tGo until jurong point, crazy..\nspam\t"WINNER!! £900, call now\nham\tOk lar... "Joking"\nspam\tURGENT, call\n'
+)
 CSV = 'id,Label,Text\n1,ham,"Go, now"\n2,spam,"He said ""WIN"""\n3,ham,"two\nlines"\n4,spam,£900\n'
 # Messages that some reader would take for something else: missing values, quotes, a header, whitespace at the ends.
-AWKWARD = ["NA", "None", "nan", "#N/A", "1e5", "True", ' "quoted"', '"', "'", "a,b", "text", "x\u2028y\x0bz\x85", " \u00a0. "]
+AWKWARD = [
+    "NA",
+    "None",
+    "nan",
+    "#N/A",
+    "1e5",
+    "True",
+    ' "quoted"',
+    '"',
+    "'",
+    "a,b",
+    "text",
+    "x\u2028y\x0bz\x85",
+    " \u00a0. ",
+]
 UNICODE = st.characters(exclude_categories=["Cs"], exclude_characters="\0\r")  # not every Python's csv quotes a lone \r
 
 

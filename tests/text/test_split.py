@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numpygpt.errors import InputError
+from numpygpt.system.errors import InputError
 from numpygpt.text.messages import label_names, read_messages
 from numpygpt.text.split import balance, split, write_split
 
@@ -38,19 +38,26 @@ def test_every_label_is_drawn_down_to_the_rarest_which_stays_in_file_order():
 
 
 @settings(max_examples=50, deadline=None)
-@given(n=st.integers(1, 40), train=st.floats(0.01, 0.98), validation=st.floats(0.01, 0.98), seed=st.integers(0, 2**32 - 1))
+@given(
+    n=st.integers(1, 40), train=st.floats(0.01, 0.98), validation=st.floats(0.01, 0.98), seed=st.integers(0, 2**32 - 1)
+)
 def test_a_split_loses_and_repeats_no_message_or_is_refused(n, train, validation, seed):
     frame = numbered(ham=n)
     try:
         sets = split(frame, train, validation, seed)
     except InputError:
-        assert train + validation >= 1 or min(int(n * train), int(n * validation), n - int(n * train) - int(n * validation)) == 0
+        assert (
+            train + validation >= 1
+            or min(int(n * train), int(n * validation), n - int(n * train) - int(n * validation)) == 0
+        )
         return
     assert [len(part) for part in sets[:2]] == [int(n * train), int(n * validation)]
     assert sorted(sum((part["Text"].tolist() for part in sets), [])) == sorted(frame["Text"])
 
 
-@pytest.mark.parametrize("train, validation", [(0, 0.1), (0.7, 0), (0.7, 0.3), (-0.7, 0.1), (1.2, -0.5), (float("nan"), 0.1)])
+@pytest.mark.parametrize(
+    "train, validation", [(0, 0.1), (0.7, 0), (0.7, 0.3), (-0.7, 0.1), (1.2, -0.5), (float("nan"), 0.1)]
+)
 def test_fractions_that_leave_a_set_empty_are_refused(train, validation):
     with pytest.raises(InputError, match="fractions"):
         split(numbered(ham=100), train, validation)

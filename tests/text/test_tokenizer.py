@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numpygpt.checkpoints.huggingface import save_folder
-from numpygpt.errors import InputError
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
+from numpygpt.system.errors import InputError
 from numpygpt.text.tokenizer import encode_message, load_tokenizer, save_tokenizer, tokenizer_files
 
-TRAINING_TEXT = "the theme of this thesis: then there's the other, gathering 33 feathers there — the café in the north… "
+TRAINING_TEXT = (
+    "the theme of this thesis: then there's the other, gathering 33 feathers there — the café in the north… "
+)
 VARIED = [
     "",
     " ",
@@ -216,7 +218,10 @@ def test_an_absent_folder_and_one_without_tokenizer_are_named(tmp_path):
         (lambda v: v.update(a=-1), "vocab.json: token 'a' has no whole number for an id"),
         (lambda v: v.update(a=10**30), "vocab.json: token 'a' has no whole number for an id"),
         (lambda v: v.pop("<|endoftext|>"), "vocab.json: <|endoftext|> must have the last id, 296 after the 40 merges"),
-        (lambda v: v.update({"<|endoftext|>": 0}), "vocab.json: <|endoftext|> must have the last id, 296 after the 40 merges"),
+        (
+            lambda v: v.update({"<|endoftext|>": 0}),
+            "vocab.json: <|endoftext|> must have the last id, 296 after the 40 merges",
+        ),
         (lambda v: v.update({"[PAD]": 297}), "vocab.json: no line of merges.txt makes '[PAD]'"),
         (lambda v: v.update({"日本": 297}), "vocab.json: no line of merges.txt makes '日本'"),
         (lambda v: v.update({"Ġthe": 9}), "line {the}: this merge makes id {rank}, but vocab.json gives 'Ġthe' id 9"),
@@ -233,7 +238,10 @@ def test_a_vocabulary_that_contradicts_the_merges_is_refused_where_it_does(tmp_p
 @pytest.mark.parametrize(
     "edit, reason",
     [
-        (lambda m: m.__setitem__(4, "a b c"), "merges.txt, line 6: expected two tokens with a space between, found 'a b c'"),
+        (
+            lambda m: m.__setitem__(4, "a b c"),
+            "merges.txt, line 6: expected two tokens with a space between, found 'a b c'",
+        ),
         (lambda m: m.__setitem__(4, "ab"), "merges.txt, line 6: expected two tokens with a space between, found 'ab'"),
         (lambda m: m.__setitem__(4, ""), "merges.txt, line 6: expected two tokens with a space between, found ''"),
         (lambda m: m.__setitem__(4, "a "), "merges.txt, line 6: expected two tokens with a space between, found 'a '"),
@@ -329,7 +337,9 @@ def test_transformers_tokenizes_a_saved_folder_as_we_do(size, request, tmp_path)
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.text(alphabet="abc ", min_size=20, max_size=200), st.lists(st.text(alphabet="abc ", max_size=40), max_size=10))
+@given(
+    st.text(alphabet="abc ", min_size=20, max_size=200), st.lists(st.text(alphabet="abc ", max_size=40), max_size=10)
+)
 def test_any_trained_vocabulary_tokenizes_as_the_tokenizers_library_does(tmp_path_factory, text, messages):
     tokenizers = pytest.importorskip("tokenizers")
     folder = write(tmp_path_factory.mktemp("trained") / "t", *train(text, 40))

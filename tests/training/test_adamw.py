@@ -51,7 +51,9 @@ def test_only_the_named_arrays_change_and_gradients_do_not():
     params, grads = arrays(0), arrays(1)
     before, grads_before = {k: a.copy() for k, a in params.items()}, {k: a.copy() for k, a in grads.items()}
     AdamW(params, {"b.bias"}, **SETTINGS).step({"b.bias": grads["b.bias"]})
-    assert np.array_equal(params["a.weight"], before["a.weight"]) and np.array_equal(params["c.weight"], before["c.weight"])
+    assert np.array_equal(params["a.weight"], before["a.weight"]) and np.array_equal(
+        params["c.weight"], before["c.weight"]
+    )
     assert (params["b.bias"] != before["b.bias"]).all()
     assert all(np.array_equal(grads[name], grads_before[name]) for name in grads)
 
@@ -81,7 +83,9 @@ def test_float32_stays_float32():
 def test_a_hundred_steps_stay_within_one_in_ten_thousand_of_torchs():
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
-    params = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in {"w": (40, 30), "b": (50,)}.items()}
+    params = {
+        name: rng.standard_normal(shape).astype(np.float32) for name, shape in {"w": (40, 30), "b": (50,)}.items()
+    }
     start = {name: a.copy() for name, a in params.items()}
     theirs = {name: torch.nn.Parameter(torch.tensor(a)) for name, a in params.items()}
     ours = AdamW(params, params, lr=1e-3, weight_decay=0.1)

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from numpygpt.errors import InputError
 from numpygpt.gradcheck import SMALL, random_weights
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.model.prefix import FrozenPrefix
 from numpygpt.model.trainable import frozen_depth, trainable_names
 from numpygpt.ops import cross_entropy
+from numpygpt.system.errors import InputError
 from numpygpt.training.adamw import AdamW
 from numpygpt.training.fine_tune import Loader, Task, accuracy, fine_tune, mean_loss
 from numpygpt.training.rng import Generator, loader_order
@@ -55,12 +55,21 @@ def test_the_loop_takes_batches_and_evaluates_when_the_book_does():
     rows = []
     fine_tune(task, training, validation, **RECIPE, report=rows.append)
     assert [(row["epoch"], row["step"], row["examples"]) for row in rows] == [
-        (1, 0, 2), (1, 1, 4), (1, 2, 6), (1, 2, 6), (2, 3, 8), (2, 4, 10), (2, 5, 12), (2, 5, 12),
-    ]  # fmt: skip
+        (1, 0, 2),
+        (1, 1, 4),
+        (1, 2, 6),
+        (1, 2, 6),
+        (2, 3, 8),
+        (2, 4, 10),
+        (2, 5, 12),
+        (2, 5, 12),
+    ]
     assert [row["step"] for row in rows if "train_loss" in row] == [0, 3]
     assert [sorted(row.keys() - {"epoch", "step", "examples"}) for row in (rows[0], rows[1], rows[3])] == [
-        ["loss", "train_loss", "validation_loss"], ["loss"], ["train_accuracy", "validation_accuracy"],
-    ]  # fmt: skip
+        ["loss", "train_loss", "validation_loss"],
+        ["loss"],
+        ["train_accuracy", "validation_accuracy"],
+    ]
 
 
 def test_history_is_that_of_a_loop_written_out():

@@ -73,9 +73,23 @@ def run(shared, logged, encoding):
     task = Task(params, config, trainable, FrozenPrefix(params, config, encoded, depth), depth)
     training, validation, test = loaders(sets, labels, 8, Generator(123))
     history = []
-    fine_tune(task, training, validation, epochs=2, lr=5e-5, weight_decay=0.1, accumulate=1, eval_every=50, eval_batches=5,
-              report=history.append)  # fmt: skip
-    return params, history, {"train": accuracy(task, training), "validation": accuracy(task, validation), "test": accuracy(task, test)}
+    fine_tune(
+        task,
+        training,
+        validation,
+        epochs=2,
+        lr=5e-5,
+        weight_decay=0.1,
+        accumulate=1,
+        eval_every=50,
+        eval_batches=5,
+        report=history.append,
+    )
+    return (
+        params,
+        history,
+        {"train": accuracy(task, training), "validation": accuracy(task, validation), "test": accuracy(task, test)},
+    )
 
 
 def test_every_steps_loss_is_the_logged_one(run, logged):
@@ -91,7 +105,9 @@ def test_every_evaluation_is_the_logged_one(run, logged):
 def test_accuracies_are_the_logged_ones_exactly(run, logged):
     epochs = [row for row in run[1] if "train_accuracy" in row]
     assert [row["train_accuracy"] for row in epochs] == pytest.approx(logged["epoch_train_accuracy"], abs=1e-12)
-    assert [row["validation_accuracy"] for row in epochs] == pytest.approx(logged["epoch_validation_accuracy"], abs=1e-12)
+    assert [row["validation_accuracy"] for row in epochs] == pytest.approx(
+        logged["epoch_validation_accuracy"], abs=1e-12
+    )
     assert epochs[-1]["examples"] == logged["examples_seen"]
     assert run[2] == pytest.approx(logged["final_accuracy"], abs=1e-12)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numpygpt.errors import InputError
+from numpygpt.system.errors import InputError
 from numpygpt.training.rng import Generator, linear_init, loader_order
 
 RECORDED = {
@@ -77,7 +77,12 @@ def test_passes_over_loaders_follow_torchs_dataloader_even_when_left_after_a_bat
     shuffled = torch.utils.data.DataLoader(data, batch_size=4, shuffle=True, drop_last=True)
     in_order = torch.utils.data.DataLoader(data, batch_size=4)
     generator = Generator(123)
-    for loader, shuffle, batches in [(shuffled, True, 7), (shuffled, True, 1), (in_order, False, 1), (shuffled, True, 7)]:
+    for loader, shuffle, batches in [
+        (shuffled, True, 7),
+        (shuffled, True, 1),
+        (in_order, False, 1),
+        (shuffled, True, 7),
+    ]:
         theirs = [batch.tolist() for batch, _ in zip(loader, range(batches))]
         ours = loader_order(generator, len(data), shuffle)
         assert ours[: 4 * batches].tolist() == sum(theirs, [])

@@ -1,12 +1,14 @@
 """The published GPT-2 models by name, kept in the cache folder."""
 
-from ..downloads import Unavailable, announced, cache_folder, download, exclusive, first_of, is_verified
-from ..errors import InputError
-from ..files import replacing
 from ..model.config import SIZES, config_json, read_config
+from ..system.downloads import Unavailable, announced, cache_folder, download, exclusive, first_of, is_verified
+from ..system.errors import InputError
+from ..system.files import replacing
 
 _HUB = "https://huggingface.co/openai-community"
-_OPENAI = "https://openaipublic.blob.core.windows.net/gpt-2/models/124M"  # has the tokenizer's two files too, byte for byte
+_OPENAI = (
+    "https://openaipublic.blob.core.windows.net/gpt-2/models/124M"  # has the tokenizer's two files too, byte for byte
+)
 _REVISION = "607a30d783dfa663caf39e06633721c8d4cfcd7e"  # of gpt2; the larger models come from their newest one, main
 
 # (bytes, SHA-256) of gpt2's files at that revision. All sizes share its tokenizer.

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numpygpt.checkpoints.safetensors import read_safetensors, write_safetensors
-from numpygpt.errors import InputError
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
-from numpygpt.training import pretrain
-from numpygpt.training.pretrain import Pretraining, clip, learning_rate, windows
+from numpygpt.system.errors import InputError
+from numpygpt.training import pretraining as module
+from numpygpt.training.pretraining import Pretraining, clip, learning_rate, windows
 
 CONFIG = Config(vocab_size=31, n_positions=8, n_embd=12, n_layer=1, n_head=3)
 END = 30
@@ -28,7 +28,11 @@ def pretraining(params=None, **changes):
 
 
 @settings(deadline=None)
-@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=9), length=st.integers(1, 7), seed=st.none() | st.integers(0, 99))
+@given(
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=9),
+    length=st.integers(1, 7),
+    seed=st.none() | st.integers(0, 99),
+)
 def test_every_id_is_predicted_once_from_all_before_it_in_its_window(lengths, length, seed):
     numbered = np.split(np.arange(sum(lengths), dtype=np.int32), np.cumsum(lengths)[:-1])  # every id tells its place
     found = windows(numbered, 999, length, None if seed is None else np.random.default_rng(seed))
@@ -83,12 +87,14 @@ def test_the_loss_falls():
     run = pretraining(steps=150)
     losses = [run.step() for _ in range(150)]
     assert losses[0] == pytest.approx(np.log(31), abs=0.2), "a new model knows nothing"
-    assert np.mean(losses[-10:]) < 1.2, "each number follows from the one before, but for the documents' beginnings and ends"
+    assert np.mean(losses[-10:]) < 1.2, (
+        "each number follows from the one before, but for the documents' beginnings and ends"
+    )
 
 
 def test_every_pass_takes_the_documents_in_another_order(monkeypatch):
     orders = []
-    monkeypatch.setattr(pretrain, "windows", lambda *arguments: orders.append(windows(*arguments)) or orders[-1])
+    monkeypatch.setattr(module, "windows", lambda *arguments: orders.append(windows(*arguments)) or orders[-1])
     run = pretraining()
     orders.clear()
     for _ in range(3 * run.per_epoch):
@@ -111,8 +117,13 @@ def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(tmp_path, interrupti
     assert all(np.array_equal(second.params[name], array) for name, array in whole.params.items())
 
 
-@pytest.mark.parametrize("settings, differing", [({"lr": "0.02", "seed": "1"}, "lr = '0.01', not '0.02'"),
-                                                 ({"lr": "0.01", "seed": "1", "new": "x"}, "new = None, not 'x'")])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings, differing",
+    [
+        ({"lr": "0.02", "seed": "1"}, "lr = '0.01', not '0.02'"),
+        ({"lr": "0.01", "seed": "1", "new": "x"}, "new = None, not 'x'"),
+    ],
+)
 def test_other_settings_are_refused_and_change_nothing(tmp_path, settings, differing):
     first = pretraining()
     first.step()
@@ -152,10 +163,14 @@ def test_a_damaged_file_is_refused(tmp_path, damage):
 def test_matrices_decay_and_vectors_do_not():
     params = random_parameters(CONFIG, 1) | {"ln_f.bias": np.ones(12, np.float32)}
     before = {name: array.copy() for name, array in params.items()}
-    run = pretraining(params, weight_decay=0.5, warmup=0, limit=1e-30)  # gradients clipped to nothing: what changes, decay changed
+    run = pretraining(
+        params, weight_decay=0.5, warmup=0, limit=1e-30
+    )  # gradients clipped to nothing: what changes, decay changed
     run.step()
     for name, array in params.items():
-        np.testing.assert_allclose(array, before[name] * (1 - 1e-2 * 0.5 if array.ndim == 2 else 1), rtol=1e-6, atol=1e-20, err_msg=name)
+        np.testing.assert_allclose(
+            array, before[name] * (1 - 1e-2 * 0.5 if array.ndim == 2 else 1), rtol=1e-6, atol=1e-20, err_msg=name
+        )
 
 
 def test_text_that_does_not_fill_a_batch_is_refused():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from numpygpt.checkpoints.safetensors import read_safetensors, write_safetensors
-from numpygpt.memory import release
+from numpygpt.system.memory import release
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what a process holds")
 
@@ -38,7 +38,7 @@ def test_an_array_that_is_no_files_keeps_its_numbers():
 STEPS = """
 import resource, sys
 import numpy as np
-from numpygpt.memory import keep_freed_memory
+from numpygpt.system.memory import keep_freed_memory
 
 keep_freed_memory()
 faults = []

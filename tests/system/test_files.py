@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from numpygpt.files import replacing
+from numpygpt.system.files import replacing
 
 
 def test_a_finished_write_replaces_the_file_and_leaves_nothing_beside_it(tmp_path):

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from numpygpt import blas
+from numpygpt.system import blas
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from numpygpt import downloads
-from numpygpt.checkpoints import download as models
-from numpygpt.errors import InputError
+from numpygpt.checkpoints import published as models
 from numpygpt.model.config import SIZES, read_config
-from numpygpt.text import download as sms
+from numpygpt.system import downloads
+from numpygpt.system.errors import InputError
+from numpygpt.text import sms
 
 VOCAB, MERGES, WEIGHTS = "vocab.json", "merges.txt", "model.safetensors"
 FILES = {VOCAB: random.Random(1).randbytes(1000), MERGES: random.Random(2).randbytes(500)}
@@ -183,11 +183,32 @@ def redirects(code, target, **headers):
 
 
 PASSING = [
-    breaks, ignores_range, sends_another_part, sends_a_part_without_saying_which, no_length, says_nonsense, hangs_up,
-    talks_nonsense, bad_chunks, chunks, says_too_much, says_too_little, nothing, login_page, login_page_without_length,
-    wrong_bytes, breaks_with_wrong_bytes, status(404), status(416), status(429), status(500), status(503),
-    redirects(302, "/elsewhere"), redirects(302, "http://[/"), redirects(302, "http://127.0.0.1:port/"),
-]  # fmt: skip
+    breaks,
+    ignores_range,
+    sends_another_part,
+    sends_a_part_without_saying_which,
+    no_length,
+    says_nonsense,
+    hangs_up,
+    talks_nonsense,
+    bad_chunks,
+    chunks,
+    says_too_much,
+    says_too_little,
+    nothing,
+    login_page,
+    login_page_without_length,
+    wrong_bytes,
+    breaks_with_wrong_bytes,
+    status(404),
+    status(416),
+    status(429),
+    status(500),
+    status(503),
+    redirects(302, "/elsewhere"),
+    redirects(302, "http://[/"),
+    redirects(302, "http://127.0.0.1:port/"),
+]
 
 
 def gpt2(name):
@@ -440,17 +461,19 @@ def test_a_larger_model_that_cannot_be_verified_is_refused(server, fault, reason
 
 FETCH = """
 import json, sys
-from numpygpt.checkpoints import download
-download._HUB = download._OPENAI = sys.argv[1]
-download._PUBLISHED = json.loads(sys.argv[2])
-print(download.fetch_model("gpt2"))
+from numpygpt.checkpoints import published
+published._HUB = published._OPENAI = sys.argv[1]
+published._PUBLISHED = json.loads(sys.argv[2])
+print(published.fetch_model("gpt2"))
 """
 
 
 def fetching(server):
     """Another Python process that fetches gpt2."""
     command = [sys.executable, "-c", FETCH, server.url, json.dumps(PUBLISHED)]
-    return subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def test_of_two_processes_one_downloads_and_the_other_waits_for_it(server):

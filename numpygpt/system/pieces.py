@@ -1,6 +1,8 @@
-from ..blas import parallel
+from .blas import parallel
 
-PIECE = 1 << 20  # bytes; the few arrays of a piece then stay in a core's caches, and a core is not stopped by Python too often
+PIECE = (
+    1 << 20
+)  # bytes; the few arrays of a piece then stay in a core's caches, and a core is not stopped by Python too often
 
 
 def each_piece(function, x):

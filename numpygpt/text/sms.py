@@ -5,9 +5,9 @@ import io
 import zipfile
 import zlib
 
-from ..downloads import Unavailable, cache_folder, exclusive, first_of, get, is_verified
-from ..errors import InputError
-from ..files import replacing
+from ..system.downloads import Unavailable, cache_folder, exclusive, first_of, get, is_verified
+from ..system.errors import InputError
+from ..system.files import replacing
 
 _URLS = (
     "https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip",
@@ -49,7 +49,15 @@ def _unzipped(content):
                 raise Unavailable(f"it packs {_NAME} in an unusual way")
             with archive.open(_NAME) as member:
                 unpacked = member.read(_SIZE + 1)
-    except (zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, ValueError, EOFError, OSError):  # zipfile raises all these
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        KeyError,
+        RuntimeError,
+        ValueError,
+        EOFError,
+        OSError,
+    ):  # zipfile raises all these
         raise Unavailable(f"it sends no zip archive with {_NAME}") from None
     if hashlib.sha256(unpacked).hexdigest() != _SHA256:
         raise Unavailable(f"its {_NAME} is not the published one (the SHA-256 differs)")

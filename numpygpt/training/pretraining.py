@@ -5,11 +5,11 @@ import math
 
 import numpy as np
 
-from ..blas import parallel, threads
 from ..checkpoints.safetensors import open_safetensors, write_safetensors
-from ..errors import InputError
 from ..model.language import language_model
-from ..model.walk import Walk
+from ..model.tape import Tape
+from ..system.blas import parallel, threads
+from ..system.errors import InputError
 from .adamw import AdamW
 
 
@@ -53,15 +53,22 @@ class Pretraining:
     The batch of a step depends on the seed and the step alone, so a run that is saved and resumed is the run that was not interrupted.
     """
 
-    def __init__(self, params, config, documents, separator, *, steps, batch_size, context, lr, warmup, weight_decay, limit, seed):
+    def __init__(
+        self, params, config, documents, separator, *, steps, batch_size, context, lr, warmup, weight_decay, limit, seed
+    ):
         self.params, self.config, self.documents, self.separator = params, config, documents, separator
         self.steps, self.batch_size, self.context, self.lr = steps, batch_size, context, lr
         self.warmup, self.limit, self.seed = warmup, limit, seed
         self.per_epoch = len(windows(documents, separator, context, None)) // batch_size
         if not self.per_epoch:
-            raise InputError(f"the text does not fill one batch of {batch_size} windows of {context} tokens: use smaller ones")
+            raise InputError(
+                f"the text does not fill one batch of {batch_size} windows of {context} tokens: use smaller ones"
+            )
         matrices = {name for name, array in params.items() if array.ndim == 2}
-        self.optimizers = [AdamW(params, matrices, lr, weight_decay, (0.9, 0.95)), AdamW(params, params.keys() - matrices, lr, 0, (0.9, 0.95))]
+        self.optimizers = [
+            AdamW(params, matrices, lr, weight_decay, (0.9, 0.95)),
+            AdamW(params, params.keys() - matrices, lr, 0, (0.9, 0.95)),
+        ]
         self.done = 0
         self._epoch = None
 
@@ -70,7 +77,9 @@ class Pretraining:
         epoch, place = divmod(self.done, self.per_epoch)
         if epoch != self._epoch:
             self._epoch = epoch
-            self._windows = windows(self.documents, self.separator, self.context, np.random.default_rng([self.seed, epoch]))
+            self._windows = windows(
+                self.documents, self.separator, self.context, np.random.default_rng([self.seed, epoch])
+            )
         batch = self._windows[place * self.batch_size : (place + 1) * self.batch_size]
         loss, grads = self._gradients(batch)
         if not np.isfinite(loss):
@@ -88,11 +97,11 @@ class Pretraining:
         """
 
         def part_gradients(part):
-            walk = Walk(self.params, self.params.keys())
+            tape = Tape(self.params, self.params.keys())
             lengths = np.full(len(part), self.context)
-            loss, backward = language_model(walk, part[:, :-1].ravel(), lengths, part[:, 1:].ravel(), self.config)
+            loss, backward = language_model(tape, part[:, :-1].ravel(), lengths, part[:, 1:].ravel(), self.config)
             backward()
-            return loss, walk.grads
+            return loss, tape.grads
 
         parts = np.array_split(batch, min(threads(), len(batch)))
         total_loss, total = 0.0, {}
@@ -127,7 +136,9 @@ class Pretraining:
             raise InputError(f"{path}: damaged; remove it to start anew") from None
         if differing:
             key = differing[0]
-            raise InputError(f"{path}: that run has {key} = {found.get(key)!r}, not {settings[key]!r}; repeat its settings or remove it")
+            raise InputError(
+                f"{path}: that run has {key} = {found.get(key)!r}, not {settings[key]!r}; repeat its settings or remove it"
+            )
         for name, array in self._state().items():
             if name not in stored or stored[name].shape != array.shape:
                 raise InputError(f"{path}: tensor {name} is missing or of another shape; remove it to start anew")

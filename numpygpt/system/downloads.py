@@ -82,7 +82,9 @@ def is_verified(path, size, sha256):
         if _digest(path) != sha256:
             return False
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); change its permissions or set NUMPYGPT_HOME") from None
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); change its permissions or set NUMPYGPT_HOME"
+        ) from None
     _remember(path, sha256)
     return True
 
@@ -268,7 +270,11 @@ def _open(request, *handlers):
         raise kind(f"it answers HTTP {error.code}") from None
     except URLError as error:
         raise _Unreached(f"it cannot be reached, {_brief(error.reason)}") from None
-    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: it redirects to something that is no URL
+    except (
+        OSError,
+        http.client.HTTPException,
+        ValueError,
+    ) as error:  # ValueError: it redirects to something that is no URL
         raise _Passing(f"it gives no valid answer, {_brief(error)}") from None
 
 

@@ -49,7 +49,9 @@ def run(main):
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         status = 130
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what could not be written must not be tried again at exit
+    os.dup2(
+        os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+    )  # what could not be written must not be tried again at exit
     sys.exit(status)
 
 
@@ -68,7 +70,9 @@ def number(kind, low, high=float("inf"), above=False):
             value = float("nan")
         if not (low < value if above else low <= value) or not value <= high:
             noun = "whole number" if kind is int else "number"
-            bounds = f"{'above' if above else 'at least'} {low}" + (f" and at most {high}" if high < float("inf") else "")
+            bounds = f"{'above' if above else 'at least'} {low}" + (
+                f" and at most {high}" if high < float("inf") else ""
+            )
             raise argparse.ArgumentTypeError(f"expected a {noun} {bounds}, got {text!r}")
         return value
 

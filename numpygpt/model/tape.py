@@ -1,14 +1,14 @@
-"""What a walk through the model needs besides the operations: parameters by name, and a place for their gradients."""
+"""What a tape through the model needs besides the operations: parameters by name, and a place for their gradients."""
 
 
-class Walk:
+class Tape:
     """One forward pass, remembering what its backward pass will need, and not more.
 
     params      {name: array}
     trainable   names whose gradients are wanted
     grads       {name: gradient}, filled by the backward functions
 
-    Called as `y, backward = walk(op, x, *names, **settings)`, it runs op(x, *parameters of those names, **settings). The backward
+    Called as `y, backward = tape(op, x, *names, **settings)`, it runs op(x, *parameters of those names, **settings). The backward
     it returns takes dy, stores the gradients of the trainable parameters, and returns dx: or None, if nothing trainable lies
     before x, so that no gradient has to go there. Then all backward functions from there down pass the None on and cost nothing,
     and their forward operations have kept no activations.
@@ -16,7 +16,7 @@ class Walk:
 
     def __init__(self, params, trainable=frozenset()):
         self.params, self.trainable, self.grads = params, trainable, {}
-        self.learning = False  # has the walk met a trainable parameter yet?
+        self.learning = False  # has the tape met a trainable parameter yet?
 
     def __call__(self, op, x, *names, **settings):
         needs = (self.learning, *(name in self.trainable for name in names))

@@ -1,4 +1,4 @@
-"""python -m bench.fuzz: damage files at random, byte by byte, and see what numpygpt's readers make of them."""
+"""python -m tests.fuzz: damage files at random, byte by byte, and see what numpygpt's readers make of them."""
 
 import codecs
 import faulthandler
@@ -18,13 +18,13 @@ from tempfile import TemporaryDirectory
 
 import tiktoken
 
-from numpygpt import command
 from numpygpt.checkpoints.load import load_weights
 from numpygpt.checkpoints.names import to_book
 from numpygpt.checkpoints.safetensors import write_safetensors
-from numpygpt.errors import InputError
 from numpygpt.model.config import Config, config_json
 from numpygpt.model.parameters import random_parameters
+from numpygpt.system import command
+from numpygpt.system.errors import InputError
 from numpygpt.text.messages import read_messages
 from numpygpt.text.tokenizer import load_tokenizer, save_tokenizer
 
@@ -37,8 +37,19 @@ MESSAGES = 'Label,Text\nham,"one, two"\nspam,"he said ""no"""\nham,three\nspam,f
 SECONDS = 10  # after which a reader counts as hanging
 MEMORY = 4 << 20  # bytes a reader may take: the files have a few kB, a checksum's buffers 0.6 MB
 # What Python reports to its audit hooks when code is run, a process started or a file touched that was only to be read
-FORBIDDEN = {"exec", "import", "pickle.find_class", "subprocess.Popen", "ctypes.dlopen", "socket.connect", "shutil.rmtree"}
-FORBIDDEN |= {f"os.{call}" for call in ("system", "exec", "posix_spawn", "spawn", "fork", "startfile", "remove", "rename", "chmod")}
+FORBIDDEN = {
+    "exec",
+    "import",
+    "pickle.find_class",
+    "subprocess.Popen",
+    "ctypes.dlopen",
+    "socket.connect",
+    "shutil.rmtree",
+}
+FORBIDDEN |= {
+    f"os.{call}"
+    for call in ("system", "exec", "posix_spawn", "spawn", "fork", "startfile", "remove", "rename", "chmod")
+}
 
 OUTCOMES = ("refused", "right", "other numbers", "failed")
 
@@ -153,23 +164,53 @@ def readers(root):
     reader("safetensors", safe, lambda folder: write_safetensors(folder / safe, PARAMS))
     content = found[0].part
     end = 8 + int.from_bytes(content[:8], "little")
-    reader("safetensors, the header", safe, lambda folder: None, part=(content[:end], lambda header: header + content[end:]))
+    reader(
+        "safetensors, the header",
+        safe,
+        lambda folder: None,
+        part=(content[:end], lambda header: header + content[end:]),
+    )
     reader("safetensors, the book's names", safe, lambda folder: write_safetensors(folder / safe, book))
     reader("safetensors, the index of shards", f"{safe}.index.json", write_shards)
     reader("config.json", "config.json", lambda folder: write_safetensors(folder / safe, PARAMS))
     reader("OpenAI's index", "m.index", lambda folder: writers.write_tensorflow(folder / "m", names), checked=True)
-    reader("OpenAI's data", "m.data-00000-of-00001", lambda folder: writers.write_tensorflow(folder / "m", names), checked=True)
-    reader("OpenAI's index, sums put right", "m.index", lambda folder: writers.write_tensorflow(folder / "m", names),
-           part=(block, lambda block: writers.table_of_blocks([(b"model/z", block)])))  # fmt: skip
+    reader(
+        "OpenAI's data",
+        "m.data-00000-of-00001",
+        lambda folder: writers.write_tensorflow(folder / "m", names),
+        checked=True,
+    )
+    reader(
+        "OpenAI's index, sums put right",
+        "m.index",
+        lambda folder: writers.write_tensorflow(folder / "m", names),
+        part=(block, lambda block: writers.table_of_blocks([(b"model/z", block)])),
+    )
     reader("OpenAI's hparams.json", "hparams.json", write_openai)
     reader("PyTorch's zip", bin, lambda folder: writers.write_torch(folder / bin, PARAMS))
-    reader("PyTorch's zip, sums put right", bin, lambda folder: None, part=(pickled, lambda pickle: writers.torch_zip(pickle, data)))
+    reader(
+        "PyTorch's zip, sums put right",
+        bin,
+        lambda folder: None,
+        part=(pickled, lambda pickle: writers.torch_zip(pickle, data)),
+    )
     reader("PyTorch's zip, the book's names", bin, lambda folder: writers.write_torch(folder / bin, book))
     reader("PyTorch's older format", bin, lambda folder: writers.write_torch(folder / bin, PARAMS, legacy=True))
-    reader("PyTorch's zip, hostile", bin, lambda folder: None, refused, part=(hostile, lambda pickle: writers.torch_zip(pickle, data)))
+    reader(
+        "PyTorch's zip, hostile",
+        bin,
+        lambda folder: None,
+        refused,
+        part=(hostile, lambda pickle: writers.torch_zip(pickle, data)),
+    )
     for file in ("vocab.json", "merges.txt"):
         reader(file, file, lambda folder: save_tokenizer(small_tokenizer(), folder), tokenizer)
-    reader("messages, CSV", "messages.csv", lambda folder: (folder / "messages.csv").write_text(MESSAGES, encoding="utf-8"), messages)
+    reader(
+        "messages, CSV",
+        "messages.csv",
+        lambda folder: (folder / "messages.csv").write_text(MESSAGES, encoding="utf-8"),
+        messages,
+    )
     return found
 
 
@@ -197,7 +238,9 @@ def messages(folder):
 
 def write_shards(folder):
     write_safetensors(folder / "a.safetensors", PARAMS)
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": dict.fromkeys(PARAMS, "a.safetensors")}))
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": dict.fromkeys(PARAMS, "a.safetensors")})
+    )
 
 
 def write_openai(folder):
@@ -207,7 +250,9 @@ def write_openai(folder):
 
 def small_tokenizer():
     ranks = {bytes([byte]): byte for byte in range(256)} | {b"ab": 256, b"abc": 257, b" a": 258}
-    return tiktoken.Encoding("small", pat_str=r"\S+|\s+", mergeable_ranks=ranks, special_tokens={"<|endoftext|>": len(ranks)})
+    return tiktoken.Encoding(
+        "small", pat_str=r"\S+|\s+", mergeable_ranks=ranks, special_tokens={"<|endoftext|>": len(ranks)}
+    )
 
 
 class Hostile:
@@ -221,9 +266,9 @@ def main(argv=None):
         "Damage small files of every kind that numpygpt reads at random, and read them. A reader may refuse the file in one line, or\n"
         "give what the undamaged file holds, or, where no checksum covers them, other numbers. Anything else is a failure, and the exit\n"
         "status 1: another exception, a hang, much memory, a process started, code run.",
-        ["python -m bench.fuzz --count 1000", "python -m bench.fuzz --seed 7"],
-    )  # fmt: skip
-    parser.prog = "python -m bench.fuzz"
+        ["python -m tests.fuzz --count 1000", "python -m tests.fuzz --seed 7"],
+    )
+    parser.prog = "python -m tests.fuzz"
     parser.add_argument("--count", type=command.number(int, 1), default=100_000, help="damaged files in all")
     parser.add_argument("--seed", type=command.number(int, 0), default=0, help="of the damage")
     args = parser.parse_args(argv)
@@ -235,7 +280,10 @@ def main(argv=None):
     with TemporaryDirectory(prefix="bench-fuzz-") as root:
         subjects = readers(Path(root))
         tracemalloc.start()
-        print(f"{'reader':<34}" + "".join(f"{head:>14}" for head in ("damaged files", *OUTCOMES, "slowest", "most memory")))
+        print(
+            f"{'reader':<34}"
+            + "".join(f"{head:>14}" for head in ("damaged files", *OUTCOMES, "slowest", "most memory"))
+        )
         failures = []
         for number, reader in enumerate(subjects):
             failures += fuzz(reader, args.seed, len(range(number, args.count, len(subjects))))
@@ -254,7 +302,12 @@ def fuzz(reader, seed, count):
             outcome = "failed"
             failures.append(f"{reader.name}, damaged file {number} of seed {seed}: {failure}")
         outcomes[outcome] += 1
-    cells = [f"{count:,}", *(f"{outcomes[outcome]:,}" for outcome in OUTCOMES), f"{slowest:.2f} s", f"{most / 1e6:.2f} MB"]
+    cells = [
+        f"{count:,}",
+        *(f"{outcomes[outcome]:,}" for outcome in OUTCOMES),
+        f"{slowest:.2f} s",
+        f"{most / 1e6:.2f} MB",
+    ]
     print(f"{reader.name:<34}" + "".join(f"{cell:>14}" for cell in cells), flush=True)
     return failures
 
