@@ -21,10 +21,12 @@ def arguments(argv=None):
     summaries = [f"  {name:<10}{module.__doc__.splitlines()[0]}" for name, module in SUBJECTS.items()]
     parser = command.parser(
         "bench",
-        "Measure numpygpt beside PyTorch, where that is installed (pip install torch transformers): the same work, from the same\n"
-        "weights, in turns, several times. Prints tables, and writes them to bench/RESULTS.md, each subject's in the place of its last.\n\n"
+        "Measure numpygpt beside PyTorch, where that is installed (pip install torch transformers): the same work,\n"
+        "from the same weights, in turns, several times. Prints tables, and writes them to bench/RESULTS.md, each\n"
+        "subject's in the place of its last.\n\n"
         "subjects (all, unless named):\n" + "\n".join(summaries) + "\n\n"
-        "On 2 cores all of it takes about an hour, nearly half of which is PyTorch's chapter. Let nothing else run meanwhile.",
+        "On 2 cores all of it takes about an hour, nearly half of which is PyTorch's chapter.\n"
+        "Let nothing else run meanwhile.",
         ["python -m bench step forward", "python -m bench chapter --data SMSSpamCollection --quick"],
     )
     parser.prog = "python -m bench"

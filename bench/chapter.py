@@ -1,8 +1,9 @@
-"""The whole chapter, from the command to the last accuracy: 5 epochs of the last-block recipe, all evaluations, final accuracies.
+"""The whole chapter, from the command to the last accuracy:
+5 epochs of the last-block recipe, all evaluations, final accuracies.
 
-Each run is a process of its own, timed from its start to its end: `python -m numpygpt.train --recipe book`, with the book's padding
-and with none; both again with the features (the rows of the frozen blocks) left on disk by an earlier run of the same command; and
-the book's script in PyTorch (bench/peer_script.py), run once, with the book's padding.
+Each run is a process of its own, timed from its start to its end: `python -m numpygpt.train --recipe book`, with the
+book's padding and with none; both again with the features (the rows of the frozen blocks) left on disk by an earlier
+run of the same command; and the book's script in PyTorch (bench/peer_script.py), run once, with the book's padding.
 """
 
 import csv
@@ -53,7 +54,8 @@ def measure(options):
 
 
 def run_numpygpt(options, folder, settings):
-    """{"seconds", "losses" {step: (training, validation)}, "accuracy"} of one run of numpygpt.train, which makes `folder`."""
+    """{"seconds", "losses" {step: (training, validation)}, "accuracy"} of one run of numpygpt.train,
+    which makes `folder`."""
     command = [
         "numpygpt.train",
         "--recipe",
@@ -78,7 +80,8 @@ def run_numpygpt(options, folder, settings):
 
 
 def run_pytorch(options, out, steps):
-    """The same of the book's script in PyTorch. With `steps` it stops after so many, and "seconds" is computed from their times."""
+    """The same of the book's script in PyTorch. With `steps` it stops after so many,
+    and "seconds" is computed from their times."""
     command = ["bench.peer_script", options.model, options.data, out, *(["--steps", steps] if steps else [])]
     seconds, _ = timed(lambda: _run(command))
     report = json.loads(out.read_bytes())
@@ -104,16 +107,16 @@ def _notes(runs, pytorch):
     ]
     worst = np.abs(differences).max()
     notes = [
-        f"Same losses: over the book's-padding runs, {2 * len(pytorch['losses'])} evaluation losses each, the worst difference from "
-        f"PyTorch's is {worst:.1e}."
+        f"Same losses: over the book's-padding runs, {2 * len(pytorch['losses'])} evaluation losses each, "
+        f"the worst difference from PyTorch's is {worst:.1e}."
     ]
     if pytorch["accuracy"]:
         notes.append(f"Final accuracies: numpygpt {_shares(padded[0])}; PyTorch {_shares(pytorch)}.")
     else:
         timed_steps, timed_batches = len(pytorch["step_seconds"]), len(pytorch["batch_seconds"])
         notes.append(
-            f"PyTorch's time is computed from {timed_steps} timed steps and {timed_batches} timed evaluation batches, of "
-            f"{pytorch['steps']} and {pytorch['batches']} (`--quick`), not from a whole run."
+            f"PyTorch's time is computed from {timed_steps} timed steps and {timed_batches} timed evaluation batches, "
+            f"of {pytorch['steps']} and {pytorch['batches']} (`--quick`), not from a whole run."
         )
     return notes
 

@@ -3,8 +3,9 @@
     python bench/first_60_steps.py SMSSpamCollection                   # random weights, made by transformers
     python bench/first_60_steps.py SMSSpamCollection --model FOLDER    # the weights of a Hugging Face folder
 
-Needs torch and transformers (pip install '.[oracles]'), 4 GB of memory, and about ten minutes of one core. Exits with status 1 where
-any loss differs by 1e-3 or more. first_60_steps.txt is the table that it printed with random weights (torch 2.13, transformers 5.23).
+Needs torch and transformers (pip install '.[oracles]'), 4 GB of memory, and about ten minutes of one core. Exits with
+status 1 where any loss differs by 1e-3 or more. first_60_steps.txt is the table that it printed with random weights
+(torch 2.13, transformers 5.23).
 """
 
 import argparse
@@ -23,7 +24,8 @@ STEPS, BOUND = 60, 1e-3
 
 
 def book_losses(model_folder, data):
-    """(losses of the steps, {step: (training loss, validation loss)}) of chapter 6's script, with GPT-2 from transformers."""
+    """(losses of the steps, {step: (training loss, validation loss)}) of chapter 6's script,
+    with GPT-2 from transformers."""
     frame = pd.read_csv(data, sep="\t", header=None, names=["Label", "Text"])
     spam = frame[frame["Label"] == "spam"]
     ham = frame[frame["Label"] == "ham"].sample(len(spam), random_state=123)

@@ -1,9 +1,9 @@
 """The forward pass of the frozen blocks, 8 messages of 120 tokens, against what this machine's matrix products allow.
 
-sgemm is the largest product of a block, all rows by the MLP's first matrix, through NumPy's own BLAS, in turns with the rest in the
-same process. Of a block only its four matrix products are counted, 24 N D² operations for N rows of width D; attention, layernorm
-and GELU take time and count nothing. "As train runs them": many such batches, a core each, where the others are one batch, whose
-products are split over the cores.
+sgemm is the largest product of a block, all rows by the MLP's first matrix, through NumPy's own BLAS, in turns with the
+rest in the same process. Of a block only its four matrix products are counted, 24 N D² operations for N rows of width
+D; attention, layernorm and GELU take time and count nothing. "As train runs them": many such batches, a core each,
+where the others are one batch, whose products are split over the cores.
 """
 
 import numpy as np

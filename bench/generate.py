@@ -1,4 +1,5 @@
-"""Greedy generation with a cache of keys and values: 100 tokens after a prompt of 20, beside transformers' `generate`."""
+"""Greedy generation with a cache of keys and values:
+100 tokens after a prompt of 20, beside transformers' `generate`."""
 
 from itertools import islice
 

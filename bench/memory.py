@@ -1,7 +1,8 @@
-"""Peak memory (largest resident set) of whole processes: of the chapter with the book's padding, and of steps that train all layers.
+"""Peak memory (largest resident set) of whole processes:
+of the chapter with the book's padding, and of steps that train all layers.
 
-Read-only weights are mapped from their file, and count where they were touched. PyTorch's chapter is stopped after some steps and
-an evaluation of its losses: it has reached its peak by then.
+Read-only weights are mapped from their file, and count where they were touched.
+PyTorch's chapter is stopped after some steps and an evaluation of its losses: it has reached its peak by then.
 """
 
 import sys

@@ -1,8 +1,8 @@
 """Where the time of a step goes: each operation, forward and backward, and AdamW; slowest first.
 
-"Products at sgemm's rate" is what the linear layers' and the output layer's matrix products would take if all ran as fast as one
-large product, 960 rows by the MLP's first matrix, did in turns with them: no step can take less. What takes less than a
-hundredth of a step is counted together.
+"Products at sgemm's rate" is what the linear layers' and the output layer's matrix products would take if all ran as
+fast as one large product, 960 rows by the MLP's first matrix, did in turns with them: no step can take less. What takes
+less than a hundredth of a step is counted together.
 """
 
 from collections import Counter

@@ -1,7 +1,8 @@
 """GPT-2 in PyTorch, in its best ordinary form: what numpygpt is measured against.
 
-Fused query, key and value; PyTorch's fused causal attention and tanh GELU; its fused AdamW. Frozen parameters have requires_grad
-False, so autograd keeps nothing for them and stops above them. Modules are nested so that parameters have GPT-2's own names.
+Fused query, key and value; PyTorch's fused causal attention and tanh GELU; its fused AdamW. Frozen
+parameters have requires_grad False, so autograd keeps nothing for them and stops above them. Modules are
+nested so that parameters have GPT-2's own names.
 """
 
 import numpy as np

@@ -1,10 +1,11 @@
-"""The book's fine-tuning script in PyTorch: DataLoaders, losses every 50 steps, accuracies after each epoch and at the end.
+"""The book's fine-tuning script in PyTorch:
+DataLoaders, losses every 50 steps, accuracies after each epoch and at the end.
 
     python -m bench.peer_script MODEL DATA OUT.json [--steps N]
 
-It reads the files and cuts the sets with numpygpt's functions, which do as the book does, and so sees the same messages. OUT.json
-gets the losses, the accuracies, and the seconds that each step and each evaluated batch took. With --steps it stops after that many,
-and says how many there would have been.
+It reads the files and cuts the sets with numpygpt's functions, which do as the book does, and so sees the same
+messages. OUT.json gets the losses, the accuracies, and the seconds that each step and each evaluated batch took. With
+--steps it stops after that many, and says how many there would have been.
 """
 
 import argparse

@@ -9,9 +9,9 @@ from numpygpt.system.files import replacing
 
 HEADER = """# Measured side by side
 
-Written by `python -m bench`; each section names the command that made it, the day and the machine, and making it again replaces that
-section only. A figure is the median of several repetitions, in which numpygpt and its peer took turns, with the smallest and the
-largest in brackets; "better" says how many times.
+Written by `python -m bench`; each section names the command that made it, the day and the machine, and making it again
+replaces that section only. A figure is the median of several repetitions, in which numpygpt and its peer took turns,
+with the smallest and the largest in brackets; "better" says how many times.
 """
 
 
@@ -63,7 +63,8 @@ class Row:
 
 @dataclass
 class Section:
-    """All that is known of a subject. `about` explains what was measured; each note is a sentence or two on what came out."""
+    """All that is known of a subject. `about` explains what was measured;
+    each note is a sentence or two on what came out."""
 
     subject: str
     about: str

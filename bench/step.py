@@ -1,7 +1,7 @@
 """One training step, forward, backward and AdamW, of each choice of what to train: 8 messages of 120 tokens.
 
-numpygpt starts from the features of the frozen blocks, which it computes once for a whole run; PyTorch runs all blocks in every step.
-A turn is three steps, one after the other, as in a run.
+numpygpt starts from the features of the frozen blocks, which it computes once for a whole run;
+PyTorch runs all blocks in every step. A turn is three steps, one after the other, as in a run.
 """
 
 import numpy as np
@@ -43,7 +43,8 @@ def measure(options):
     notes = []
     if None not in differences:
         notes.append(
-            f"Same losses: after the same number of updates, the worst difference from PyTorch's is {max(differences):.1e}."
+            "Same losses: after the same number of updates, the worst difference from PyTorch's is "
+            f"{max(differences):.1e}."
         )
     return Section("step", __doc__, rows, notes)
 

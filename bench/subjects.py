@@ -11,10 +11,11 @@ SUBJECTS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 
 def section(subject, options, command):
-    """Measure a subject; the text of its section. Run it in a process of its own: what one subject leaves in memory must not be in
-    the next one's way, nor in its peak.
+    """Measure a subject; the text of its section. Run it in a process of its own:
+    what one subject leaves in memory must not be in the next one's way, nor in its peak.
 
-    options   model, data (paths), repetitions (or None for the subject's own number), quick, weights (what to call the model)
+    options   model, data (paths), repetitions (or None for the subject's own number),
+              quick, weights (what to call the model)
     """
     keep_freed_memory()  # as numpygpt.train does; it holds for PyTorch, too
     module = SUBJECTS[subject]

@@ -1,4 +1,5 @@
-"""Timing programs against each other: the same work, in one process, in turns, so that a slow minute of the machine meets all."""
+"""Timing programs against each other: the same work, in one process,
+in turns, so that a slow minute of the machine meets all."""
 
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -6,8 +7,8 @@ from multiprocessing import get_context
 
 from numpygpt.system.command import Progress
 
-# Seconds before each call. The threads of OpenBLAS and OpenMP go on spinning for a while after a product, in case another comes;
-# those of the program that ran last would take the cores from the next one.
+# Seconds before each call. The threads of OpenBLAS and OpenMP go on spinning for a while after a product, in case
+# another comes; those of the program that ran last would take the cores from the next one.
 PAUSE = 0.3
 
 
@@ -19,8 +20,8 @@ def timed(function):
 
 
 def in_turns(functions, repetitions, label):
-    """{name: [(seconds, value) of each call]} for {name: function}: each called once a round. The first round, in which memory is
-    touched for the first time and threads start, is not counted.
+    """{name: [(seconds, value) of each call]} for {name: function}: each called once a round.
+    The first round, in which memory is touched for the first time and threads start, is not counted.
     """
     runs, progress = {name: [] for name in functions}, Progress(label, "rounds")
     for done in range(repetitions + 1):

@@ -9,7 +9,8 @@ NAME = "GPT-2 124M with random weights (speed does not depend on their values)"
 
 
 def make(folder):
-    """Write a checkpoint folder of GPT-2 124M's sizes, with GPT-2's tokenizer; InputError where tiktoken cannot get that."""
+    """Write a checkpoint folder of GPT-2 124M's sizes, with GPT-2's tokenizer;
+    InputError where tiktoken cannot get that."""
     encoding = load_tokenizer("gpt2")
     config = Config()
     save_folder(folder, config, random_parameters(config, seed=123), encoding)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-# A job that a shell started in the background ignores Ctrl-C, and so would all that the tests start, those of Ctrl-C too.
+# A job that a shell started in the background ignores Ctrl-C,
+# and so would all that the tests start, those of Ctrl-C too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

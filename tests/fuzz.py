@@ -119,7 +119,8 @@ def hang(signum, frame):
 
 
 def damaged(rng, content):
-    """The bytes with one to three changes: bits, bytes and numbers flipped, pieces cut, doubled, moved, the end lost."""
+    """The bytes with one to three changes: bits, bytes and numbers flipped,
+    pieces cut, doubled, moved, the end lost."""
     content = bytearray(content)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         place, other = rng.randrange(len(content) + 1), rng.randrange(len(content) + 1)
@@ -263,9 +264,10 @@ class Hostile:
 def main(argv=None):
     parser = command.parser(
         "fuzz",
-        "Damage small files of every kind that numpygpt reads at random, and read them. A reader may refuse the file in one line, or\n"
-        "give what the undamaged file holds, or, where no checksum covers them, other numbers. Anything else is a failure, and the exit\n"
-        "status 1: another exception, a hang, much memory, a process started, code run.",
+        "Damage small files of every kind that numpygpt reads at random, and read them. A reader may refuse the file\n"
+        "in one line, or give what the undamaged file holds, or, where no checksum covers them, other numbers.\n"
+        "Anything else is a failure, and the exit status 1: another exception, a hang, much memory, a process\n"
+        "started, code run.",
         ["python -m tests.fuzz --count 1000", "python -m tests.fuzz --seed 7"],
     )
     parser.prog = "python -m tests.fuzz"

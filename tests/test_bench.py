@@ -1,4 +1,5 @@
-"""The measurements: their arithmetic and their file, and every subject once on a model so small that its figures mean nothing."""
+"""The measurements: their arithmetic and their file,
+and every subject once on a model so small that its figures mean nothing."""
 
 import importlib
 import os
@@ -128,7 +129,9 @@ def test_the_chapter_runs_on_both_sides_with_the_same_losses(quick, options, mon
     section = chapter.measure(Namespace(**vars(options) | {"repetitions": 1, "quick": quick}))
     assert [row.what for row in section.rows] == ["book's padding", "book's padding, features on disk"]
     assert float(section.notes[0].rstrip(".").rsplit(" ", 1)[1]) < 1e-5
-    if quick:  # 80 messages, 56 of them to train: 7 batches an epoch, 5 epochs; one evaluation and 5 accuracies of 5 + 1 batches
+    if quick:
+        # 80 messages, 56 of them to train: 7 batches an epoch, 5 epochs;
+        # one evaluation and 5 accuracies of 5 + 1 batches
         assert "3 timed steps and 6 timed evaluation batches, of 35 and 46" in section.notes[1]
     else:
         ours, theirs = section.notes[1].split(": numpygpt ")[1].rstrip(".").split("; PyTorch ")
@@ -144,8 +147,8 @@ def test_the_chapter_is_measured_without_pytorch_too(options, monkeypatch):
 
 def test_the_parts_of_a_step_add_up_to_it(options):
     section = operations.measure(options)
-    for step in ("`last_block`", "`all`", "language"):
-        rows = {row.what.removeprefix(step)[2:]: row.ours for row in section.rows if row.what.startswith(step)}
+    for kind in ("`last_block`", "`all`", "language"):
+        rows = {row.what.removeprefix(kind)[2:]: row.ours for row in section.rows if row.what.startswith(kind)}
         whole, least = rows.pop("whole step"), rows.pop("products at sgemm's rate")
         assert {"AdamW", "all else"} < set(rows)
         assert 0 < least[0] < max(whole)
@@ -188,7 +191,8 @@ def test_peak_memory_is_that_of_the_work_alone_here_or_in_a_child():
 
 
 def test_memory_of_the_chapter_and_of_a_step_with_all_layers_is_measured(options):
-    """From a fresh process, as the command is: a child's peak counts what its parent held, and this one may hold PyTorch."""
+    """From a fresh process, as the command is: a child's peak counts what its parent held,
+    and this one may hold PyTorch."""
     code = f"""
 from argparse import Namespace
 from bench import memory

@@ -58,7 +58,8 @@ def save_messages(path, labels=("ham", "spam"), count=30):
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory):
-    """A folder with a model, `model`, message files `two.csv` and `three.csv`, a finished run, `run`, and a text, `text.txt`."""
+    """A folder with a model, `model`, message files `two.csv` and `three.csv`,
+    a finished run, `run`, and a text, `text.txt`."""
     folder = tmp_path_factory.mktemp("made")
     save_model(folder / "model")
     save_messages(folder / "two.csv")

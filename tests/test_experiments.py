@@ -21,7 +21,8 @@ from numpygpt.text.bpe import learn_bpe
 
 @pytest.fixture
 def trained(monkeypatch):
-    """Replaces train by one that finishes at once, or fails as told; a list of (row and seed, arguments) of what it ran."""
+    """Replaces train by one that finishes at once, or fails as told;
+    a list of (row and seed, arguments) of what it ran."""
 
     class Trained(list):
         failing = {}
@@ -107,10 +108,10 @@ def test_every_row_runs_with_every_seed_and_the_shared_options(trained, tmp_path
     assert trained == [
         (
             f"row-{row:02}-seed-{seed}",
-            f"--model M --data D --lr 0.001 --epochs 1 {'--position first ' if row == 2 else ''}--seed {seed} --out".split(),
+            f"--model M --data D --lr 0.001 --epochs 1 {position}--seed {seed} --out".split(),
         )
         for seed in (4, 6)
-        for row in (1, 2)
+        for row, position in [(1, ""), (2, "--position first ")]
     ]
     text = (tmp_path / "x" / "experiments.md").read_text()
     assert "python -m numpygpt.experiments --model M --data D --rows 1-2 --seeds 4,6" in text and "main chapter" in text
@@ -200,17 +201,21 @@ def test_the_table_has_means_and_sample_deviations_over_seeds_and_no_row_without
         1234567,
     )
     assert markdown([two, four]) == [
-        "| row | what varies     | seeds | trained parameters |   training, % | validation, % |      test, % | seconds | peak MB |",
-        "| --: | --------------- | ----: | -----------------: | ------------: | ------------: | -----------: | ------: | ------: |",
-        "|   2 | first token     |     1 |          1,234,567 |        100.00 |         50.00 |        50.00 |     1.0 |         |",
-        "|   4 | last two blocks |     3 |          1,234,567 | 100.00 ± 0.00 |  50.00 ± 0.00 | 94.00 ± 4.00 |    94.0 |     980 |",
+        "| row | what varies     | seeds | trained parameters |   training, % | validation, % |      test, % | seconds | peak MB |",  # noqa: E501
+        "| --: | --------------- | ----: | -----------------: | ------------: | ------------: | -----------: | ------: | ------: |",  # noqa: E501
+        "|   2 | first token     |     1 |          1,234,567 |        100.00 |         50.00 |        50.00 |     1.0 |         |",  # noqa: E501
+        "|   4 | last two blocks |     3 |          1,234,567 | 100.00 ± 0.00 |  50.00 ± 0.00 | 94.00 ± 4.00 |    94.0 |     980 |",  # noqa: E501
     ]
 
 
 def test_a_process_has_its_own_status_output_and_peak_of_memory(tmp_path):
-    """From a fresh process, as the command is: a child's peak counts what its parent held, and this one may hold PyTorch."""
+    """From a fresh process, as the command is: a child's peak counts what its parent held,
+    and this one may hold PyTorch."""
     child = "print(len(b'x' * 400_000_000)); raise SystemExit(3)"
-    parent = f"import sys; from numpygpt.experiments import run_process; print(*run_process([sys.executable, '-c', {child!r}], 'log'))"
+    parent = (
+        "import sys; from numpygpt.experiments import run_process; "
+        f"print(*run_process([sys.executable, '-c', {child!r}], 'log'))"
+    )
     run = subprocess.run(
         [sys.executable, "-c", parent],
         cwd=tmp_path,

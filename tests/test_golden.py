@@ -1,4 +1,5 @@
-"""What PyTorch computed with a tiny GPT-2, stored by make_golden.py: logits, loss, every gradient, ten steps of training."""
+"""What PyTorch computed with a tiny GPT-2, stored by make_golden.py:
+logits, loss, every gradient, ten steps of training."""
 
 from pathlib import Path
 

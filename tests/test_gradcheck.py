@@ -11,7 +11,8 @@ from numpygpt.model.parameters import parameter_shapes
 
 
 def linear_error(spoil):
-    """The check's error of linear's dweight, after `spoil` changed it. The weight is square: its transpose has the same shape."""
+    """The check's error of linear's dweight, after `spoil` changed it.
+    The weight is square: its transpose has the same shape."""
 
     def spoiled(x, weight, bias):
         y, backward = ops.linear(x, weight, bias)

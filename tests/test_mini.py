@@ -1,4 +1,5 @@
-"""The bundled model is what its card says: small, complete, readable by transformers, as good as was measured, and better than none."""
+"""The bundled model is what its card says: small, complete, readable by transformers,
+as good as was measured, and better than none."""
 
 import math
 import re

@@ -1,4 +1,5 @@
-"""Whole models against transformers and PyTorch's autograd: every position's logits, every trainable parameter's gradient.
+"""Whole models against transformers and PyTorch's autograd:
+every position's logits, every trainable parameter's gradient.
 
 At a tiny size always, and at 124M with: python -m pytest -m oracle_124m
 """
@@ -25,7 +26,8 @@ CLASSES = 3
 
 
 class Oracle:
-    """A random GPT-2 in float32 whose biases and layernorms are filled, and what PyTorch makes of some messages of unequal lengths.
+    """A random GPT-2 in float32 whose biases and layernorms are filled,
+    and what PyTorch makes of some messages of unequal lengths.
 
     config, params   what numpygpt reads from the folder that transformers saves
     """
@@ -97,8 +99,8 @@ def our_loss_and_gradients(oracle, choice, position, padding):
 def errors(ours, theirs):
     """{name: max |ours - theirs| / max |theirs|}, each tensor by its own size.
 
-    Of a c_attn.bias the key's third is left out: softmax ignores what adds the same to all scores of a row, so its gradient is zero,
-    and PyTorch's is rounding noise.
+    Of a c_attn.bias the key's third is left out: softmax ignores what adds the same to all scores of a row,
+    so its gradient is zero, and PyTorch's is rounding noise.
     """
     found = {}
     for name in ours:

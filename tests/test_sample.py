@@ -98,8 +98,9 @@ def test_no_single_surface_feature_gives_the_label_away(texts, is_spam, feature)
 def held_out_accuracy(products, labels, rng):
     """Train an L2-regularised logistic regression on 70 % of the rows, drawn at random; its accuracy on the rest.
 
-    `products` is x xᵀ over all rows. With the weights written as w = xᵀa over the training rows, whose products are k, the loss
-    Σ log(1 + exp(∓k a)) + ½ aᵀk a is least where a = y − p. Newton's method on that: (diag(s) k + 1) a = s·k a + y − p, s = p(1 − p).
+    `products` is x xᵀ over all rows. With the weights written as w = xᵀa over the training rows, whose products are k,
+    the loss Σ log(1 + exp(∓k a)) + ½ aᵀk a is least where a = y − p. Newton's method on that:
+    (diag(s) k + 1) a = s·k a + y − p, s = p(1 − p).
     """
     order = rng.permutation(len(labels))
     train, test = np.split(order, [int(0.7 * len(order))])

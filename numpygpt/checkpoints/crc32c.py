@@ -1,14 +1,14 @@
 """CRC-32C (Castagnoli), the checksum of TensorFlow's checkpoints, in NumPy at nearly the speed of memory.
 
-A checksum is the remainder of the data, read as one polynomial over GF(2), divided by a polynomial P of degree 32. A table
-look-up for each byte, the usual way, would take Python minutes for half a gigabyte. Instead: P divides
+A checksum is the remainder of the data, read as one polynomial over GF(2), divided by a polynomial P of degree 32. A
+table look-up for each byte, the usual way, would take Python minutes for half a gigabyte. Instead: P divides
 
     x^5685 + x^1362 + x^426 + 1        (found by search; the tests divide it)
 
-and hence its 64th power, which over GF(2) has the same four terms with exponents 64 times as large. So the remainder stays
-the same when the first 64-bit word of the data is taken away and added (xor) to the words 5685 - 1362, 5685 - 426 and 5685
-places behind it. That is three array additions for thousands of words at once, until 5685 words are left. The 8th power does
-the same to their bytes, and the last 5685 bytes go through the table.
+and hence its 64th power, which over GF(2) has the same four terms with exponents 64 times as large. So the remainder
+stays the same when the first 64-bit word of the data is taken away and added (xor) to the words 5685 - 1362, 5685 - 426
+and 5685 places behind it. That is three array additions for thousands of words at once, until 5685 words are left. The
+8th power does the same to their bytes, and the last 5685 bytes go through the table.
 """
 
 import numpy as np

@@ -11,12 +11,13 @@ from .safetensors import write_safetensors
 
 
 def save_folder(folder, config, params, encoding=None, dtype=np.float32):
-    """Write the model, and its tiktoken.Encoding where there is one, so that load_checkpoint and transformers can load it.
+    """Write the model, and its tiktoken.Encoding where there is one,
+    so that load_checkpoint and transformers can load it.
 
     dtype   np.float32, or np.float16 for half the size
 
-    Each file is replaced whole or not at all, and none unless the weights could be written. Raises InputError where a weight
-    does not fit dtype or the encoding is not of GPT-2's kind, and OSError where the folder cannot be written.
+    Each file is replaced whole or not at all, and none unless the weights could be written. Raises InputError where a
+    weight does not fit dtype or the encoding is not of GPT-2's kind, and OSError where the folder cannot be written.
     """
     folder = Path(folder)
     texts = {"config.json": config_json(config)} | (tokenizer_files(encoding) if encoding else {})

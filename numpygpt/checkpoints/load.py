@@ -28,8 +28,9 @@ def load_checkpoint(source):
 
     source   a folder or file as in load_weights, or where none is called so, a name in BUNDLED or SIZES
 
-    The tokenizer is the folder's vocab.json and merges.txt, or encoder.json and vocab.bpe; without them GPT-2's own, if the
-    vocabulary has its 50,257 entries. Raises InputError, naming the file, where something is missing, damaged or not GPT-2's.
+    The tokenizer is the folder's vocab.json and merges.txt, or encoder.json and vocab.bpe; without them
+    GPT-2's own, if the vocabulary has its 50,257 entries. Raises InputError, naming the file, where something
+    is missing, damaged or not GPT-2's.
     """
     path = locate(source)
     config, params = load_weights(path)
@@ -61,14 +62,15 @@ def locate(source):
 def load_weights(source):
     """(Config, {name: float32 array}) of a GPT-2; arrays are read-only, views of the file where they can be.
 
-    source   a weights file (safetensors, sharded safetensors' index, TensorFlow checkpoint's index, PyTorch state dict, the
-             tensors under Hugging Face's, OpenAI's or the book's names), or a folder with one in it
+    source   a weights file (safetensors, sharded safetensors' index, TensorFlow checkpoint's index, PyTorch state dict,
+             the tensors under Hugging Face's, OpenAI's or the book's names), or a folder with one in it
 
-    The sizes are those of config.json, or of OpenAI's hparams.json, beside the weights. Without either they are told from the
-    tensors' shapes, and n_head is n_embd / 64, as in every GPT-2 that OpenAI published.
+    The sizes are those of config.json, or of OpenAI's hparams.json, beside the weights. Without either they are told
+    from the tensors' shapes, and n_head is n_embd / 64, as in every GPT-2 that OpenAI published.
 
-    Raises InputError where a file is damaged, the weights are not those of the Config, or the output layer is not tied to
-    the token embedding, and OSError where a file cannot be read. All names and shapes are checked before any data is read.
+    Raises InputError where a file is damaged, the weights are not those of the Config, or the output
+    layer is not tied to the token embedding, and OSError where a file cannot be read. All names and
+    shapes are checked before any data is read.
     """
     path = Path(source)
     path = find_weights(path) if path.is_dir() else path
@@ -83,8 +85,8 @@ def load_weights(source):
     check_parameters(stored, config, path)
     if output_layer is not None and not _same(output_layer, stored["wte.weight"]):
         raise InputError(
-            f"{path}: the output layer, lm_head.weight, differs from the token embedding, wte.weight; GPT-2's are tied, so this is "
-            "another model or a classifier"
+            f"{path}: the output layer, lm_head.weight, differs from the token embedding, wte.weight; "
+            "GPT-2's are tied, so this is another model or a classifier"
         )
     return config, {name: tensor.read() for name, tensor in stored.items()}
 

@@ -1,7 +1,8 @@
 """Other people's names for GPT-2's tensors, turned into ours and back, and the check that all of them are there.
 
-Every function takes {name: tensor}, where a tensor need only have `shape` and `dtype`: it may still lie on the disk. Only what
-is not stored as we have it, but transposed or in parts, is read by the function that a _Derived tensor carries.
+Every function takes {name: tensor}, where a tensor need only have `shape` and `dtype`: it may still
+lie on the disk. Only what is not stored as we have it, but transposed or in parts, is read by the
+function that a _Derived tensor carries.
 """
 
 import re
@@ -21,7 +22,8 @@ _BLOCK = re.compile(r"h\.(\d{1,4})\.")
 
 _LISTED = 3  # tensors named in an error; the rest are counted
 
-# The book's names, of the model and of its block N (behind `trf_blocks.N.`), with ours. Its linear layers are [out, in].
+# The book's names, of the model and of its block N (behind `trf_blocks.N.`), with ours.
+# Its linear layers are [out, in].
 _BOOK = {
     "tok_emb.weight": "wte.weight",
     "pos_emb.weight": "wpe.weight",
@@ -59,7 +61,8 @@ class _Derived:
 def to_gpt2(tensors, source):
     """The tensors under our names, whoever named them: Hugging Face, OpenAI or the book. Raises InputError as these do.
 
-    A name that nobody gives stays as it is, for check_parameters to complain of. `lm_head.weight` stays, where there is one.
+    A name that nobody gives stays as it is, for check_parameters to complain of.
+    `lm_head.weight` stays, where there is one.
     """
     if any(name.startswith("model/") for name in tensors):
         return from_openai(tensors)
@@ -101,8 +104,8 @@ def from_openai(tensors):
 def from_book(tensors, source):
     """The tensors of the book's GPTModel: matrices transposed, query, key and value side by side, masks left out.
 
-    Its models trained without query, key and value biases (`qkv_bias` False) get zeros, which are the same function. Raises
-    InputError where some of a block's three matrices or biases are missing or do not match.
+    Its models trained without query, key and value biases (`qkv_bias` False) get zeros, which are the same function.
+    Raises InputError where some of a block's three matrices or biases are missing or do not match.
     """
     named, attention = {}, {}
     for name, tensor in tensors.items():
@@ -130,7 +133,8 @@ def from_book(tensors, source):
 def to_book(params, config):
     """{name: array} that the book's `GPTModel.load_state_dict` accepts, its masks included; views where they can be.
 
-    `out_head.weight` is the token embedding. A classifier puts its own head, [labels, n_embd], and `out_head.bias` there.
+    `out_head.weight` is the token embedding. A classifier puts its own head,
+    [labels, n_embd], and `out_head.bias` there.
     """
     named = {book: params[ours] for book, ours in _BOOK.items() if ours != "lm_head.weight"}
     mask = np.triu(np.ones((config.n_positions, config.n_positions), np.float32), k=1)
@@ -155,8 +159,8 @@ def deduced_config(tensors, source):
             raise InputError(f"{source}: its tensors show no {key}: these are not GPT-2's weights")
     if sizes["n_embd"] % 64:
         raise InputError(
-            f"{source}: n_embd is {sizes['n_embd']}, no multiple of the 64 that a GPT-2's head is wide, so the number of heads "
-            "cannot be told; put a config.json beside it"
+            f"{source}: n_embd is {sizes['n_embd']}, no multiple of the 64 that a GPT-2's head is wide, so the number "
+            "of heads cannot be told; put a config.json beside it"
         )
     return Config(**sizes, n_head=sizes["n_embd"] // 64)
 
@@ -164,8 +168,8 @@ def deduced_config(tensors, source):
 def check_parameters(tensors, config, source):
     """Raise InputError unless the tensors are exactly the parameters of a GPT-2 of this Config.
 
-    The error names `source`, and either the size in the Config that the tensors contradict, or the tensors that are missing,
-    unknown, of another shape or no floats.
+    The error names `source`, and either the size in the Config that the tensors contradict,
+    or the tensors that are missing, unknown, of another shape or no floats.
     """
     for key, found in _sizes(tensors).items():
         if getattr(config, key) != found:

@@ -1,8 +1,9 @@
 """A pickle of tensors and plain containers, read without running anything.
 
-A pickle is a program for a small stack machine, some of whose instructions call any function of any module. This machine
-lacks those: a name that the pickle asks for must be one of the few that a state dict consists of, or is refused. (Python's own
-`pickle.Unpickler` with an allow-list of names would still reserve as much memory as a pickle says it needs.)
+A pickle is a program for a small stack machine, some of whose instructions call any function of any
+module. This machine lacks those: a name that the pickle asks for must be one of the few that a state dict
+consists of, or is refused. (Python's own `pickle.Unpickler` with an allow-list of names would still
+reserve as much memory as a pickle says it needs.)
 """
 
 import pickletools
@@ -63,8 +64,8 @@ def unpickle(file, where):
 
     where   what the errors begin with
 
-    Tensors are PickledTensors, an OrderedDict is a dict. Raises InputError where the pickle asks for anything else, by the
-    name of what it asks for, or is damaged. It takes memory in proportion to the pickle's length.
+    Tensors are PickledTensors, an OrderedDict is a dict. Raises InputError where the pickle asks for anything else, by
+    the name of what it asks for, or is damaged. It takes memory in proportion to the pickle's length.
     """
     storages = {}
     try:
@@ -167,7 +168,8 @@ def _allowed(text):
 
 def _refusal(text):
     name = repr(text[:200].replace(" ", "."))
-    return f"its pickle asks for {name}, refused: only tensors and plain containers are read; save model.state_dict() alone"
+    allowed = "only tensors and plain containers are read; save model.state_dict() alone"
+    return f"its pickle asks for {name}, refused: {allowed}"
 
 
 def _call(name, arguments):

@@ -21,13 +21,14 @@ _AT_OPENAI = {"vocab.json": "encoder.json", "merges.txt": "vocab.bpe"}
 
 
 def fetch_model(name):
-    """The folder with config.json, model.safetensors, vocab.json and merges.txt of a published GPT-2, downloaded if need be.
+    """The folder with config.json, model.safetensors, vocab.json and merges.txt of a published GPT-2,
+    downloaded if need be.
 
     name   one of model.config.SIZES
 
-    Complete files are used without a network; one that is not as published is replaced once its successor is verified. Of the
-    larger models' weights no hash is known beforehand: they are verified by what the hub announces, and used if they are there.
-    Raises InputError, with what to put where, if something is missing and cannot be downloaded.
+    Complete files are used without a network; one that is not as published is replaced once its successor is verified.
+    Of the larger models' weights no hash is known beforehand: they are verified by what the hub announces, and used if
+    they are there. Raises InputError, with what to put where, if something is missing and cannot be downloaded.
     """
     folder = cache_folder() / name
     if not _lacking(folder, name) and _has_config(folder, name):
@@ -44,8 +45,8 @@ def fetch_model(name):
         except Unavailable as error:
             lacking = _lacking(folder, name)
             raise InputError(
-                f"{name}: {', '.join(lacking)} missing or damaged in {folder}, and the download failed ({error}); run again to "
-                f"continue it, or put there yourself: {', '.join(_urls(name, file)[0] for file in lacking)}"
+                f"{name}: {', '.join(lacking)} missing or damaged in {folder}, "
+                f"and the download failed ({error}); run again to continue it, or put there yourself: {', '.join(_urls(name, file)[0] for file in lacking)}"
             ) from None
     return folder
 

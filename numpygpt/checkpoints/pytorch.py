@@ -1,9 +1,9 @@
 """State dicts that `torch.save` wrote: `pytorch_model.bin` and the book's `.pth`, in both of its formats.
 
-Since PyTorch 1.6 the file is a zip archive: `NAME/data.pkl`, a pickle that describes the tensors, and `NAME/data/KEY`, the raw
-data of each storage, never compressed. Before, it was five pickles in a row (a magic number, the format's version, the writing
-machine, the state dict, the storages' keys), and then for each key 8 bytes, its number of elements, and the raw data.
-Source: torch/serialization.py, _save and _legacy_save
+Since PyTorch 1.6 the file is a zip archive: `NAME/data.pkl`, a pickle that describes the tensors, and `NAME/data/KEY`,
+the raw data of each storage, never compressed. Before, it was five pickles in a row (a magic number, the format's
+version, the writing machine, the state dict, the storages' keys), and then for each key 8 bytes, its number of
+elements, and the raw data. Source: torch/serialization.py, _save and _legacy_save
 """
 
 import io
@@ -77,9 +77,9 @@ class _Strided(_Dense):
 def open_pytorch(path):
     """{name: StoredTensor} of the state dict in the file, which is checked whole before any tensor's data are read.
 
-    Of a dict that holds "model_state_dict" among others, as the book saves with its optimizer, that one is taken. Raises
-    InputError, naming the file and the tensor, where the pickle asks for anything but tensors and plain containers (nothing
-    is run), or the file is truncated, damaged or compressed.
+    Of a dict that holds "model_state_dict" among others, as the book saves with its optimizer, that one is taken.
+    Raises InputError, naming the file and the tensor, where the pickle asks for anything but tensors and plain
+    containers (nothing is run), or the file is truncated, damaged or compressed.
     """
     path = Path(path)
     with open(path, "rb") as file:
@@ -203,8 +203,8 @@ def _open_legacy(path, file):
         count, start = int.from_bytes(file.read(8), "little"), start + 8
         if count != storages[key].count or start + storages[key].nbytes > size:
             raise InputError(
-                f"{path}: storage {key[:100]!r} has {count} elements and {size - start} bytes are left, but its tensors need "
-                f"{storages[key].count} elements in {storages[key].nbytes} bytes; {_AGAIN}"
+                f"{path}: storage {key[:100]!r} has {count} elements and {size - start} bytes are left, "
+                f"but its tensors need {storages[key].count} elements in {storages[key].nbytes} bytes; {_AGAIN}"
             )
         places[key] = _Placed(start, storages[key].nbytes, crc=0)
         start += storages[key].nbytes

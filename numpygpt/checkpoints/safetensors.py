@@ -1,8 +1,8 @@
 """The safetensors format: weights as raw bytes behind a JSON header that cannot run code.
 
-A file is 8 bytes, the header's length (little-endian); the header, JSON of `name -> {dtype, shape, data_offsets}` with an
-optional `__metadata__`; then the tensors' bytes, little-endian, end to end without holes.
-Source: https://github.com/huggingface/safetensors#format
+A file is 8 bytes, the header's length (little-endian); the header, JSON of `name -> {dtype, shape, data_offsets}` with
+an optional `__metadata__`; then the tensors' bytes, little-endian, end to end without holes. Source:
+https://github.com/huggingface/safetensors#format
 """
 
 import json
@@ -29,9 +29,9 @@ _brief.maxstring = _brief.maxother = 100
 def open_safetensors(path):
     """{name: StoredTensor} of every tensor in the file, which is checked whole before any of its data is read.
 
-    Raises InputError, naming the file and the tensor, where the file is not what the format prescribes: a header that is
-    truncated, no JSON or ambiguous; an unknown type; sizes that contradict each other; data that overlap, leave holes or
-    end early.
+    Raises InputError, naming the file and the tensor, where the file is not what the format prescribes: a header that
+    is truncated, no JSON or ambiguous; an unknown type; sizes that contradict each other; data that overlap, leave
+    holes or end early.
     """
     path = Path(path)
     with open(path, "rb") as file:
@@ -70,7 +70,8 @@ def open_safetensors(path):
 
 
 def read_safetensors(path):
-    """{name: array} of every tensor in the file, read-only; floats of every kind come as float32. See open_safetensors."""
+    """{name: array} of every tensor in the file, read-only;
+    floats of every kind come as float32. See open_safetensors."""
     return {name: tensor.read() for name, tensor in open_safetensors(path).items()}
 
 

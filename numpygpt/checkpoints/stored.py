@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-# What a type is called (safetensors' names, which every format here uses), and how its bytes are read. NumPy has no bfloat16:
-# it is the upper half of a float32.
+# What a type is called (safetensors' names, which every format here uses), and how its bytes are read.
+# NumPy has no bfloat16: it is the upper half of a float32.
 STORED = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
@@ -54,8 +54,8 @@ class StoredTensor:
     def read(self):
         """The tensor as a read-only array: a view of the mapped file where that serves, else a copy.
 
-        A copy is needed where the type changes, and where the data lie unaligned (as in the published GPT-2 files), which
-        every later product would pay for.
+        A copy is needed where the type changes, and where the data lie unaligned (as in the published GPT-2 files),
+        which every later product would pay for.
         """
         stored, count = STORED[self.stored_as], math.prod(self.shape)
         if stored == self.dtype and self.start % stored.itemsize == 0 and count:
@@ -64,7 +64,8 @@ class StoredTensor:
         return self.copy()
 
     def copy(self):
-        """The tensor as a read-only array of its own, read through the file: the map's pages would count as memory too."""
+        """The tensor as a read-only array of its own, read through the file:
+        the map's pages would count as memory too."""
         self.verify()
         stored, result = STORED[self.stored_as], np.empty(math.prod(self.shape), self.dtype)
         with open(self.path, "rb") as file, np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf
@@ -78,5 +79,6 @@ class StoredTensor:
 
 
 def widened(stored, stored_as):
-    """An array of stored numbers with their values: bfloat16, which NumPy lacks, as the float32 of which it is the upper half."""
+    """An array of stored numbers with their values: bfloat16, which NumPy lacks,
+    as the float32 of which it is the upper half."""
     return (stored.astype(np.uint32) << 16).view(np.float32) if stored_as == "BF16" else stored

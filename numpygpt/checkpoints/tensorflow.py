@@ -1,8 +1,8 @@
 """OpenAI's original release, a TensorFlow V2 checkpoint ("tensor bundle"), read without TensorFlow.
 
-`model.ckpt.index` is a table in LevelDB's format: sorted keys, the tensors' names, to protobuf messages that say where in
-`model.ckpt.data-00000-of-00001` the raw little-endian data lie. Every block of the table and every tensor has a CRC-32C.
-Sources: https://github.com/google/leveldb/blob/main/doc/table_format.md and, in tensorflow/core,
+`model.ckpt.index` is a table in LevelDB's format: sorted keys, the tensors' names, to protobuf messages that say where
+in `model.ckpt.data-00000-of-00001` the raw little-endian data lie. Every block of the table and every tensor has a
+CRC-32C. Sources: https://github.com/google/leveldb/blob/main/doc/table_format.md and, in tensorflow/core,
 util/tensor_bundle/tensor_bundle.cc, protobuf/tensor_bundle.proto and framework/{tensor_shape,types}.proto
 """
 
@@ -50,8 +50,8 @@ class _Damaged(Exception):
 def open_tensorflow(path):
     """{name: StoredTensor} of every tensor that the index file at `path` lists, their data in the files beside it.
 
-    The index is checked whole; a tensor's checksum is verified when it is read. Raises InputError, naming the file and the
-    tensor, where a file is damaged, truncated or compressed, or holds what no GPT-2 does.
+    The index is checked whole; a tensor's checksum is verified when it is read. Raises InputError, naming the file and
+    the tensor, where a file is damaged, truncated or compressed, or holds what no GPT-2 does.
     """
     path = Path(path)
     size = path.stat().st_size
@@ -116,7 +116,8 @@ def _block(content, handle, place):
 
 
 def _entries(block):
-    """The (key, value) pairs of a block. A key is the first `shared` bytes of the key before and some bytes of its own."""
+    """The (key, value) pairs of a block. A key is the first `shared`
+    bytes of the key before and some bytes of its own."""
     restarts = int.from_bytes(block[-4:], "little")  # the keys with shared = 0 are listed behind the entries
     end = len(block) - 4 - 4 * restarts
     if end < 0:
@@ -178,7 +179,8 @@ def _tensor(name, entry, files):
 
 
 def _shape(where, message):
-    """The sizes in a TensorShapeProto: a repeated field 2, each with the size in field 1, which is left out where it is 0."""
+    """The sizes in a TensorShapeProto: a repeated field 2,
+    each with the size in field 1, which is left out where it is 0."""
     shape = []
     for number, value in _pairs(message):
         axis = _fields(value).get(1, 0) if number == 2 else None
@@ -223,7 +225,8 @@ def _pairs(message):
 
 
 def _varint(data, place):
-    """(the number at `place`, the place behind it): 7 bits a byte, lowest first, the top bit set in all but the last."""
+    """(the number at `place`, the place behind it):
+    7 bits a byte, lowest first, the top bit set in all but the last."""
     number = shift = 0
     while place < len(data) and shift < 64:
         byte = data[place]
@@ -235,6 +238,7 @@ def _varint(data, place):
 
 
 def _masked(file, count):
-    """The checksum of the next `count` bytes as it is stored (LevelDB, util/crc32c.h: a checksum of checksums would be weak)."""
+    """The checksum of the next `count` bytes as it is stored (LevelDB, util/crc32c.h:
+    a checksum of checksums would be weak)."""
     checksum = crc32c(file, count)
     return ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF

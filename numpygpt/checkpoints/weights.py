@@ -23,8 +23,8 @@ _SUFFIXES = {
 def find_weights(folder):
     """The path of the one file to give to open_weights: a customary name, else the only file with weights in it.
 
-    Of several TensorFlow checkpoints, the one that the file `checkpoint` names. Raises InputError where there is none, or no
-    telling which.
+    Of several TensorFlow checkpoints, the one that the file `checkpoint` names.
+    Raises InputError where there is none, or no telling which.
     """
     folder = Path(folder)
     for name in _CUSTOMARY:
@@ -48,7 +48,8 @@ def find_weights(folder):
 
 
 def open_weights(path):
-    """{name: StoredTensor} of a weights file, or of all shards that an index lists. Raises InputError where it is damaged."""
+    """{name: StoredTensor} of a weights file, or of all shards that an index lists.
+    Raises InputError where it is damaged."""
     path = Path(path)
     if path.name.endswith(_INDEX):
         return _open_shards(path)

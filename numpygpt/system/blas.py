@@ -27,10 +27,12 @@ def threads():
 
 
 def parallel(function, items):
-    """list(map(function, items)), on as many Python threads as the BLAS has, each of whose products is then single-threaded.
+    """list(map(function, items)), on as many Python threads as the BLAS has,
+    each of whose products is then single-threaded.
 
-    For work that splits into independent parts this keeps every core busy all the time, in the elementwise operations too (NumPy
-    releases the interpreter's lock in both), where a product split over threads leaves all but one core idle between products.
+    For work that splits into independent parts this keeps every core busy all the time, in the elementwise
+    operations too (NumPy releases the interpreter's lock in both), where a product split over threads leaves all
+    but one core idle between products.
     """
     items, count, set_threads = list(items), threads(), _function("set_num_threads", None)
     if count == 1 or len(items) < 2 or set_threads is None:

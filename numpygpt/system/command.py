@@ -80,7 +80,8 @@ def number(kind, low, high=float("inf"), above=False):
 
 
 class Progress:
-    """A live line on standard error, rewritten in place: `label 40 % | 1,234 unit/s | 12 s left`. Silent where it is no terminal."""
+    """A live line on standard error, rewritten in place:
+    `label 40 % | 1,234 unit/s | 12 s left`. Silent where it is no terminal."""
 
     def __init__(self, label, unit):
         self.label, self.unit = label, unit
@@ -92,7 +93,8 @@ class Progress:
             return
         self.shown = now
         rate = done / max(now - self.started, 1e-9)
-        line = f"{self.label} {done / total:4.0%} | {rate:,.0f} {self.unit}/s | {(total - done) / max(rate, 1e-9):.0f} s left{note}"
+        left = (total - done) / max(rate, 1e-9)
+        line = f"{self.label} {done / total:4.0%} | {rate:,.0f} {self.unit}/s | {left:.0f} s left{note}"
         print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
 
     def clear(self):

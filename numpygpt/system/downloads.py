@@ -1,7 +1,8 @@
 """Files from the network into the cache folder: resumed where a connection broke, verified before they get their name.
 
-A file grows as `.NAME.HASH.partial` beside its place and is renamed when its length and SHA-256 are right. So a file under its
-own name was whole once, whatever happened since, and what an interrupted process left is continued by the next.
+A file grows as `.NAME.HASH.partial` beside its place and is renamed when its length and SHA-256 are
+right. So a file under its own name was whole once, whatever happened since, and what an interrupted
+process left is continued by the next.
 """
 
 import functools
@@ -93,8 +94,8 @@ def is_verified(path, size, sha256):
 def exclusive(folder):
     """Inside the block `folder` exists and no other process is inside such a block for it; until then this one waits.
 
-    The lock, on an empty file that stays, is the operating system's: it ends with its process, however that ends. Raises
-    InputError where the folder cannot be locked, and for an OSError in the block.
+    The lock, on an empty file that stays, is the operating system's: it ends with its process, however that ends.
+    Raises InputError where the folder cannot be locked, and for an OSError in the block.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +112,8 @@ def exclusive(folder):
 
 
 def first_of(urls, fetch):
-    """fetch(url) of the first url for which it does not raise Unavailable; else Unavailable, with the reason of each."""
+    """fetch(url) of the first url for which it does not raise Unavailable;
+    else Unavailable, with the reason of each."""
     reasons = []
     for url in urls:
         try:
@@ -124,8 +126,9 @@ def first_of(urls, fetch):
 def download(path, urls, size, sha256):
     """Make `path` the file with this length and SHA-256, from the first of the urls that gives it.
 
-    Call it inside exclusive(path.parent). What was received of the file is kept for the next call, and what `path` held stays,
-    until the whole is verified. Raises Unavailable with the reasons, and OSError where the folder cannot be written.
+    Call it inside exclusive(path.parent). What was received of the file is kept for the next call, and
+    what `path` held stays, until the whole is verified. Raises Unavailable with the reasons, and OSError
+    where the folder cannot be written.
     """
     partial = path.with_name(f".{path.name}.{sha256[:8]}.partial")
     if not sys.stderr.isatty():
@@ -136,7 +139,8 @@ def download(path, urls, size, sha256):
 
 
 def announced(url):
-    """(bytes, SHA-256) of a large file, as the Hugging Face hub announces them in the answer that redirects to its content.
+    """(bytes, SHA-256) of a large file, as the Hugging Face hub announces
+    them in the answer that redirects to its content.
 
     Raises Unavailable where it does not.
     """
@@ -153,7 +157,8 @@ def announced(url):
 
 
 def get(url, limit):
-    """The content at url, which nothing vouches for yet. Raises Unavailable, also where it is longer than `limit` bytes."""
+    """The content at url, which nothing vouches for yet.
+    Raises Unavailable, also where it is longer than `limit` bytes."""
 
     def attempt():
         content = b""
@@ -200,8 +205,8 @@ def _continue(file, url, name, size):
                     chunk = _read(reply, min(_CHUNK, size - position))
                     if not chunk:
                         raise _Passing(f"the connection broke after {position} of {size} bytes")
-                    # A server that ignores Range sends the beginning again. What we have of it stays: an answer that only
-                    # poses as the file (a hotel's login page) must not cost what an hour has brought.
+                    # A server that ignores Range sends the beginning again. What we have of it stays: an answer that
+                    # only poses as the file (a hotel's login page) must not cost what an hour has brought.
                     file.write(chunk[max(0, start - position) :])
                     position += len(chunk)
                     show(position)
@@ -288,7 +293,8 @@ def _read(reply, limit):
 
 @contextmanager
 def _progress(name, first, size):
-    """A function to call with the number of bytes that are there; on a terminal it shows them, the rate and the time left."""
+    """A function to call with the number of bytes that are there;
+    on a terminal it shows them, the rate and the time left."""
     began, shown = time.monotonic(), 0
 
     def show(position):

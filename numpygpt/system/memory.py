@@ -10,8 +10,8 @@ import numpy as np
 def keep_freed_memory():
     """Ask the C library not to hand freed arrays back to the system. Does nothing but on Linux with glibc.
 
-    Otherwise every step gets its activations and gradients as new pages, which the system must find and fill with zeros first: at
-    GPT-2's size a sixth of the time of a step that trains all layers. The parameters are mallopt(3)'s.
+    Otherwise every step gets its activations and gradients as new pages, which the system must find and fill with zeros
+    first: at GPT-2's size a sixth of the time of a step that trains all layers. The parameters are mallopt(3)'s.
     """
     if sys.platform != "linux":
         return
@@ -22,7 +22,8 @@ def keep_freed_memory():
 
 
 def release(array):
-    """Let the system forget what it holds of the file of an array mapped from one. Whoever reads the array makes it read the file again."""
+    """Let the system forget what it holds of the file of an array mapped from one.
+    Whoever reads the array makes it read the file again."""
     owner = array
     while isinstance(owner, np.ndarray):
         owner = owner.base

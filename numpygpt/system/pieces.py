@@ -6,9 +6,11 @@ PIECE = (
 
 
 def each_piece(function, x):
-    """Call function(rows) for slices of consecutive rows that together are x (N, D), each about PIECE bytes, on all cores.
+    """Call function(rows) for slices of consecutive rows that together are x (N, D),
+    each about PIECE bytes, on all cores.
 
-    Elementwise work that goes over a large array many times is limited by memory; going over a piece many times, it is not.
+    Elementwise work that goes over a large array many times is limited by memory;
+    going over a piece many times, it is not.
     """
     parallel(function, pieces(x))
 

@@ -1,4 +1,5 @@
-"""From texts to batches: the one way, for training and for classify, in which a message is encoded, cut, padded and packed."""
+"""From texts to batches: the one way, for training and for classify,
+in which a message is encoded, cut, padded and packed."""
 
 import numpy as np
 
@@ -9,8 +10,9 @@ from .tokenizer import encode_message
 def padded_length(mode, lengths, n_positions):
     """How many tokens every message is cut and padded to; None where each keeps its own.
 
-    mode is "longest" (the longest of `lengths`, the training messages' token counts), "none", "context" (n_positions) or a
-    number up to n_positions, else InputError. The answer belongs to the trained model: its predictions depend on it.
+    mode is "longest" (the longest of `lengths`, the training messages' token counts), "none", "context"
+    (n_positions) or a number up to n_positions, else InputError. The answer belongs to the trained
+    model: its predictions depend on it.
     """
     if mode == "none":
         return None
@@ -28,8 +30,8 @@ def padded_length(mode, lengths, n_positions):
 
 
 def encode(texts, encoding, pad_to, n_positions):
-    """A list of int32 arrays (T,), the token ids of each text: cut to pad_to tokens and padded on the right to as many with
-    `<|endoftext|>`, as the book does; with pad_to None only cut, to n_positions.
+    """A list of int32 arrays (T,), the token ids of each text: cut to pad_to tokens and padded on the right to as many
+    with `<|endoftext|>`, as the book does; with pad_to None only cut, to n_positions.
 
     Raises InputError for a text without tokens, giving its number from 1.
     """

@@ -8,16 +8,18 @@ import tiktoken
 from ..system.errors import InputError
 from .tokenizer import ENDOFTEXT, SINGLE_BYTES, WORDS
 
-# Python's re has no \p{L}: letters are word characters that are neither digits nor `_`. Only learning uses this; the encoding
-# that is learned splits text by GPT-2's own pattern.
+# Python's re has no \p{L}: letters are word characters that are neither digits nor `_`.
+# Only learning uses this; the encoding that is learned splits text by GPT-2's own pattern.
 _SPLIT = re.compile(r"'(?:[sdmt]|ll|ve|re)| ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
 
 
 def learn_bpe(texts, size):
-    """A tiktoken.Encoding of `size` entries: the 256 bytes, the merges of the most frequent neighbours, and `<|endoftext|>` last.
+    """A tiktoken.Encoding of `size` entries: the 256 bytes,
+    the merges of the most frequent neighbours, and `<|endoftext|>` last.
 
-    Each step joins the pair of neighbouring tokens that is most frequent within words (the smaller pair of ids where two are
-    equally so), until the vocabulary is full. Raises InputError where the text is too small for so many, or size too small.
+    Each step joins the pair of neighbouring tokens that is most frequent within words (the smaller pair of
+    ids where two are equally so), until the vocabulary is full. Raises InputError where the text is too
+    small for so many, or size too small.
     """
     if size < 257:
         raise InputError(f"a vocabulary of {size} entries is too small: 256 bytes and <|endoftext|> make 257")

@@ -4,7 +4,8 @@ from ..system.errors import InputError
 
 
 def read_documents(paths, lines=False):
-    """The documents of UTF-8 text files, without surrounding blanks: one a file, or with `lines` one a line. Empty ones are skipped.
+    """The documents of UTF-8 text files, without surrounding blanks:
+    one a file, or with `lines` one a line. Empty ones are skipped.
 
     Raises InputError, naming the file and line, for a file that cannot be read, is not UTF-8, or where nothing is left.
     """

@@ -10,7 +10,8 @@ import pandas as pd
 
 from ..system.errors import InputError
 
-# Column names that need no --label-column and --text-column, in lower case. v1 and v2 are Kaggle's copy of the UCI data.
+# Column names that need no --label-column and --text-column, in lower case.
+# v1 and v2 are Kaggle's copy of the UCI data.
 _USUAL = {
     "label": {"label", "class", "category", "v1"},
     "text": {"text", "message", "sms", "v2"},
@@ -20,16 +21,17 @@ _USUAL = {
 def read_messages(path, text_column=None, label_column=None, book_quotes=False):
     """The messages of a UTF-8 file: a DataFrame of strings with columns Label and Text, in file order.
 
-    A tab in the first line makes it tab-separated: no quoting, a quote is a character like any other (as IANA's TSV has it).
-    Otherwise it is comma-separated with standard CSV quoting, and its first line is a header.
-    Tab-separated, two fields, no column asked for: label and text without a header, unless line 1 itself is a usual pair of names.
+    A tab in the first line makes it tab-separated: no quoting, a quote is a character like any other (as IANA's TSV has
+    it). Otherwise it is comma-separated with standard CSV quoting, and its first line is a header. Tab-separated, two
+    fields, no column asked for: label and text without a header, unless line 1 itself is a usual pair of names.
 
-    Labels lose surrounding blanks, texts nothing; `NA`, `None` and `nan` are texts like others. Empty lines are skipped.
-    book_quotes reads a tab-separated file with CSV quoting, as the book does: in the UCI file a message that opens with a quote
-    then swallows its neighbours (5,572 rows instead of 5,574).
+    Labels lose surrounding blanks, texts nothing; `NA`, `None` and `nan` are texts like others. Empty lines are
+    skipped. book_quotes reads a tab-separated file with CSV quoting, as the book does: in the UCI file a message that
+    opens with a quote then swallows its neighbours (5,572 rows instead of 5,574).
 
-    Raises InputError, naming the file and where it can the line: a file that cannot be read, is empty or not UTF-8, a line with
-    too few or too many fields, an unclosed quote, a missing label or text, columns that cannot be told, fewer than two labels.
+    Raises InputError, naming the file and where it can the line: a file that cannot be read, is empty or not
+    UTF-8, a line with too few or too many fields, an unclosed quote, a missing label or text, columns that
+    cannot be told, fewer than two labels.
     """
     path = Path(path)
     content = _read_utf8(path)
@@ -98,7 +100,8 @@ def _read_utf8(path):
 
 
 def _rows(path, content, tabbed, book_quotes):
-    """(line number, fields) of each row that is not an empty line. A quoted field may span lines; the number is its first."""
+    """(line number, fields) of each row that is not an empty line.
+    A quoted field may span lines; the number is its first."""
     if not tabbed:
         dialect = dict(delimiter=",", strict=True)
     elif book_quotes:
@@ -119,7 +122,8 @@ def _rows(path, content, tabbed, book_quotes):
 
 
 def _column(path, names, kind, wanted):
-    """The place of the label or the text column: the one called `wanted`, or where that is None, the one with a usual name."""
+    """The place of the label or the text column: the one called `wanted`,
+    or where that is None, the one with a usual name."""
     places = [i for i, name in enumerate(names) if (name.lower() in _USUAL[kind] if wanted is None else name == wanted)]
     if len(places) == 1:
         return places[0]

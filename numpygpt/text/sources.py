@@ -8,7 +8,8 @@ SAMPLE = Path(__file__).parents[1] / "assets" / "sample" / "messages.tsv"
 
 
 def find_messages(source):
-    """The path of a message file: `source` itself, or where no such file exists, `sample`, bundled, or `sms`, downloaded once.
+    """The path of a message file: `source` itself, or where no such file exists,
+    `sample`, bundled, or `sms`, downloaded once.
 
     Raises InputError where `sms` has to be downloaded and cannot.
     """

@@ -1,4 +1,5 @@
-"""The three sets that training works with: as many messages of each label, shuffled, cut, and written as the book does."""
+"""The three sets that training works with: as many messages of each label,
+shuffled, cut, and written as the book does."""
 
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from .messages import label_names
 def balance(frame, seed=123):
     """As many messages of every label as the rarest one has, label after label in sorted order.
 
-    Messages are drawn with pandas' `.sample(random_state=seed)`, seed 0 … 2^32 - 1; the rarest label keeps its messages in file
-    order. Of the UCI data that makes the book's set: 747 ham drawn, then all 747 spam.
+    Messages are drawn with pandas' `.sample(random_state=seed)`, seed 0 … 2^32 - 1; the rarest label keeps its messages
+    in file order. Of the UCI data that makes the book's set: 747 ham drawn, then all 747 spam.
     """
     groups = [frame[frame["Label"] == name] for name in label_names(frame)]
     size = min(map(len, groups))
@@ -24,7 +25,8 @@ def balance(frame, seed=123):
 def split(frame, train=0.7, validation=0.1, seed=123):
     """(training, validation, test) frames: everything shuffled with pandas, then cut; the test set is the rest.
 
-    Sizes are int(messages * fraction), as the book's. Raises InputError where the fractions leave one of the sets empty.
+    Sizes are int(messages * fraction), as the book's.
+    Raises InputError where the fractions leave one of the sets empty.
     """
     if not (train > 0 and validation > 0 and train + validation < 1):
         raise InputError(
@@ -44,8 +46,8 @@ def split(frame, train=0.7, validation=0.1, seed=123):
 def write_split(folder, sets, names):
     """Write (training, validation, test) to train.csv, validation.csv and test.csv in an existing folder.
 
-    Columns Label, a label's place in `names`, and Text: byte for byte what pandas' to_csv writes in the book, and every text
-    reads back as it was. Raises OSError as open() and write() do.
+    Columns Label, a label's place in `names`, and Text: byte for byte what pandas' to_csv writes in the book,
+    and every text reads back as it was. Raises OSError as open() and write() do.
     """
     for file_name, part in zip(("train.csv", "validation.csv", "test.csv"), sets):
         rows = [f"{names.index(label)},{_quoted(text)}\n" for label, text in zip(part["Label"], part["Text"])]
@@ -54,5 +56,6 @@ def write_split(folder, sets, names):
 
 
 def _quoted(text):
-    """Where pandas would quote, and around a lone carriage return too: before Python 3.13 the csv module forgot that one."""
+    """Where pandas would quote, and around a lone carriage return too:
+    before Python 3.13 the csv module forgot that one."""
     return '"' + text.replace('"', '""') + '"' if any(character in text for character in ',"\r\n') else text

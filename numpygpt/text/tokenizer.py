@@ -1,8 +1,8 @@
 """GPT-2's tokenizer: byte-level BPE, from tiktoken's own copy or from the vocab.json and merges.txt of a folder.
 
-tiktoken merges by rank, so all it needs is {bytes of a token: rank}. The two files say the same in text: vocab.json maps a
-token's characters to its id, line by line merges.txt gives the pair that each token after the single bytes is made of, and
-each byte is written as one printable character.
+tiktoken merges by rank, so all it needs is {bytes of a token: rank}. The two files say the same in text: vocab.json
+maps a token's characters to its id, line by line merges.txt gives the pair that each token after the single bytes is
+made of, and each byte is written as one printable character.
 """
 
 import json
@@ -54,8 +54,9 @@ def load_tokenizer(name_or_folder):
         return tiktoken.get_encoding("gpt2")
     except (OSError, ValueError) as error:  # no network; a download that does not match its hash
         raise InputError(
-            f"tiktoken could not download GPT-2's vocabulary ({type(error).__name__}: no network?); put GPT-2's vocab.json "
-            "and merges.txt into a folder and name that, or set TIKTOKEN_CACHE_DIR to a folder that has the encoder files"
+            f"tiktoken could not download GPT-2's vocabulary ({type(error).__name__}: no network?); "
+            "put GPT-2's vocab.json and merges.txt into a folder and name that, "
+            "or set TIKTOKEN_CACHE_DIR to a folder that has the encoder files"
         ) from None
 
 
@@ -106,7 +107,8 @@ def _from_files(vocab_path, merges_path):
             raise InputError(f"{where}: {token[:100]!r} is made twice")
         if vocab.get(token) != rank:
             raise InputError(
-                f"{where}: this merge makes id {rank}, but {vocab_path.name} gives {token[:100]!r} id {vocab.get(token)}"
+                f"{where}: this merge makes id {rank}, "
+                f"but {vocab_path.name} gives {token[:100]!r} id {vocab.get(token)}"
             )
         made[token] = made[first] + made[second]
     last = len(made)

@@ -1,4 +1,5 @@
-"""The same weights, saved in every form, load to bit-identical parameters; what is missing beside them is told or named."""
+"""The same weights, saved in every form, load to bit-identical parameters;
+what is missing beside them is told or named."""
 
 import json
 import os
@@ -235,7 +236,8 @@ def test_other_floats_load_with_their_values(tmp_path, params, dtype):
 
 @pytest.mark.oracle_124m
 def test_gpt2_of_the_published_size_loads_bit_for_bit_from_all_that_others_save(tmp_path):
-    """transformers' safetensors, sharded safetensors and .bin, OpenAI's layout, the book's names; PyTorch in both formats."""
+    """transformers' safetensors, sharded safetensors and .bin,
+    OpenAI's layout, the book's names; PyTorch in both formats."""
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)

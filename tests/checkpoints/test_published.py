@@ -578,7 +578,8 @@ def test_a_bad_archive_leaves_nothing_and_the_second_source_helps(server, tmp_pa
 
 
 def test_what_is_pinned_are_the_real_files(shared, monkeypatch, tmp_path):
-    """Lengths and hashes as published: the messages through the whole way, the tokenizer's two files by their content."""
+    """Lengths and hashes as published: the messages through the whole way,
+    the tokenizer's two files by their content."""
     real = (shared / "data" / "SMSSpamCollection").read_bytes()
     monkeypatch.setenv("NUMPYGPT_HOME", str(tmp_path))
     monkeypatch.setenv("no_proxy", "127.0.0.1")

@@ -1,4 +1,5 @@
-"""OpenAI's checkpoints without TensorFlow: the checksum against its definition, the table against damage of every kind."""
+"""OpenAI's checkpoints without TensorFlow: the checksum against its definition,
+the table against damage of every kind."""
 
 import io
 import tracemalloc

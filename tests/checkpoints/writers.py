@@ -1,4 +1,5 @@
-"""Checkpoints as OpenAI (TensorFlow) and PyTorch write them, made without either; the oracle tests compare with the real ones."""
+"""Checkpoints as OpenAI (TensorFlow) and PyTorch write them, made without either;
+the oracle tests compare with the real ones."""
 
 import io
 import json
@@ -119,7 +120,8 @@ def masked(data):
 
 
 def message(fields):
-    """A protobuf message of ints and of bytes; four bytes in field 6 are a fixed32, as a BundleEntryProto's checksum is."""
+    """A protobuf message of ints and of bytes; four bytes in field 6 are a fixed32,
+    as a BundleEntryProto's checksum is."""
     parts = []
     for number, value in fields.items():
         if isinstance(value, int):
@@ -144,7 +146,8 @@ def varint(number):
 
 
 def write_torch(path, tensors, legacy=False):
-    """What torch.save of a state dict writes, in the zip format or the older one. Tensors that are one object share a storage."""
+    """What torch.save of a state dict writes, in the zip format or the older one.
+    Tensors that are one object share a storage."""
     keys = {
         id(array): str(number) for number, array in enumerate({id(array): array for array in tensors.values()}.values())
     }

@@ -1,4 +1,5 @@
-"""The language model against transformers: loss, every gradient, perplexity; and its output layer, a slice at a time."""
+"""The language model against transformers: loss, every gradient, perplexity;
+and its output layer, a slice at a time."""
 
 import importlib
 

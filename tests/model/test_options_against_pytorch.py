@@ -1,7 +1,8 @@
-"""Every choice that `train` offers: its loss, its gradients and its updates against PyTorch's autograd and torch.optim.AdamW.
+"""Every choice that `train` offers: its loss, its gradients and its updates
+against PyTorch's autograd and torch.optim.AdamW.
 
-The oracle is GPT-2 written with torch functions, one message at a time: it knows no batches of unequal lengths, no frozen prefix, no
-last block for one row, and LoRA as a second path beside each layer instead of a change of its weight.
+The oracle is GPT-2 written with torch functions, one message at a time: it knows no batches of unequal lengths, no
+frozen prefix, no last block for one row, and LoRA as a second path beside each layer instead of a change of its weight.
 """
 
 from dataclasses import replace
@@ -156,7 +157,8 @@ def test_lora_beside_a_base_that_learns_too(lora_params):
 
 
 def test_lora_starts_from_the_values_that_pytorch_draws_after_the_head(params):
-    """As Appendix E builds it: nn.Linear first, then kaiming_uniform_ for each A, (in, rank), block by block, the head's last."""
+    """As Appendix E builds it: nn.Linear first, then kaiming_uniform_ for each A,
+    (in, rank), block by block, the head's last."""
     rank, D = 5, CONFIG.n_embd
     generator = Generator(123)
     params["head.weight"], params["head.bias"] = linear_init(generator, D, CLASSES)
@@ -195,7 +197,8 @@ def test_a_batch_of_ignored_messages_alone_is_refused_in_one_line(params):
 
 @pytest.mark.parametrize("choice, accumulate", [("last_block", 1), ("last_block", 3), ("all", 2), ("lora", 3)])
 def test_after_two_epochs_of_accumulation_the_parameters_are_those_of_torch_adamw(lora_params, choice, accumulate):
-    """Five messages one at a time: an update after every k-th and after the epoch's last, whose leftover is divided by k as well."""
+    """Five messages one at a time: an update after every k-th and after the epoch's last,
+    whose leftover is divided by k as well."""
     params = (
         lora_params
         if choice == "lora"

@@ -1,4 +1,5 @@
-"""The frozen blocks' rows: made once a distinct message, the same from memory, a temporary file or a folder, and never stale."""
+"""The frozen blocks' rows: made once a distinct message,
+the same from memory, a temporary file or a folder, and never stale."""
 
 from dataclasses import replace
 

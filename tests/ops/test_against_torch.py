@@ -54,9 +54,14 @@ def close(ours, theirs):
 
 @pytest.mark.parametrize("label, op, arguments", CASES, ids=[label for label, _, _ in CASES])
 def test_results_and_gradients_are_torchs(label, op, arguments):
-    ours = {name: a.astype(np.float32) if getattr(a, "dtype", None) == float else a for name, a in arguments.items()}
+    ours = {
+        name: a.astype(np.float32) if isinstance(a, np.ndarray) and a.dtype == float else a
+        for name, a in arguments.items()
+    }
     inputs = {
-        name: torch.tensor(a, requires_grad=True) for name, a in ours.items() if getattr(a, "dtype", None) == np.float32
+        name: torch.tensor(a, requires_grad=True)
+        for name, a in ours.items()
+        if isinstance(a, np.ndarray) and a.dtype == np.float32
     }
     y, backward = op(**ours)
     expected = ORACLES[op](**ours | inputs)

@@ -50,8 +50,9 @@ def by_definition(text, size):
 
 
 def test_a_case_done_by_hand():
-    # "low" once, " low" 4 times, " lower" twice. (l, o) and (o, w) occur 7 times each: (l, o), of the smaller ids, comes first. Then
-    # (lo, w) 7 times, (space, low) 6. Then (e, r) and (space-low, e), twice each; then (space-low, er), and no pair is left.
+    # "low" once, " low" 4 times, " lower" twice. (l, o) and (o, w) occur 7 times each: (l, o), of the smaller ids,
+    # comes first. Then (lo, w) 7 times, (space, low) 6. Then (e, r) and (space-low, e), twice each; then (space-low,
+    # er), and no pair is left.
     texts = ["low low low low low", " lower lower"]
     encoding = learn_bpe(texts, 262)
     assert merges(encoding) == [b"lo", b"low", b" low", b"er", b" lower"]

@@ -1,4 +1,5 @@
-"""The loop: which messages it takes in which order, when it evaluates, what it reports, what it changes, and that it learns."""
+"""The loop: which messages it takes in which order, when it evaluates,
+what it reports, what it changes, and that it learns."""
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def test_history_is_that_of_a_loop_written_out():
     task, (training, validation) = a_task(), loaders()
     optimizer = AdamW(task.params, task.trainable, lr=1e-3, weight_decay=0.1)
     expected = []
-    for epoch in range(2):
+    for _ in range(2):
         for number, (indices, labels) in enumerate(training):
             logits, gradients = task.logits(indices, task.trainable)
             loss, d_loss = cross_entropy(logits, labels)

@@ -1,4 +1,5 @@
-"""Pretraining: every token is learned from, the schedule, clipping and decay, and that an interruption changes nothing."""
+"""Pretraining: every token is learned from, the schedule, clipping and decay,
+and that an interruption changes nothing."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,5 @@
-"""The book's chapter-6 script, run in PyTorch with a tiny GPT-2 on the real messages, logged every step: ours must be the same run."""
+"""The book's chapter-6 script, run in PyTorch with a tiny GPT-2 on the real messages, logged every step:
+ours must be the same run."""
 
 import json
 import shutil

@@ -1,4 +1,5 @@
-"""The numbers are PyTorch's: recorded from torch 2.13, drawn by torch itself where it is installed, and logged by the book's script.
+"""The numbers are PyTorch's: recorded from torch 2.13,
+drawn by torch itself where it is installed, and logged by the book's script.
 
 Recorded with: python -c "import torch; torch.manual_seed(SEED); print(torch.empty(4).uniform_(-3, 7.3).tolist(),
 torch.empty((), dtype=torch.int64).random_().item(), torch.randperm(10).tolist())"
