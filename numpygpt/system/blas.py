@@ -1,7 +1,10 @@
 """The linear-algebra library inside NumPy: its name, its kernel and its threads decide how fast everything here is."""
 
 import ctypes
-from concurrent.futures import ThreadPoolExecutor
+import os
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from pathlib import Path
 
@@ -13,38 +16,151 @@ _SPELLINGS = ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "op
 
 
 def describe():
-    """One phrase, such as `OpenBLAS SkylakeX, 2 threads`; only the name where NumPy came with another library."""
-    core = _function("get_corename", ctypes.c_char_p)
+    """One phrase: `OpenBLAS SkylakeX, 2 threads`, or `accelerate with its own threads, 8 threads for the rest`."""
+    core, count = _function("get_corename", ctypes.c_char_p), threads()
+    plural = f"{count} thread{'s' * (count != 1)}"
     if core is None:
-        return np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
-    return f"OpenBLAS {core().decode()}, {threads()} thread{'s' * (threads() != 1)}"
+        name = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
+        return f"{name} with its own threads, {plural} for the rest"
+    return f"OpenBLAS {core().decode()}, {plural}"
 
 
 def threads():
-    """How many threads a matrix product may use, or 1 where that cannot be told."""
-    count = _function("get_num_threads", ctypes.c_int)
-    return count() if count else 1
+    """How many threads `parallel` works on when called here: as many as OpenBLAS is set to; with any other library as
+    many as this process may use cores; and 1 inside `parallel`.
+    """
+    if getattr(_of_thread, "working", False):
+        return 1
+    return _products.threads() or _cores()
 
 
 def parallel(function, items):
-    """list(map(function, items)), on as many Python threads as the BLAS has,
-    each of whose products is then single-threaded.
+    """list(map(function, items)), on as many Python threads as the BLAS has, each of whose products has one thread.
 
-    For work that splits into independent parts this keeps every core busy all the time, in the elementwise
-    operations too (NumPy releases the interpreter's lock in both), where a product split over threads leaves all
-    but one core idle between products.
+    For work that splits into independent parts this keeps every core busy all the time, in the elementwise operations
+    too (NumPy releases the interpreter's lock in both). A product split over threads leaves all but one core idle
+    between products.
+
+    Called inside `function`, it is a plain loop. Several threads of a program may call it at once; each has workers of
+    its own. Of errors the first item's is raised, as in a loop, and like Ctrl-C only when what was begun has ended.
+
+    OpenBLAS has one number of threads for the whole process: while anything here is worked on, the products of the
+    program's other threads have one thread, too. The number comes back with the end of the last item, unless someone
+    has set another meanwhile. Any other library (MKL, Accelerate) splits its products as it likes.
     """
-    items, count, set_threads = list(items), threads(), _function("set_num_threads", None)
-    if count == 1 or len(items) < 2 or set_threads is None:
+    items = list(items)
+    count = min(threads(), len(items))
+    if count < 2:
         return list(map(function, items))
-    set_threads(1)
+    results, errors, waiting = [None] * len(items), {}, deque(enumerate(items))
+
+    def work():
+        with _products:
+            while waiting and not errors:
+                try:
+                    number, item = waiting.popleft()
+                except IndexError:  # another worker was faster
+                    return
+                try:
+                    results[number] = function(item)
+                except BaseException as error:
+                    errors[number] = error
+
+    workers, pool = [], _pool()
     try:
-        return list(_pool(count).map(function, items))
-    finally:
-        set_threads(count)
+        for _ in range(count):
+            workers.append(pool.submit(work))
+        wait(workers)
+    finally:  # Ctrl-C comes here too
+        waiting.clear()
+        wait(workers)
+    if errors:
+        first = errors[min(errors)]
+        errors.clear()
+        try:
+            raise first
+        finally:
+            del first  # its traceback has this frame, which must not hold it in turn
+    return results
 
 
-_pool = cache(ThreadPoolExecutor)
+class _Products:
+    """`with` this, products take one thread each: the first to enter sets it, the last to leave takes it back."""
+
+    def __init__(self):
+        self.lock, self.inside, self.before = threading.Lock(), 0, 1
+
+    def threads(self):
+        """OpenBLAS's number of threads, as it is when nobody is inside; 0 of another library."""
+        with self.lock:
+            return self._read() if not self.inside else self.before
+
+    def __enter__(self):
+        with self.lock:
+            if not self.inside:
+                self.before = self._read()
+                self._set(1)
+            self.inside += 1
+
+    def __exit__(self, *_):
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self._take_back()
+
+    def after_fork(self):
+        """In a new process there are no workers, and nobody who would release the lock."""
+        self.lock = threading.Lock()
+        if self.inside:
+            self.inside = 0
+            self._take_back()
+
+    def _take_back(self):
+        if self._read() == 1:
+            self._set(self.before)
+
+    @staticmethod
+    def _read():
+        get = _function("get_num_threads", ctypes.c_int)
+        return get() if get else 0
+
+    @staticmethod
+    def _set(count):
+        if count and (set_threads := _function("set_num_threads", None)):
+            set_threads(count)
+
+
+_products = _Products()
+_of_thread = threading.local()  # `pool`: the workers of this thread; `working`: whether it is a worker itself
+
+
+def _pool():
+    """The calling thread's workers, which end with it."""
+    size = threads()
+    if getattr(_of_thread, "size", 0) != size:
+        _of_thread.pool, _of_thread.size = ThreadPoolExecutor(size, "numpygpt", _begin_work), size
+    return _of_thread.pool
+
+
+def _begin_work():
+    _of_thread.working = True
+
+
+def _after_fork():
+    global _of_thread
+    _of_thread = threading.local()  # the pools' threads were left behind
+    _products.after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _cores():
+    """How many cores this process may use."""
+    if hasattr(os, "process_cpu_count"):  # Python 3.13
+        return os.process_cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
