@@ -3,7 +3,7 @@
 
 Each run is a process of its own, timed from its start to its end: `python -m numpygpt.train --recipe book`, with the
 book's padding and with none; both again with the features (the rows of the frozen blocks) left on disk by an earlier
-run of the same command; and the book's script in PyTorch (bench/peer_script.py), run once, with the book's padding.
+run of the same command; and the book's script in PyTorch (bench/book.py), run once, with the book's padding.
 """
 
 import csv
@@ -19,7 +19,7 @@ import numpy as np
 from numpygpt.system.errors import InputError
 
 from .machine import installed
-from .results import Row, Section, Target
+from .results import Row, Section
 from .turns import timed
 
 REPETITIONS = 3
@@ -27,12 +27,6 @@ QUICK_STEPS = 20  # of PyTorch's, with --quick
 
 PADDINGS = {"book's padding": "longest", "`--pad none`": "none"}
 ON_DISK = ", features on disk"
-TARGETS = {
-    "book's padding": (Target("at least 12 times faster", better=12), Target("aim for 15", better=15)),
-    "`--pad none`": (Target("at least 35 times faster", better=35),),
-    "book's padding" + ON_DISK: (Target("at least 60 times", better=60),),
-    "`--pad none`" + ON_DISK: (Target("at least 60 times", better=60),),
-}
 
 
 def measure(options):
@@ -49,26 +43,15 @@ def measure(options):
             if pytorch is None and installed("torch"):
                 pytorch = run_pytorch(options, scratch / "peer.json", QUICK_STEPS if options.quick else None)
     peer, notes = ([pytorch["seconds"]], _notes(runs, pytorch)) if pytorch else ([], [])
-    rows = [Row(what, "s", [run["seconds"] for run in runs[what]], peer, TARGETS[what]) for what in commands]
+    rows = [Row(what, "s", [run["seconds"] for run in runs[what]], peer) for what in commands]
     return Section("chapter", __doc__, rows, notes)
 
 
 def run_numpygpt(options, folder, settings):
     """{"seconds", "losses" {step: (training, validation)}, "accuracy"} of one run of numpygpt.train,
     which makes `folder`."""
-    command = [
-        "numpygpt.train",
-        "--recipe",
-        "book",
-        "--model",
-        options.model,
-        "--data",
-        options.data,
-        "--out",
-        folder,
-        *settings,
-    ]
-    seconds, _ = timed(lambda: _run(command))
+    command = ["numpygpt.train", "--recipe", "book", "--model", options.model, "--data", options.data, "--out", folder]
+    seconds, _ = timed(lambda: _run([*command, *settings]))
     with open(folder / "history.csv", newline="") as file:
         evaluated = [row for row in csv.DictReader(file) if row["train_loss"]]
     losses = {int(row["step"]): (float(row["train_loss"]), float(row["validation_loss"])) for row in evaluated}
@@ -82,7 +65,7 @@ def run_numpygpt(options, folder, settings):
 def run_pytorch(options, out, steps):
     """The same of the book's script in PyTorch. With `steps` it stops after so many,
     and "seconds" is computed from their times."""
-    command = ["bench.peer_script", options.model, options.data, out, *(["--steps", steps] if steps else [])]
+    command = ["bench.book", options.model, options.data, out, *(["--steps", steps] if steps else [])]
     seconds, _ = timed(lambda: _run(command))
     report = json.loads(out.read_bytes())
     report["losses"] = {int(step): losses for step, losses in report["losses"].items()}

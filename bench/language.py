@@ -8,13 +8,11 @@ from numpygpt.model.tape import Tape
 from numpygpt.training.adamw import AdamW
 
 from .machine import installed
-from .results import Row, Section, Target
+from .results import Row, Section
 from .turns import in_turns, timed, worst_difference
 
 REPETITIONS = 10
 WINDOWS, TOKENS = 4, 64
-# llm.c's C with OpenMP took 2.8 s on the 2-core machine for which this target was set.
-TARGETS = (Target("at least 1.8 times faster", better=1.8), Target("at most 1.12 s, llm.c's 2.8 s / 2.5", ours=1.12))
 
 
 def measure(options):
@@ -30,7 +28,6 @@ def measure(options):
             "whole step",
             "s",
             *([seconds for seconds, _ in runs.get(name, [])] for name in ("numpygpt", "PyTorch")),
-            TARGETS,
         )
     ]
     for part, what in enumerate(("forward and backward", "AdamW")):

@@ -15,26 +15,6 @@ with the smallest and the largest in brackets; "better" says how many times.
 """
 
 
-@dataclass(frozen=True)
-class Target:
-    """What a row should reach: `better` times the peer, or the bound `ours` on numpygpt's median. `text` says it."""
-
-    text: str
-    better: float | None = None
-    ours: float | None = None
-
-    def verdict(self, row):
-        """Whether it does: "met", "missed by …" or "no peer here"."""
-        if self.better is not None and row.better is None:
-            return "no peer here"
-        if self.better is not None:
-            reached = row.better / self.better
-        else:
-            reached = median(row.ours) / self.ours
-            reached = reached if row.higher_is_better else 1 / reached
-        return "met" if reached >= 1 else f"missed by {1 - reached:.1%}"
-
-
 @dataclass
 class Row:
     """One thing that was measured: all repetitions of numpygpt's and the peer's figures, in `unit`."""
@@ -43,7 +23,6 @@ class Row:
     unit: str
     ours: list
     peer: list
-    targets: tuple = ()
     higher_is_better: bool = False
 
     @property
@@ -56,9 +35,7 @@ class Row:
 
     def cells(self):
         better = "" if self.better is None else f"{figure(self.better)} ×"
-        targets = "; ".join(target.text for target in self.targets)
-        verdicts = "; ".join(target.verdict(self) for target in self.targets)
-        return [self.what, spread(self.ours, self.unit), spread(self.peer, self.unit), better, targets, verdicts]
+        return [self.what, spread(self.ours, self.unit), spread(self.peer, self.unit), better]
 
 
 @dataclass
@@ -74,7 +51,7 @@ class Section:
 
     def markdown(self, made):
         """The section's text. `made` says how, when and on what it was made."""
-        header = ["", "numpygpt", self.peer, "better", "target", ""]
+        header = ["", "numpygpt", self.peer, "better"]
         columns = [column for column in zip(header, *(row.cells() for row in self.rows)) if {*column[1:]} - {"", "–"}]
         parts = [f"## {self.subject}", self.about.strip(), table(list(zip(*columns)))]
         return "\n\n".join([*parts, *self.notes, made]) + "\n"

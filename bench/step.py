@@ -14,31 +14,26 @@ from numpygpt.training.fine_tune import Task
 from numpygpt.training.rng import Generator, linear_init
 
 from .machine import installed
-from .results import Row, Section, Target
+from .results import Row, Section
 from .turns import in_turns, worst_difference
 
 REPETITIONS = 10
 STEPS = 3  # to a turn
 MESSAGES, TOKENS = 8, 120
 
-TARGETS = {
-    "head": (),
-    "last_block": (Target("at most 25 ms", ours=25),),
-    "last_two_blocks": (),
-    "all": (Target("at least 1.8 times faster", better=1.8),),
-}
+CHOICES = ("head", "last_block", "last_two_blocks", "all")
 
 
 def measure(options):
     rows, differences = [], []
-    for choice, targets in TARGETS.items():
+    for choice in CHOICES:
         steps = {"numpygpt": numpygpt_step(options.model, choice)}
         if installed("torch"):
             steps["PyTorch"] = pytorch_step(options.model, choice)
         turns = {name: lambda step=step: [step() for _ in range(STEPS)][-1] for name, step in steps.items()}
         runs = in_turns(turns, options.repetitions, f"step, {choice}")
         milliseconds = {name: [1000 * seconds / STEPS for seconds, _ in runs[name]] for name in runs}
-        rows.append(Row(f"`{choice}`", "ms", milliseconds["numpygpt"], milliseconds.get("PyTorch", []), targets))
+        rows.append(Row(f"`{choice}`", "ms", milliseconds["numpygpt"], milliseconds.get("PyTorch", [])))
         differences.append(worst_difference(runs))
     notes = []
     if None not in differences:

@@ -1,7 +1,10 @@
-"""What several tests share: the outside files, which the project does not commit, and seeded arrays."""
+"""What several tests share: the outside files, which the project does not commit;
+and the line that says what was skipped."""
 
 import os
+import re
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,5 +19,21 @@ def shared():
     """The folder with the real data set, the pretraining corpus and the reference logs; skips where it is absent."""
     folder = Path(os.environ.get("NUMPYGPT_SHARED", Path(__file__).parents[2] / "shared"))
     if not (folder / "data" / "SMSSpamCollection").is_file():
-        pytest.skip(f"the outside data is not at {folder} (set NUMPYGPT_SHARED)")
+        pytest.skip("without ../shared (or NUMPYGPT_SHARED)")
     return folder
+
+
+def pytest_terminal_summary(terminalreporter):
+    """One line on what did not run, and for want of what: `skipped: 12 without ../shared, …; 3 files without torch`."""
+    tests, files = Counter(), Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if library := re.match(r"could not import '(\w+)", reason):
+            reason = f"without {library[1]}"
+        (files if isinstance(report, pytest.CollectReport) else tests)[reason] += 1
+    parts = [f"{count} {reason}" for reason, count in tests.most_common()]
+    parts += [f"{count} whole file{'s' * (count > 1)} {reason}" for reason, count in files.most_common()]
+    if left := terminalreporter.stats.get("deselected"):
+        parts.append(f"{len(left)} left out by -m")
+    if parts:
+        terminalreporter.write_line(f"skipped: {'; '.join(parts)}")

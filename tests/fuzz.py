@@ -27,9 +27,7 @@ from numpygpt.system import command
 from numpygpt.system.errors import InputError
 from numpygpt.text.messages import read_messages
 from numpygpt.text.tokenizer import load_tokenizer, save_tokenizer
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "checkpoints"))
-import writers  # noqa: E402
+from tests.checkpoints import writers
 
 CONFIG = Config(vocab_size=5, n_positions=3, n_embd=4, n_layer=1, n_head=2)
 PARAMS = random_parameters(CONFIG, seed=0)
@@ -279,7 +277,7 @@ def main(argv=None):
     for codec in ("utf-16", "utf-16-be", "utf-16-le", "utf-32", "utf-32-be", "utf-32-le", "raw-unicode-escape"):
         codecs.lookup(codec)  # json and pickletools know these, and Python imports each at its first use
     sys.addaudithook(watch)
-    with TemporaryDirectory(prefix="bench-fuzz-") as root:
+    with TemporaryDirectory(prefix="fuzz-") as root:
         subjects = readers(Path(root))
         tracemalloc.start()
         print(

@@ -1,4 +1,5 @@
-"""python -m tests.make_golden: write golden.npz, what PyTorch computes in float64 with a tiny GPT-2 (see test_golden.py).
+"""python -m tests.make_golden: write golden.npz, what PyTorch computes
+in float64 with a tiny GPT-2, for test_golden.py.
 
 Made with torch 2.13 and transformers 5.23. The tests that read it need neither.
 """

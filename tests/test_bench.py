@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import chapter, forward, generate, language, machine, operations, step
-from bench.results import HEADER, Row, Section, Target, write_section
+from bench.results import HEADER, Row, Section, write_section
 from bench.turns import in_turns, worst_difference
 from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.model.config import Config
@@ -41,36 +41,10 @@ def test_better_is_how_many_times_faster_whichever_way_the_unit_points():
     assert (seconds.better, rate.better, Row("alone", "s", [1.0], []).better) == (3, 2, None)
 
 
-@pytest.mark.parametrize(
-    ("target", "row", "verdict"),
-    [
-        (Target("", better=3), Row("", "s", [2.0], [6.0]), "met"),
-        (Target("", better=4), Row("", "s", [2.0], [6.0]), "missed by 25.0%"),
-        (Target("", better=4), Row("", "s", [2.0], []), "no peer here"),
-        (Target("", ours=25), Row("", "ms", [20.0, 25.0, 30.0], []), "met"),
-        (Target("", ours=25), Row("", "ms", [50.0], []), "missed by 50.0%"),
-        (Target("", ours=80), Row("", "%", [81.0], [], higher_is_better=True), "met"),
-        (Target("", ours=80), Row("", "%", [60.0], [], higher_is_better=True), "missed by 25.0%"),
-        (Target("", better=1 / 0.6), Row("", "GB", [2.9], [4.6]), "missed by 4.8%"),
-    ],
-)
-def test_a_target_is_met_or_missed_by_what_lacks(target, row, verdict):
-    assert target.verdict(row) == verdict
-
-
-def test_a_row_shows_median_extremes_ratio_and_verdict():
-    row = Row(
-        "chapter", "s", [84.2, 82.0, 83.14], [1260.4], (Target("12 times", better=12), Target("aim for 20", better=20))
-    )
-    assert row.cells() == [
-        "chapter",
-        "83.1 s (82–84.2)",
-        "1,260 s",
-        "15.2 ×",
-        "12 times; aim for 20",
-        "met; missed by 24.2%",
-    ]
-    assert Row("alone", "s", [1.0], []).cells()[2:4] == ["–", ""]
+def test_a_row_shows_median_extremes_and_ratio():
+    row = Row("chapter", "s", [84.2, 82.0, 83.14], [1260.4])
+    assert row.cells() == ["chapter", "83.1 s (82–84.2)", "1,260 s", "15.2 ×"]
+    assert Row("alone", "s", [1.0], []).cells() == ["alone", "1 s", "–", ""]
 
 
 def test_a_section_replaces_its_predecessor_and_leaves_all_else_as_it_was(tmp_path):

@@ -46,7 +46,8 @@ def fetch_model(name):
             lacking = _lacking(folder, name)
             raise InputError(
                 f"{name}: {', '.join(lacking)} missing or damaged in {folder}, "
-                f"and the download failed ({error}); run again to continue it, or put there yourself: {', '.join(_urls(name, file)[0] for file in lacking)}"
+                f"and the download failed ({error}); run again to continue it, or put there yourself: "
+                f"{', '.join(_urls(name, file)[0] for file in lacking)}"
             ) from None
     return folder
 

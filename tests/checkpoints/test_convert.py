@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from writers import write_openai, write_torch
 
 from numpygpt import convert
 from numpygpt.checkpoints.huggingface import save_folder
@@ -12,8 +11,8 @@ from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
 from numpygpt.system.errors import InputError
 from numpygpt.text.tokenizer import save_tokenizer
-
-from test_load import BYTES, CONFIG, same  # isort: skip
+from tests.checkpoints.test_load import BYTES, CONFIG, same
+from tests.checkpoints.writers import write_openai, write_torch
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import os
 import numpy as np
 import pytest
 import tiktoken
-from writers import openai_names, write_openai, write_tensorflow, write_torch
 
 from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.checkpoints.load import load_checkpoint, load_weights
@@ -17,6 +16,7 @@ from numpygpt.model.config import Config, config_json
 from numpygpt.model.parameters import random_parameters
 from numpygpt.system.errors import InputError
 from numpygpt.text.tokenizer import save_tokenizer
+from tests.checkpoints.writers import openai_names, write_openai, write_tensorflow, write_torch
 
 CONFIG = Config(vocab_size=257, n_positions=7, n_embd=64, n_layer=2, n_head=1)
 BYTES = tiktoken.Encoding(

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from writers import openai_names
 
 from numpygpt.checkpoints.names import check_parameters, deduced_config, from_hugging_face, to_book, to_gpt2
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
 from numpygpt.system.errors import InputError
+from tests.checkpoints.writers import openai_names
 
 CONFIG = Config(vocab_size=11, n_positions=7, n_embd=6, n_layer=2, n_head=3)
 

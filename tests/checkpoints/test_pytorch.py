@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from writers import number, state_dict_pickle, text, torch_zip, write_torch
 
 from numpygpt.checkpoints.pickled import unpickle
 from numpygpt.checkpoints.pytorch import open_pytorch
 from numpygpt.system.errors import InputError
+from tests.checkpoints.writers import number, state_dict_pickle, text, torch_zip, write_torch
 
 FORMATS = pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 TENSOR = "ctorch._utils\n_rebuild_tensor_v2\n"

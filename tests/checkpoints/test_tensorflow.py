@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from writers import block, masked, message, put_block, table, write_tensorflow
 
 from numpygpt.checkpoints import tensorflow
 from numpygpt.checkpoints.crc32c import crc32c
 from numpygpt.checkpoints.tensorflow import open_tensorflow
 from numpygpt.system.errors import InputError
+from tests.checkpoints.writers import block, masked, message, put_block, table, write_tensorflow
 
 P = 0x11EDC6F41  # x^32 + x^28 + … + 1, highest power first (RFC 3720, section 12.1)
 

@@ -1,0 +1,33 @@
+"""python -m tests.make_book_log: write book_log.json, the log of the book's script in PyTorch, for test_book_log.py.
+
+Two epochs of the bundled model on the bundled messages: half a minute of one core. To be run again, with torch
+installed, whenever either changes. The test that reads the log needs no torch.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from numpygpt.checkpoints.load import locate
+from numpygpt.text.sources import find_messages
+
+LOG = Path(__file__).with_name("book_log.json")
+EPOCHS = 2
+
+
+def inputs():
+    """What the log depends on: {name: SHA-256} of the bundled model's weights and merges, and of the messages."""
+    files = [locate("mini") / "model.safetensors", locate("mini") / "merges.txt", Path(find_messages("sample"))]
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def main():
+    from bench import book  # needs torch
+
+    report = book.run("mini", find_messages("sample"), EPOCHS)
+    kept = {name: report[name] for name in ("log", "step_losses", "accuracy")}
+    LOG.write_text(json.dumps({"inputs": inputs(), **kept}, indent=1) + "\n", encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()
