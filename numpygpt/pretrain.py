@@ -14,10 +14,12 @@ from .model.language import perplexity
 from .model.parameters import fingerprint, random_parameters
 from .system import blas, command
 from .system.errors import InputError
+from .system.files import replacing
 from .system.memory import keep_freed_memory
 from .text.bpe import learn_bpe
 from .text.documents import read_documents
-from .text.tokenizer import encode_message, load_tokenizer
+from .text.tokenizer import load_tokenizer
+from .training.plots import plot_perplexity
 from .training.pretraining import Pretraining, windows
 
 RESUME = "resume.safetensors"
@@ -35,7 +37,13 @@ def arguments(argv=None):
         ],
     )
     number = command.number
-    parser.add_argument("text", nargs="+", type=Path, help="UTF-8 text files; each is one document")
+    parser.add_argument(
+        "text",
+        nargs="+",
+        type=weighted_file,
+        metavar="FILE[:WEIGHT]",
+        help="UTF-8 text files; each is one document. chat.txt:3 counts three times, mail.txt:0.5 by half (every second document)",
+    )
     parser.add_argument("--lines", action="store_true", help="each line of a file is a document of its own")
     parser.add_argument(
         "--out", type=Path, required=True, help="the folder to write: a new one, or that of an interrupted run"
@@ -83,15 +91,28 @@ def arguments(argv=None):
     return parser.parse_args(argv)
 
 
+def weighted_file(argument):
+    """(Path, weight) of FILE or FILE:WEIGHT. What is a file's whole name is taken as that."""
+    name, _, weight = argument.rpartition(":")
+    try:
+        float(weight)
+    except ValueError:  # no colon, or one that is part of the name, as in C:\text
+        return Path(argument), 1.0
+    if not name or Path(argument).exists():
+        return Path(argument), 1.0
+    return Path(name), command.number(float, 0, 1000, above=True)(weight)
+
+
 def main(argv=None):
     keep_freed_memory()
     args = arguments(argv)
     if args.out.exists() and not (args.out / RESUME).exists():
         raise InputError(f"{args.out} exists and holds no interrupted run: choose another --out, or remove it")
-    texts, held_out_texts = hold_out(read_documents(args.text, args.lines), args.held_out, args.seed)
+    paths, weights = zip(*args.text)
+    texts, held_out_texts = hold_out(read_documents(paths, args.lines, weights), args.held_out, args.seed)
     config, params, encoding = start(args, texts)
     documents, held_out = (
-        [np.array(encode_message(encoding, text), np.int32) for text in part] for part in (texts, held_out_texts)
+        [np.array(ids, np.int32) for ids in encoding.encode_ordinary_batch(part)] for part in (texts, held_out_texts)
     )
     context = args.context or min(config.n_positions, 256)
     if context > config.n_positions:
@@ -186,14 +207,23 @@ def train(run, config, held_out, args, settings):
             live(run.done - began, run.steps - began, f" | loss {losses[-1]:.3f}")
             if run.done % args.eval_every == 0 or run.done == run.steps:
                 live.clear()
-                speed = (run.done - began) * run.batch_size * run.context / (time.monotonic() - started)
+                tokens = run.batch_size * run.context
+                speed = (run.done - began) * tokens / (time.monotonic() - started)
+                row = {
+                    "step": run.done,
+                    "tokens": run.done * tokens,
+                    "train_loss": round(float(np.mean(losses)), 4),
+                    "held_out_perplexity": round(perplexity(run.params, config, held_out), 3),
+                }
                 print(
-                    f"step {run.done:6d}: train loss {np.mean(losses):.3f}, held-out perplexity "
-                    f"{perplexity(run.params, config, held_out):.2f} | {speed:,.0f} tokens/s",
+                    f"step {run.done:6d}: train loss {row['train_loss']:.3f}, held-out perplexity "
+                    f"{row['held_out_perplexity']:.2f} | {speed:,.0f} tokens/s",
                     flush=True,
                 )
                 losses.clear()
+                run.history.append(row)
                 run.save(args.out / RESUME, settings)
+                write_curve(args.out, run.history)
     finally:
         signal.signal(signal.SIGINT, previous)
     if interrupted:
@@ -201,6 +231,14 @@ def train(run, config, held_out, args, settings):
         run.save(args.out / RESUME, settings)
         print(f"interrupted after step {run.done}; the same command goes on from there")
         raise KeyboardInterrupt
+
+
+def write_curve(folder, history):
+    """curve.csv from the rows of a run so far, and curve.png where matplotlib is installed."""
+    with replacing(folder / "curve.csv") as file:
+        lines = [",".join(history[0]), *(",".join(map(str, row.values())) for row in history)]
+        file.write(("\n".join(lines) + "\n").encode())
+    plot_perplexity(folder / "curve.png", history)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Learning a byte-level BPE vocabulary from text (Sennrich, Haddow and Birch 2016, on bytes as in GPT-2)."""
 
+import heapq
 import re
 from collections import Counter, defaultdict
 
@@ -34,21 +35,32 @@ def learn_bpe(texts, size):
         for pair in zip(word, word[1:]):
             pairs[pair] += counts[w]
             where[pair].add(w)
+    # The most frequent pair is on top. A count that has changed is pushed anew; an entry whose count is out of date is dropped when it
+    # comes up. That saves a look at every pair at every step.
+    heap = [(-count, pair) for pair, count in pairs.items()]
+    heapq.heapify(heap)
     while len(tokens) < size - 1:
-        best = max(pairs, key=lambda pair: (pairs[pair], -pair[0], -pair[1]), default=None)
-        if best is None or pairs[best] < 2:
+        while heap and -heap[0][0] != pairs[heap[0][1]]:
+            heapq.heappop(heap)
+        if not heap or -heap[0][0] < 2:
             raise InputError(
                 f"the text yields only {len(tokens) + 1} vocabulary entries, not {size}: use more text or fewer entries"
             )
+        _, best = heapq.heappop(heap)
         new = len(tokens)
         tokens.append(tokens[best[0]] + tokens[best[1]])
+        changes = Counter()
         for w in where.pop(best):
             old, words[w] = words[w], _merge(words[w], best, new)
-            for word, sign in ((old, -counts[w]), (words[w], counts[w])):
-                for pair in zip(word, word[1:]):
-                    pairs[pair] += sign
+            for pair in zip(old, old[1:]):
+                changes[pair] -= counts[w]
             for pair in zip(words[w], words[w][1:]):
+                changes[pair] += counts[w]
                 where[pair].add(w)
+        for pair, change in changes.items():
+            if change:
+                pairs[pair] += change
+                heapq.heappush(heap, (-pairs[pair], pair))
         del pairs[best]
     ranks = {token: rank for rank, token in enumerate(tokens)}
     return tiktoken.Encoding("learned", pat_str=WORDS, mergeable_ranks=ranks, special_tokens={ENDOFTEXT: size - 1})

@@ -1,4 +1,4 @@
-"""The two curves of a training run, as the book draws them, where matplotlib is installed."""
+"""The curves of a run: fine-tuning's two as the book draws them, pretraining's perplexity; where matplotlib is installed."""
 
 
 def plot_curves(folder, history):
@@ -28,3 +28,20 @@ def plot_curves(folder, history):
         figure.savefig(folder / f"{what}.png", dpi=150)
         names.append(f"{what}.png")
     return names
+
+
+def plot_perplexity(path, history):
+    """Draw held-out perplexity against tokens from the rows of a pretraining run, if matplotlib is installed."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.plot([row["tokens"] / 1e6 for row in history], [row["held_out_perplexity"] for row in history], marker=".")
+    axes.set_yscale("log")
+    axes.set_xlabel("million tokens")
+    axes.set_ylabel("held-out perplexity")
+    figure.savefig(path, dpi=150)

@@ -8,9 +8,11 @@ import numpy as np
 from ..checkpoints.safetensors import open_safetensors, write_safetensors
 from ..model.language import language_model
 from ..model.tape import Tape
-from ..system.blas import parallel, threads
+from ..system.blas import parallel
 from ..system.errors import InputError
 from .adamw import AdamW
+
+PART = 1024  # tokens whose activations are alive at a time, on one core: few enough for its cache
 
 
 def windows(documents, separator, length, rng):
@@ -70,6 +72,7 @@ class Pretraining:
             AdamW(params, params.keys() - matrices, lr, 0, (0.9, 0.95)),
         ]
         self.done = 0
+        self.history = []  # rows for the caller's use, JSON-able; saved and resumed with the rest
         self._epoch = None
 
     def step(self):
@@ -92,8 +95,9 @@ class Pretraining:
         return loss
 
     def _gradients(self, batch):
-        """(loss, {name: gradient}) of a batch of windows. Windows are independent, so each core takes a part of them; the gradient of
-        the batch's mean loss is the mean of the parts', each counted as often as it has windows.
+        """(loss, {name: gradient}) of a batch of windows. Windows are independent, so they are taken in parts, a part on a core; the
+        gradient of the batch's mean loss is the mean of the parts', each counted as often as it has windows. What a part is does not
+        depend on the number of cores, nor therefore does any bit of the result.
         """
 
         def part_gradients(part):
@@ -103,7 +107,7 @@ class Pretraining:
             backward()
             return loss, tape.grads
 
-        parts = np.array_split(batch, min(threads(), len(batch)))
+        parts = np.array_split(batch, math.ceil(len(batch) / max(1, PART // self.context)))
         total_loss, total = 0.0, {}
         for part, (loss, grads) in zip(parts, parallel(part_gradients, parts)):
             share = len(part) / len(batch)
@@ -122,7 +126,7 @@ class Pretraining:
 
     def save(self, path, settings):
         """Write all that `resume` needs to one file; `settings`, JSON-able, is what must be the same for going on to make sense."""
-        progress = json.dumps({"done": self.done, "settings": settings}).encode()
+        progress = json.dumps({"done": self.done, "history": self.history, "settings": settings}).encode()
         write_safetensors(path, self._state() | {"progress": np.frombuffer(progress, np.uint8)})
 
     def resume(self, path, settings):
@@ -130,7 +134,7 @@ class Pretraining:
         stored = open_safetensors(path)
         try:
             progress = json.loads(stored["progress"].read().tobytes())
-            done, found = int(progress["done"]), progress["settings"]
+            done, history, found = int(progress["done"]), list(progress["history"]), progress["settings"]
             differing = [key for key in settings if found.get(key) != settings[key]]
         except (KeyError, ValueError, TypeError, AttributeError):
             raise InputError(f"{path}: damaged; remove it to start anew") from None
@@ -143,6 +147,6 @@ class Pretraining:
             if name not in stored or stored[name].shape != array.shape:
                 raise InputError(f"{path}: tensor {name} is missing or of another shape; remove it to start anew")
             array[...] = stored[name].read()
-        self.done = done
+        self.done, self.history = done, history
         for optimizer in self.optimizers:
             optimizer.t = done
