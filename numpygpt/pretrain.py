@@ -28,11 +28,12 @@ RESUME = "resume.safetensors"
 def arguments(argv=None):
     parser = command.parser(
         "pretrain",
-        "Train a GPT-2 language model: predict every token of a text from those before it. From scratch, it learns a vocabulary\n"
-        "from the text first. The result is an ordinary Hugging Face folder, for numpygpt.train, generate and transformers.\n"
-        "An interrupted run goes on when the same command is given again.",
+        "Train a GPT-2 language model: predict every token of a text from those before it. From scratch, it\n"
+        "learns a vocabulary from the text first. The result is an ordinary Hugging Face folder, for numpygpt.train,\n"
+        "generate and transformers; beside it curve.csv, and curve.png where matplotlib is installed.\n"
+        "An interrupted run goes on when the same command is given again; with other --steps, on their schedule.",
         [
-            "python -m numpygpt.pretrain sms.txt --lines --layers 4 --width 160 --heads 5 --vocabulary 2048 --out small",
+            "python -m numpygpt.pretrain sms.txt:3 chat.txt --lines --layers 4 --width 160 --heads 5 --out small",
             "python -m numpygpt.pretrain mails.txt --from gpt2-folder --steps 500 --lr 1e-4 --out gpt2-mails",
         ],
     )
@@ -42,7 +43,7 @@ def arguments(argv=None):
         nargs="+",
         type=weighted_file,
         metavar="FILE[:WEIGHT]",
-        help="UTF-8 text files; each is one document. chat.txt:3 counts three times, mail.txt:0.5 by half (every second document)",
+        help="UTF-8 text files; each is one document. sms.txt:3 counts three times, mail.txt:0.5 half",
     )
     parser.add_argument("--lines", action="store_true", help="each line of a file is a document of its own")
     parser.add_argument(
@@ -140,18 +141,21 @@ def main(argv=None):
     tokens = sum(map(len, documents))
     print(f"numpygpt {__version__} on NumPy {np.__version__}, {blas.describe()}")
     print(
-        f"model    {config.n_layer} blocks, width {config.n_embd}, {sum(p.size for p in params.values()):,} parameters, "
-        f"vocabulary {config.vocab_size:,}"
+        f"model    {config.n_layer} blocks, width {config.n_embd}, vocabulary {config.vocab_size:,}, "
+        f"{sum(p.size for p in params.values()):,} parameters"
     )
     print(
-        f"text     {len(documents):,} documents, {tokens:,} tokens; held out: {len(held_out_texts):,} documents, {held_out.size:,} tokens"
+        f"text     {len(documents):,} documents, {tokens:,} tokens; "
+        f"held out: {len(held_out_texts):,} documents, {held_out.size:,} tokens"
     )
     print(
-        f"training {args.steps:,} steps of {args.batch_size} x {context} tokens, {args.steps / run.per_epoch:.1f} epochs",
+        f"training {args.steps:,} steps of {args.batch_size} x {context} tokens, "
+        f"{args.steps / run.per_epoch:.1f} epochs",
         flush=True,
     )
 
-    settings = {key: str(value) for key, value in vars(args).items() if key not in ("out", "half", "eval_every")}
+    may_change = ("out", "half", "eval_every", "steps")  # the batches are the same; other steps bend the schedule
+    settings = {key: str(value) for key, value in vars(args).items() if key not in may_change}
     settings["text"] = fingerprint({"ids": np.concatenate(documents)})
     args.out.mkdir(parents=True, exist_ok=True)
     if (args.out / RESUME).exists():
@@ -180,7 +184,7 @@ def start(args, texts):
 
 
 def hold_out(documents, share, seed):
-    """(documents to train on, documents to measure on). What is held out occurs in no training document, also not a second time."""
+    """(documents to train on, documents to measure on). What is held out is not trained on, also not a second time."""
     distinct = sorted(set(documents))
     chosen = np.random.default_rng(seed).permutation(len(distinct))[: max(1, round(share * len(distinct)))]
     held_out = {distinct[i] for i in chosen}
@@ -191,8 +195,8 @@ def hold_out(documents, share, seed):
 
 
 def train(run, config, held_out, args, settings):
-    """Run to the last step; at every --eval-every steps print the perplexity and save. Ctrl-C lets a step end, and saves."""
-    live, losses, started, began = command.Progress("pretraining", "steps"), [], time.monotonic(), run.done
+    """Run to the last step; every --eval-every steps print the perplexity and save. Ctrl-C saves after the step."""
+    live, started, began = command.Progress("pretraining", "steps"), time.monotonic(), run.done
     interrupted = False
 
     def interrupt(*_):
@@ -203,16 +207,17 @@ def train(run, config, held_out, args, settings):
     previous = signal.signal(signal.SIGINT, interrupt)
     try:
         while run.done < run.steps and not interrupted:
-            losses.append(run.step())
-            live(run.done - began, run.steps - began, f" | loss {losses[-1]:.3f}")
+            loss = run.step()
+            live(run.done - began, run.steps - began, f" | loss {loss:.3f}")
             if run.done % args.eval_every == 0 or run.done == run.steps:
                 live.clear()
                 tokens = run.batch_size * run.context
                 speed = (run.done - began) * tokens / (time.monotonic() - started)
+                since = run.history[-1]["step"] if run.history else 0
                 row = {
                     "step": run.done,
                     "tokens": run.done * tokens,
-                    "train_loss": round(float(np.mean(losses)), 4),
+                    "train_loss": round(float(np.mean(run.losses[since:])), 4),
                     "held_out_perplexity": round(perplexity(run.params, config, held_out), 3),
                 }
                 print(
@@ -220,7 +225,6 @@ def train(run, config, held_out, args, settings):
                     f"{row['held_out_perplexity']:.2f} | {speed:,.0f} tokens/s",
                     flush=True,
                 )
-                losses.clear()
                 run.history.append(row)
                 run.save(args.out / RESUME, settings)
                 write_curve(args.out, run.history)

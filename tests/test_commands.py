@@ -26,6 +26,7 @@ from numpygpt.system import command
 from numpygpt.system.errors import InputError
 from numpygpt.text.bpe import learn_bpe
 from numpygpt.training.plots import plot_curves
+from numpygpt.training.pretraining import learning_rate
 from numpygpt.training.run_folder import load_run, new_folder
 
 PACKAGE = Path(numpygpt.__file__).parent
@@ -717,7 +718,12 @@ def test_pretrain_makes_a_model_that_every_command_takes(here, capsys):
     assert float(re.search(r"perplexity of the stored model: ([\d.]+)", shown)[1]) == pytest.approx(
         perplexities[1], abs=0.01
     )
-    assert sorted(os.listdir("new")) == ["config.json", "merges.txt", "model.safetensors", "vocab.json"]
+    made = {"config.json", "curve.csv", "merges.txt", "model.safetensors", "vocab.json"}
+    assert set(os.listdir("new")) - {"curve.png"} == made
+    curve = pd.read_csv("new/curve.csv")
+    assert curve["step"].tolist() == [30, 60] and curve["tokens"].tolist() == [30 * 2 * 16, 60 * 2 * 16]
+    np.testing.assert_allclose(curve["held_out_perplexity"], perplexities, atol=0.01)
+    assert curve["train_loss"].is_monotonic_decreasing
     assert output(capsys, generate.main, "win", "--model", "new", "--tokens", "3").startswith("win")
     train.main("--model new --data two.csv --epochs 1 --out run2".split())
     more = "text.txt --lines --from new --steps 3 --batch-size 2 --held-out 0.2 --half --out more"
@@ -741,7 +747,7 @@ def test_ctrl_c_lets_pretraining_go_on_as_if_nothing_had_been(here, capsys, monk
         patch.setattr(pretrain, "Pretraining", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             pretrain.main([*arguments, "--out", "new"])
-    assert os.listdir("new") == ["resume.safetensors"]
+    assert "resume.safetensors" in os.listdir("new") and "config.json" not in os.listdir("new")
     assert f"interrupted after step {at};" in capsys.readouterr().out
 
     before = contents(here / "new")
@@ -754,6 +760,50 @@ def test_ctrl_c_lets_pretraining_go_on_as_if_nothing_had_been(here, capsys, monk
     Path("text.txt").write_bytes(text)
     assert f"going on from step {at}\n" in output(capsys, pretrain.main, *arguments, "--out", "new")
     assert contents(here / "new") == contents(here / "whole")
+
+
+def test_a_run_goes_on_with_other_steps_on_their_schedule(here, capsys, monkeypatch):
+    arguments = [*SMALL.split(), "--eval-every", "2", "--warmup", "0", "--out", "new"]
+    rates = []
+
+    class Interrupted(pretrain.Pretraining):
+        def step(self):
+            if self.done == 3 and self.steps == 50:
+                os.kill(os.getpid(), signal.SIGINT)
+            loss = super().step()
+            rates.append(self.optimizers[0].lr)
+            return loss
+
+    monkeypatch.setattr(pretrain, "Pretraining", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain.main([*arguments, "--steps", "50"])
+    assert "going on from step 4\n" in output(capsys, pretrain.main, *arguments, "--steps", "6")
+    assert rates[4:] == [learning_rate(step, 6, 2e-3, 0) for step in (4, 5)]
+    assert pd.read_csv("new/curve.csv")["step"].tolist() == [2, 4, 6]
+
+
+def test_a_file_counts_as_often_as_its_weight(here, capsys):
+    """Its documents, and so the tokens; a weight of one half takes every second."""
+    Path("a.txt").write_text("".join(f"this is line {n} of many\n" for n in range(200)))
+
+    def counted(name):
+        shown = output(
+            capsys,
+            pretrain.main,
+            name,
+            *SMALL.split()[1:],
+            "--vocabulary",
+            "257",
+            "--steps",
+            "1",
+            "--out",
+            f"of {name}",
+        )
+        return int(re.search(r"text +([\d,]+) documents", shown)[1].replace(",", ""))
+
+    assert [counted(name) for name in ("a.txt", "a.txt:2", "a.txt:0.5")] == [160, 320, 80]
+    Path("b.txt:3").write_bytes(Path("a.txt").read_bytes())
+    assert counted("b.txt:3") == 160, "the whole is the name of a file"
 
 
 def test_the_second_ctrl_c_does_not_wait(here, monkeypatch):
@@ -771,6 +821,8 @@ def test_the_second_ctrl_c_does_not_wait(here, monkeypatch):
 
 
 REFUSED_BY_PRETRAIN = {
+    "a weight of nothing": ("text.txt:0", "expected a number above 0 and at most 1000, got '0'"),
+    "a weight that is no number": ("text.txt:x", "text.txt:x: cannot read the text"),
     "no text": ("absent.txt", "absent.txt: cannot read the text"),
     "not UTF-8": ("model/model.safetensors", "model.safetensors, line .*: not UTF-8"),
     "one document": ("text.txt", "nothing is left to train on"),

@@ -35,8 +35,8 @@ def learn_bpe(texts, size):
         for pair in zip(word, word[1:]):
             pairs[pair] += counts[w]
             where[pair].add(w)
-    # The most frequent pair is on top. A count that has changed is pushed anew; an entry whose count is out of date is dropped when it
-    # comes up. That saves a look at every pair at every step.
+    # The most frequent pair is on top. A changed count is pushed anew, and an entry whose count is out of date dropped
+    # when it comes up: that saves a look at every pair at every step.
     heap = [(-count, pair) for pair, count in pairs.items()]
     heapq.heapify(heap)
     while len(tokens) < size - 1:

@@ -1,4 +1,4 @@
-"""The curves of a run: fine-tuning's two as the book draws them, pretraining's perplexity; where matplotlib is installed."""
+"""The curves of a run, where matplotlib is installed: fine-tuning's as the book draws them; pretraining's perplexity."""
 
 
 def plot_curves(folder, history):

@@ -1,14 +1,19 @@
-"""Pretraining: next-token prediction over a stream of documents, with warm-up, cosine decay and clipping; interruptible."""
+"""Pretraining: next-token prediction over a stream of documents, with warm-up, cosine decay and clipping.
+
+It can be interrupted, and goes on as if it had not been."""
 
 import json
 import math
+import threading
+from collections import Counter
+from contextlib import contextmanager
 
 import numpy as np
 
 from ..checkpoints.safetensors import open_safetensors, write_safetensors
 from ..model.language import language_model
 from ..model.tape import Tape
-from ..system.blas import parallel
+from ..system.blas import parallel, threads
 from ..system.errors import InputError
 from .adamw import AdamW
 
@@ -16,10 +21,10 @@ PART = 1024  # tokens whose activations are alive at a time, on one core: few en
 
 
 def windows(documents, separator, length, rng):
-    """The documents in random order, each followed by the separator, laid end to end and cut: (windows, length + 1) int32.
+    """The documents in random order, each followed by the separator, end to end and cut: (windows, length + 1) int32.
 
-    The last id of a window is the first of the next, so that every id but the very first is predicted once. What does not fill a
-    window is left out: another part of the text each time. rng is a numpy Generator, or None to keep the order.
+    The last id of a window is the first of the next, so that every id but the very first is predicted once. What does
+    not fill a window is left out: another part of the text each time. rng: a numpy Generator; None keeps the order.
     """
     order = range(len(documents)) if rng is None else rng.permutation(len(documents))
     stream = np.concatenate([np.append(documents[i], np.int32(separator)) for i in order])
@@ -29,7 +34,7 @@ def windows(documents, separator, length, rng):
 
 
 def learning_rate(step, steps, peak, warmup):
-    """Linear warm-up over `warmup` steps, then half a cosine down to a tenth of the peak (Brown et al. 2020, appendix B)."""
+    """Linear warm-up over `warmup` steps, then half a cosine to a tenth of the peak (Brown et al. 2020, app. B)."""
     if step < warmup:
         return peak * (step + 1) / warmup
     done = (step - warmup) / max(1, steps - warmup)
@@ -37,12 +42,74 @@ def learning_rate(step, steps, peak, warmup):
 
 
 def clip(grads, limit):
-    """Scale all gradients in place so that their norm, taken together, is at most `limit`; returns the norm they had."""
-    norm = math.sqrt(sum(float(np.vdot(g, g)) for g in grads.values()))
+    """Scale all gradients in place so that their common norm is at most `limit`; returns the norm they had."""
+    norm = math.sqrt(sum(float(np.sum(g * g)) for g in grads.values()))  # a BLAS's dot depends on its threads
     if norm > limit:
         for g in grads.values():
             g *= limit / norm
     return norm
+
+
+class OrderedSum:
+    """{name: sum over the parts of share * gradient}, to which parts on several cores add while they go back.
+
+    So one set of gradients exists, and on each core the one array that it adds. Floating-point sums depend on their
+    order, so it is that of the parts: each part's first addition waits for the first of the part before, its second for
+    the second, and so on (all parts add the same names in the same order). Where a part adds twice to one name, as to
+    the tied embedding's, its second goes into a sum of its own until the end. Parts must be begun in their order.
+    """
+
+    def __init__(self, parts):
+        self._sums, self._added, self._changed = {}, [0] * parts, threading.Condition()
+
+    @contextmanager
+    def part(self, number, share):
+        """`with` this, something to which Tape adds gradients as to a dict."""
+        try:
+            yield _Part(self, number, share)
+        finally:  # also after an error: nobody must wait for this part any more
+            self._advance(number, math.inf)
+
+    def grads(self):
+        """The sums, when all parts have ended."""
+        grads = {}
+        for (name, _), gradient in self._sums.items():
+            if name in grads:
+                grads[name] += gradient
+            else:
+                grads[name] = gradient
+        return grads
+
+    def _advance(self, number, added):
+        with self._changed:
+            self._added[number] += added
+            self._changed.notify_all()
+
+    def add(self, number, key, gradient):
+        """The next addition of a part, for its turn."""
+        if number:
+            with self._changed:
+                self._changed.wait_for(lambda: self._added[number - 1] > self._added[number])
+        if key in self._sums:
+            self._sums[key] += gradient
+        else:
+            self._sums[key] = gradient
+        self._advance(number, 1)
+
+
+class _Part:
+    """Stands in for a tape's {name: gradient}: what is stored goes into the sum."""
+
+    def __init__(self, total, number, share):
+        self.total, self.number, self.share, self.times = total, number, share, Counter()
+
+    def __contains__(self, name):
+        return False
+
+    def __setitem__(self, name, gradient):
+        gradient *= self.share
+        self.total.add(self.number, (name, self.times[name]), gradient)
+        self.times[name] += 1
 
 
 class Pretraining:
@@ -50,9 +117,10 @@ class Pretraining:
 
     documents   list of (T,) int32 arrays; separator the id between them
     steps, batch_size, context   updates in all, windows to an update, tokens to a window
-    lr, warmup, weight_decay, limit   see `learning_rate`, AdamW and `clip`; matrices decay, biases and layernorms do not
+    lr, warmup, weight_decay, limit   see `learning_rate`, AdamW, `clip`; matrices decay, biases and layernorms do not
 
-    The batch of a step depends on the seed and the step alone, so a run that is saved and resumed is the run that was not interrupted.
+    The batch of a step depends on the seed and the step alone, and its gradient on no number of threads, so a run that
+    is saved and resumed is, bit for bit, the run that was not interrupted.
     """
 
     def __init__(
@@ -72,6 +140,7 @@ class Pretraining:
             AdamW(params, params.keys() - matrices, lr, 0, (0.9, 0.95)),
         ]
         self.done = 0
+        self.losses = []  # of every step
         self.history = []  # rows for the caller's use, JSON-able; saved and resumed with the rest
         self._epoch = None
 
@@ -92,30 +161,37 @@ class Pretraining:
             optimizer.lr = learning_rate(self.done, self.steps, self.lr, self.warmup)
             optimizer.step(grads)
         self.done += 1
+        self.losses.append(loss)
         return loss
 
     def _gradients(self, batch):
-        """(loss, {name: gradient}) of a batch of windows. Windows are independent, so they are taken in parts, a part on a core; the
-        gradient of the batch's mean loss is the mean of the parts', each counted as often as it has windows. What a part is does not
-        depend on the number of cores, nor therefore does any bit of the result.
+        """(loss, {name: gradient}) of a batch of windows. They are independent, so they are taken in parts, one a
+        core; the gradient of the batch's mean loss is the sum of the parts', weighted by their shares of the windows.
         """
+        parts = self._parts(batch)
+        total = OrderedSum(len(parts))
 
-        def part_gradients(part):
-            tape = Tape(self.params, self.params.keys())
-            lengths = np.full(len(part), self.context)
-            loss, backward = language_model(tape, part[:, :-1].ravel(), lengths, part[:, 1:].ravel(), self.config)
-            backward()
-            return loss, tape.grads
-
-        parts = np.array_split(batch, math.ceil(len(batch) / max(1, PART // self.context)))
-        total_loss, total = 0.0, {}
-        for part, (loss, grads) in zip(parts, parallel(part_gradients, parts)):
+        def part_loss(number):
+            part = parts[number]
             share = len(part) / len(batch)
-            total_loss += float(loss) * share
-            for name, gradient in grads.items():
-                gradient *= share
-                total[name] = np.add(total[name], gradient, out=gradient) if name in total else gradient
-        return total_loss, total
+            with total.part(number, share) as grads:
+                tape = Tape(self.params, self.params.keys())
+                tape.grads = grads
+                lengths = np.full(len(part), self.context)
+                loss, backward = language_model(tape, part[:, :-1].ravel(), lengths, part[:, 1:].ravel(), self.config)
+                backward()
+            return float(loss) * share
+
+        return sum(parallel(part_loss, range(len(parts)))), total.grads()
+
+    def _parts(self, batch):
+        """The batch in parts of about PART tokens, however many cores there are: so their sum is always the same."""
+        return np.array_split(batch, math.ceil(len(batch) / max(1, PART // self.context)))
+
+    def _threads(self):
+        """A batch of one part is not shared out: its products use all threads, and their last bits depend on how many."""
+        parts = self._parts(np.empty(self.batch_size))
+        return {"OPENBLAS_NUM_THREADS": threads()} if len(parts) == 1 else {}
 
     def _state(self):
         state = {f"params.{name}": array for name, array in self.params.items()}
@@ -125,28 +201,32 @@ class Pretraining:
         return state
 
     def save(self, path, settings):
-        """Write all that `resume` needs to one file; `settings`, JSON-able, is what must be the same for going on to make sense."""
-        progress = json.dumps({"done": self.done, "history": self.history, "settings": settings}).encode()
-        write_safetensors(path, self._state() | {"progress": np.frombuffer(progress, np.uint8)})
+        """Write all that `resume` needs to one file; `settings`, JSON-able, is what must be the same when going on."""
+        progress = {"done": self.done, "losses": self.losses, "history": self.history}
+        progress["settings"] = settings | self._threads()
+        text = np.frombuffer(json.dumps(progress).encode(), np.uint8)
+        write_safetensors(path, self._state() | {"progress": text})
 
     def resume(self, path, settings):
-        """Go on from a file that `save` wrote. Raises InputError where its settings are others, naming the first difference."""
-        stored = open_safetensors(path)
+        """Go on from a file of `save`. Raises InputError where its settings are others, naming the first difference."""
+        stored, settings = open_safetensors(path), settings | self._threads()
         try:
             progress = json.loads(stored["progress"].read().tobytes())
-            done, history, found = int(progress["done"]), list(progress["history"]), progress["settings"]
+            done, found = int(progress["done"]), progress["settings"]
+            losses, history = list(progress["losses"]), list(progress["history"])
             differing = [key for key in settings if found.get(key) != settings[key]]
         except (KeyError, ValueError, TypeError, AttributeError):
             raise InputError(f"{path}: damaged; remove it to start anew") from None
         if differing:
             key = differing[0]
             raise InputError(
-                f"{path}: that run has {key} = {found.get(key)!r}, not {settings[key]!r}; repeat its settings or remove it"
+                f"{path}: that run has {key} = {found.get(key)!r}, not {settings[key]!r}; "
+                "repeat its settings or remove it"
             )
         for name, array in self._state().items():
             if name not in stored or stored[name].shape != array.shape:
                 raise InputError(f"{path}: tensor {name} is missing or of another shape; remove it to start anew")
             array[...] = stored[name].read()
-        self.done, self.history = done, history
+        self.done, self.losses, self.history = done, losses, history
         for optimizer in self.optimizers:
             optimizer.t = done

@@ -45,3 +45,13 @@ def test_the_line_that_is_not_utf8_is_named(write):
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
     with pytest.raises(InputError, match=f"{tmp_path / name}: cannot read the text"):
         read_documents([tmp_path / name])
+
+
+def test_weights_say_how_often_each_document_comes(write):
+    paths = [write("a", "one\n\ntwo\nthree\nfour\n"), write("b", "five"), write("c", "six\nseven\n")]
+    assert read_documents(paths, lines=True, weights=[0.5, 1, 1.5]) == ["two", "four", "five", "six", "seven", "seven"]
+
+
+def test_weights_that_leave_nothing_are_refused(write):
+    with pytest.raises(InputError, match="there is no text"):
+        read_documents([write("a", "one")], weights=[0.5])

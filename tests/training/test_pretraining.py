@@ -1,6 +1,9 @@
 """Pretraining: every token is learned from, the schedule, clipping and decay,
 and that an interruption changes nothing."""
 
+import threading
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,10 +11,13 @@ from hypothesis import strategies as st
 
 from numpygpt.checkpoints.safetensors import read_safetensors, write_safetensors
 from numpygpt.model.config import Config
+from numpygpt.model.language import language_model
 from numpygpt.model.parameters import random_parameters
+from numpygpt.model.tape import Tape
+from numpygpt.system import blas
 from numpygpt.system.errors import InputError
 from numpygpt.training import pretraining as module
-from numpygpt.training.pretraining import Pretraining, clip, learning_rate, windows
+from numpygpt.training.pretraining import OrderedSum, Pretraining, clip, learning_rate, windows
 
 CONFIG = Config(vocab_size=31, n_positions=8, n_embd=12, n_layer=1, n_head=3)
 END = 30
@@ -159,6 +165,111 @@ def test_a_damaged_file_is_refused(tmp_path, damage):
     write_safetensors(tmp_path / "resume", damage(dict(read_safetensors(tmp_path / "resume"))))
     with pytest.raises(InputError, match="resume: .*remove it to start anew"):
         pretraining().resume(tmp_path / "resume", {"lr": "1"})
+
+
+def whole_batch(run):
+    """(loss, grads) of the first batch at once: the definition."""
+    batch = windows(documents(), END, 8, np.random.default_rng([123, 0]))[: run.batch_size]
+    tape = Tape(run.params, run.params.keys())
+    loss, backward = language_model(tape, batch[:, :-1].ravel(), np.full(len(batch), 8), batch[:, 1:].ravel(), CONFIG)
+    backward()
+    return batch, float(loss), tape.grads
+
+
+@pytest.mark.parametrize("part", [8, 16, 24, 40])  # parts of one window; of two, and one left over; …
+def test_the_gradient_of_a_batch_in_parts_is_that_of_the_whole(monkeypatch, part):
+    monkeypatch.setattr(module, "PART", part)
+    run = pretraining(batch_size=5)
+    batch, expected_loss, expected = whole_batch(run)
+    loss, grads = run._gradients(batch)
+    assert loss == pytest.approx(expected_loss, rel=1e-6)
+    assert grads.keys() == expected.keys() == run.params.keys()
+    for name, gradient in expected.items():
+        scale = np.abs(gradient).max()
+        if not name.endswith("c_attn.bias"):  # a third of it is zero but for rounding
+            np.testing.assert_allclose(grads[name], gradient, atol=2e-5 * scale, err_msg=name)
+
+
+def trained(threads):
+    """What a few steps on so many threads give: the losses, and the bytes of the parameters."""
+    set_threads = blas._function("set_num_threads", None)
+    before = blas.threads()
+    set_threads(threads)
+    try:
+        run = pretraining(batch_size=5)
+        losses = [run.step() for _ in range(4)]
+    finally:
+        set_threads(before)
+    return losses, b"".join(array.tobytes() for array in run.params.values())
+
+
+@pytest.mark.skipif(not blas._function("set_num_threads", None), reason="NumPy's BLAS is not OpenBLAS")
+def test_the_number_of_threads_changes_no_bit(monkeypatch):
+    monkeypatch.setattr(module, "PART", 8)
+    one, *others = (trained(threads) for threads in (1, 2, 3, 7, 2, 2))
+    assert all(other == one for other in others)
+
+
+def test_a_batch_of_one_part_is_refused_on_another_number_of_threads(tmp_path, monkeypatch):
+    """Its products are split over the threads, which changes their last bits."""
+    first = pretraining()
+    first.save(tmp_path / "resume", {})
+    pretraining().resume(tmp_path / "resume", {})
+    monkeypatch.setattr(module, "threads", lambda: 99)
+    with pytest.raises(InputError, match=r"that run has OPENBLAS_NUM_THREADS = \d+, not 99"):
+        pretraining().resume(tmp_path / "resume", {})
+    monkeypatch.setattr(module, "PART", 16)  # a batch is 3 windows of 8: two parts
+    first.save(tmp_path / "resume", {})
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "PART", 16)
+    pretraining().resume(tmp_path / "resume", {})
+
+
+def test_one_set_of_gradients_is_kept_whatever_the_number_of_parts():
+    """Each array that a part hands over is added and let go: a model's gradients exist once, not once a core."""
+    total, alive = OrderedSum(3), []
+    for number in range(3):
+        with total.part(number, 0.5) as grads:
+            for name in ("a", "b"):
+                gradient = np.full(4, 2.0**number)
+                alive.append(weakref.ref(gradient))
+                grads[name] = gradient
+                del gradient
+    assert {name: array.tolist() for name, array in total.grads().items()} == {"a": [3.5] * 4, "b": [3.5] * 4}
+    assert sum(ref() is not None for ref in alive) == 2
+
+
+def test_parts_add_in_their_order_though_a_later_one_is_faster():
+    total = OrderedSum(2)
+
+    def add(number):
+        with total.part(number, 1) as grads:
+            for name in "abc":
+                grads[name] = [number]  # lists, whose sums show their order
+
+    second = threading.Thread(target=add, args=[1])
+    second.start()
+    while second.is_alive() and not total._changed._waiters:  # until it waits for the first
+        pass
+    add(0)
+    second.join()
+    assert total.grads() == {"a": [0, 1], "b": [0, 1], "c": [0, 1]}
+
+
+def test_an_error_in_a_part_is_raised_and_holds_up_no_other(monkeypatch):
+    monkeypatch.setattr(module, "PART", 8)
+    monkeypatch.setattr(blas, "threads", lambda: 2)
+    original, calls = module.language_model, []
+
+    def fails_in_the_first(*arguments):
+        calls.append(1)
+        if len(calls) == 1:
+            raise InputError("no memory, say")
+        return original(*arguments)
+
+    monkeypatch.setattr(module, "language_model", fails_in_the_first)
+    with pytest.raises(InputError, match="no memory, say"):
+        pretraining(batch_size=5).step()
 
 
 def test_matrices_decay_and_vectors_do_not():
