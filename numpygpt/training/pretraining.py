@@ -189,7 +189,7 @@ class Pretraining:
         return np.array_split(batch, math.ceil(len(batch) / max(1, PART // self.context)))
 
     def _threads(self):
-        """A batch of one part is not shared out: its products use all threads, and their last bits depend on how many."""
+        """One part alone is not shared out: its products use all threads, and their last bits depend on how many."""
         parts = self._parts(np.empty(self.batch_size))
         return {"OPENBLAS_NUM_THREADS": threads()} if len(parts) == 1 else {}
 
