@@ -61,12 +61,10 @@ def _clocked(step):
 
     def clocked_walk(self, op, x, *names, **settings):
         name = getattr(op, "__name__", None) or op.func.__name__  # attention comes as a partial function
-        needs = self.learning, bool({*names} & self.trainable)
+        needs = self.something_learns, bool({*names} & self.trainable)
         y, backward = clocked(f"{name}, forward", tape, self, op, x, *names, **settings)
         if name in ("linear", "output_loss"):
             products.append(2 * len(x) * self.params[names[0]].size * (1 + sum(needs)))
-        if name == "output_loss":  # finds its gradients on the way
-            return y, backward
         return y, lambda dy: clocked(f"{name}, backward", backward, dy)
 
     with (

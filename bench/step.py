@@ -6,12 +6,10 @@ PyTorch runs all blocks in every step. A turn is three steps, one after the othe
 
 import numpy as np
 
-from numpygpt.checkpoints.load import load_weights
+from numpygpt.checkpoints.gpt import load
 from numpygpt.model.prefix import FrozenPrefix
-from numpygpt.model.trainable import frozen_depth, trainable_names
 from numpygpt.training.adamw import AdamW
-from numpygpt.training.fine_tune import Task
-from numpygpt.training.rng import Generator, linear_init
+from numpygpt.training.text_classifier import Classifier
 
 from .machine import installed
 from .results import Row, Section
@@ -54,16 +52,14 @@ def batch(config):
 
 def numpygpt_step(model, choice):
     """A function that makes one update of numpygpt's classifier and returns the loss before it."""
-    config, params, trainable = _classifier(model, choice)
-    params |= {name: np.array(params[name]) for name in trainable}
-    ids, labels = batch(config)
-    depth = frozen_depth(trainable, config)
-    task = Task(params, config, trainable, FrozenPrefix(params, config, ids, depth), depth)
-    optimizer = AdamW(params, trainable, lr=5e-5, weight_decay=0.1)
+    clf = _classifier(model, choice)
+    ids, labels = batch(clf.config)
+    prefix = FrozenPrefix(clf.params, clf.config, ids, clf.depth)
+    optimizer = AdamW(clf.params, clf.trainable, lr=5e-5, weight_decay=0.1)
 
     def step():
-        loss, gradients = task.loss(np.arange(MESSAGES), labels, trainable)
-        optimizer.step(gradients())
+        loss, grads = clf.batch_loss(*prefix.batch(np.arange(MESSAGES)), labels, clf.depth)
+        optimizer.step(grads)
         return loss
 
     return step
@@ -76,14 +72,12 @@ def pytorch_step(model, choice):
 
     from . import peer
 
-    config, params, trainable = _classifier(model, choice)
-    ids, labels = map(torch.from_numpy, batch(config))
-    gpt2 = peer.load(config, params)
-    optimizer = peer.adamw(peer.freeze(gpt2, trainable))
+    clf = _classifier(model, choice)
+    ids, labels = map(torch.from_numpy, batch(clf.config))
+    gpt2 = peer.load(clf.config, clf.params)
+    optimizer = peer.adamw(peer.freeze(gpt2, clf.trainable))
     return lambda: peer.train_step(F.cross_entropy(gpt2.classify(ids), labels), optimizer)
 
 
 def _classifier(model, choice):
-    config, params = load_weights(model)
-    params["head.weight"], params["head.bias"] = linear_init(Generator(123), config.n_embd, 2)
-    return config, params, trainable_names(choice, params, config)
+    return Classifier(load(model), ["ham", "spam"], choice, seed=123)

@@ -5,17 +5,10 @@ import sys
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
-from .model.classifier import classifier
-from .model.tape import Tape
-from .model.trunk import readable
-from .ops import softmax
 from .system import command
 from .system.errors import InputError
 from .training.run_folder import load_run
-
-BATCH = 32  # messages to a forward pass
+from .training.text_classifier import BATCH
 
 
 def arguments(argv=None):
@@ -39,22 +32,13 @@ def arguments(argv=None):
 
 def main(argv=None):
     args = arguments(argv)
-    run = load_run(args.run)
+    clf = load_run(args.run)
     given = "text" in args
     texts = _checked(args.text, "message") if given else _checked(_lines(sys.stdin.buffer), "standard input, line")
     batch = 1 if not given and sys.stdin.isatty() else BATCH
     while some := list(islice(texts, batch)):
-        for text, probabilities in zip(some, classify(run, some)):
-            best = int(probabilities.argmax())
-            print(run.labels[best], f"{probabilities[best]:.4f}", " ".join(text.split()), sep="\t", flush=batch == 1)
-
-
-def classify(run, texts):
-    """(texts, labels) float32: the probability of each label for each text."""
-    messages = readable(run.encode(texts), run.position, run.causal)
-    lengths = np.array([len(ids) for ids in messages])
-    logits, _ = classifier(Tape(run.params), np.concatenate(messages), lengths, run.config, 0, run.position, run.causal)
-    return softmax(logits)[0]
+        for text, (label, *probabilities) in zip(some, clf.predict(some).itertuples(index=False)):
+            print(label, f"{max(probabilities):.4f}", " ".join(text.split()), sep="\t", flush=batch == 1)
 
 
 def _lines(file):

@@ -61,7 +61,7 @@ def main(argv=None):
         "  from transformers import AutoModelForSequenceClassification, AutoTokenizer\n"
         f"  tokenizer = AutoTokenizer.from_pretrained('{args.folder}')\n"
         f"  model = AutoModelForSequenceClassification.from_pretrained('{args.folder}')\n"
-        f"  model(**tokenizer(texts, padding={True if run.padded_length is None else 'max_length'!r}, truncation=True, "
+        f"  model(**tokenizer(texts, padding={True if run.pad_to is None else 'max_length'!r}, truncation=True, "
         "return_tensors='pt')).logits"
     )
 
@@ -75,17 +75,17 @@ def for_transformers(run):
 
     Raises InputError where the classifier reads another position, or has no causal mask: that class cannot.
     """
-    if run.position != "last" or not run.causal:
+    if run.reading.position != "last" or not run.reading.causal:
         raise InputError(
             f"transformers' class reads the last token, under a causal mask; this classifier was trained with --position "
-            f"{run.position}{'' if run.causal else ' --no-causal'}"
+            f"{run.reading.position}{'' if run.reading.causal else ' --no-causal'}"
         )
     tensors = {f"transformer.{name}": array for name, array in run.params.items() if not name.startswith("head.")}
     tensors["score.weight"] = np.ascontiguousarray(run.params["head.weight"].T)
     tensors["transformer.ln_f.bias"] = run.params["ln_f.bias"] + bias_before(
         run.params["head.weight"], run.params["head.bias"]
     )
-    padded = run.padded_length is not None
+    padded = run.pad_to is not None
     pad_id = run.encoding.encode_single_token(b"\xff") if padded else run.encoding.eot_token
     config = json.loads(config_json(run.config)) | {
         "architectures": ["GPT2ForSequenceClassification"],
@@ -95,7 +95,7 @@ def for_transformers(run):
     }
     tokenizer = {
         "tokenizer_class": "GPT2Tokenizer",
-        "model_max_length": run.padded_length or run.config.n_positions,
+        "model_max_length": run.pad_to or run.config.n_positions,
         "padding_side": "right",
         **{token: ENDOFTEXT for token in ("bos_token", "eos_token", "unk_token", "pad_token")},
     }

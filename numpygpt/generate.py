@@ -1,16 +1,9 @@
 """python -m numpygpt.generate: let a GPT-2 continue a text."""
 
-import codecs
 import sys
-from itertools import islice
 
-import numpy as np
-
-from .checkpoints.load import load_checkpoint
-from .model.continuation import Sampler, continuation
+from .checkpoints.gpt import load
 from .system import command
-from .system.errors import InputError
-from .text.tokenizer import encode_message
 
 
 def arguments(argv=None):
@@ -50,25 +43,18 @@ def arguments(argv=None):
 
 def main(argv=None):
     args = arguments(argv)
-    config, params, encoding = load_checkpoint(args.model)
-    end = encoding.eot_token
-    ids = encode_message(encoding, args.prompt) or [end]
-    if len(ids) > config.n_positions:
-        raise InputError(f"the prompt has {len(ids)} tokens; {args.model} takes at most {config.n_positions}")
-    draw = np.argmax if args.greedy else Sampler(args.temperature, args.top_k, args.top_p, args.seed)
-    tokens = continuation(
-        params, config, ids, lambda logits: draw(logits[: encoding.n_vocab])
-    )  # an embedding may have spare rows
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a character may be several tokens
-    print(args.prompt, end="", flush=True)
-    made = 0
-    for made, token in enumerate(islice(tokens, args.tokens), start=1):
-        if token == end:
-            break
-        print(decoder.decode(encoding.decode_single_token_bytes(token)), end="", flush=True)
-    print(decoder.decode(b"", final=True))
-    if made < args.tokens and len(ids) + made > config.n_positions:
-        print(f"stopped: the model's {config.n_positions} positions are full", file=sys.stderr)
+    gpt = load(args.model)
+    sampling = {name: getattr(args, name) for name in ("greedy", "temperature", "top_k", "top_p", "seed")}
+    pieces = gpt.stream(args.prompt, args.tokens, **sampling)
+    first = next(pieces)  # before anything is printed: a prompt that is too long is an error
+    print(args.prompt, first, sep="", end="", flush=True)
+    made = 0  # a piece for each token, and the last for what is left of a character
+    for piece in pieces:
+        made += 1
+        print(piece, end="", flush=True)
+    print()
+    if made < args.tokens and len(gpt.encode(args.prompt) or [0]) + made > gpt.config.n_positions:
+        print(f"stopped: the model's {gpt.config.n_positions} positions are full", file=sys.stderr)
 
 
 if __name__ == "__main__":

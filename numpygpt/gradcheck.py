@@ -6,14 +6,23 @@ from itertools import product
 
 import numpy as np
 
-from . import ops
 from .model.classifier import classifier
 from .model.config import Config
 from .model.language import language_model
 from .model.lora import adapted_weights, adapters, merge
 from .model.parameters import parameter_shapes
+from .model.reading import POSITIONS, Reading
 from .model.tape import Tape
-from .model.trunk import POSITIONS, readable
+from .ops.attention import attention
+from .ops.cross_entropy import cross_entropy
+from .ops.embedding import embedding
+from .ops.gelu import gelu
+from .ops.layernorm import layernorm
+from .ops.linear import linear
+from .ops.output_loss import output_loss
+from .ops.pool import mean_rows, take_rows
+from .ops.query_attention import query_attention
+from .ops.softmax import softmax
 from .system import command
 from .text.batches import pack
 from .training.rng import Generator
@@ -71,32 +80,32 @@ def operation_cases(rng):
     rows = np.cumsum(lengths) - 1
     normal, gain = rng.standard_normal, far_from_0_and_1(rng, D)
     ids, targets = rng.integers(0, V // 2, N), rng.integers(0, C, B)
-    attention, query = (
+    attend, query = (
         dict(qkv=normal((N, 3 * D)), lengths=lengths, n_head=H),
         dict(lengths=lengths, rows=rows, n_head=H),
     )
     return [
-        ("embedding", ops.embedding, dict(ids=ids, wte=normal((V, D)), wpe=normal((P, D)), lengths=lengths)),
-        ("layernorm", ops.layernorm, dict(x=normal((N, D)), gain=gain, bias=normal(D))),
-        ("linear", ops.linear, dict(x=normal((N, D)), weight=normal((D, C)), bias=normal(C))),
-        ("gelu", ops.gelu, dict(x=2 * normal((N, D)))),
-        ("softmax", ops.softmax, dict(x=normal((H, N, D)))),
-        ("attention, causal", ops.attention, dict(**attention, causal=True)),
-        ("attention, to all", ops.attention, dict(**attention, causal=False)),
+        ("embedding", embedding, dict(ids=ids, wte=normal((V, D)), wpe=normal((P, D)), lengths=lengths)),
+        ("layernorm", layernorm, dict(x=normal((N, D)), gain=gain, bias=normal(D))),
+        ("linear", linear, dict(x=normal((N, D)), weight=normal((D, C)), bias=normal(C))),
+        ("gelu", gelu, dict(x=2 * normal((N, D)))),
+        ("softmax", softmax, dict(x=normal((H, N, D)))),
+        ("attention, causal", attention, dict(**attend, causal=True)),
+        ("attention, to all", attention, dict(**attend, causal=False)),
         (
             "query_attention",
-            ops.query_attention,
+            query_attention,
             dict(x=normal((N, D)), weight=normal((D, 3 * D)), bias=normal(3 * D), **query),
         ),
-        ("take_rows", ops.take_rows, dict(x=normal((N, D)), rows=rows)),
-        ("mean_rows", ops.mean_rows, dict(x=normal((N, D)), lengths=lengths)),
-        ("cross_entropy", ops.cross_entropy, dict(logits=normal((B, C)), targets=targets)),
+        ("take_rows", take_rows, dict(x=normal((N, D)), rows=rows)),
+        ("mean_rows", mean_rows, dict(x=normal((N, D)), lengths=lengths)),
+        ("cross_entropy", cross_entropy, dict(logits=normal((B, C)), targets=targets)),
         (
             "cross_entropy, one ignored",
-            ops.cross_entropy,
+            cross_entropy,
             dict(logits=normal((B, C)), targets=np.array([2, 0, 5]), ignore_index=0),
         ),
-        ("output_loss", ops.output_loss, dict(x=normal((N, D)), wte=normal((V, D)), targets=rng.integers(0, V, N))),
+        ("output_loss", output_loss, dict(x=normal((N, D)), wte=normal((V, D)), targets=rng.integers(0, V, N))),
     ]
 
 
@@ -115,10 +124,10 @@ def classifiers():
     messages = random_messages(rng)
     dlogits = rng.standard_normal((len(messages), 7))
     for position, causal in product(POSITIONS, (True, False)):
-        ids, lengths = pack(readable(messages, position, causal))
+        ids, lengths = pack(messages)
 
         def logits(tape):
-            return classifier(tape, ids, lengths, SMALL, position=position, causal=causal)
+            return classifier(tape, ids, lengths, SMALL, Reading(position, causal))
 
         tape = Tape(params, frozenset(params))
         logits(tape)[1](dlogits)

@@ -19,7 +19,7 @@ from .system.memory import keep_freed_memory
 from .text.bpe import learn_bpe
 from .text.documents import read_documents
 from .text.tokenizer import load_tokenizer
-from .training.plots import plot_perplexity
+from .training.plots import plot_perplexity, save_plot
 from .training.pretraining import Pretraining, windows
 
 RESUME = "resume.safetensors"
@@ -242,7 +242,7 @@ def write_curve(folder, history):
     with replacing(folder / "curve.csv") as file:
         lines = [",".join(history[0]), *(",".join(map(str, row.values())) for row in history)]
         file.write(("\n".join(lines) + "\n").encode())
-    plot_perplexity(folder / "curve.png", history)
+    save_plot(folder / "curve.png", plot_perplexity, history)
 
 
 if __name__ == "__main__":

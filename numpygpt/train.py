@@ -6,22 +6,20 @@ from pathlib import Path
 import numpy as np
 
 from . import __version__
-from .checkpoints.load import load_checkpoint
-from .model.lora import adapters
+from .checkpoints.gpt import load
 from .model.parameters import INITIALISATIONS
-from .model.prefix import FrozenPrefix
-from .model.trainable import frozen_depth, trainable_names
-from .model.trunk import POSITIONS
+from .model.reading import POSITIONS
 from .system import blas, command
+from .system.errors import InputError
 from .system.memory import keep_freed_memory
-from .text.batches import batches, encode, padded_length
+from .text.batches import encode, padded_length
 from .text.messages import label_names, read_messages
 from .text.sources import find_messages
 from .text.split import balance, split, write_split
-from .training.fine_tune import Loader, Task, accuracy, fine_tune
-from .training.plots import plot_curves
-from .training.rng import Generator, linear_init
-from .training.run_folder import History, base_parameters, new_folder, save_run
+from .training.fine_tune import accuracy, check_not_all_ignored, default_lr, fine_tune, loaders
+from .training.plots import plot, save_plot
+from .training.run_folder import History, new_folder
+from .training.text_classifier import Classifier
 
 
 def arguments(argv=None):
@@ -144,115 +142,70 @@ def main(argv=None):
     started = time.monotonic()
     keep_freed_memory()
     args = arguments(argv)
-    config, params, encoding = load_checkpoint(args.model)
-    lr = args.lr or default_lr(config, args.recipe)
-    params = base_parameters(config, params, args.weights, args.seed)
+    if args.out and args.out.exists():
+        raise InputError(f"{args.out} exists: choose another --out, or remove it; a run never overwrites another")
+    gpt = load(args.model, args.weights, args.seed)
+    lr = args.lr or (5e-5 if args.recipe == "book" else default_lr(gpt.config))
 
     messages = read_messages(
         find_messages(args.data), args.text_column, args.label_column, book_quotes=args.recipe == "book"
     )
     labels = label_names(messages)
     sets = split(balance(messages, args.split_seed), seed=args.split_seed)
-    lengths = [len(ids) for ids in encode(sets[0]["Text"], encoding, None, config.n_positions)]
-    pad_to = padded_length(args.pad, lengths, config.n_positions)
-    encoded = [encode(part["Text"], encoding, pad_to, config.n_positions) for part in sets]
-    batches(
-        np.arange(len(sets[0])), args.batch_size, drop_last=True
-    )  # refuses too large a batch, before anything is written
+    lengths = [len(ids) for ids in encode(sets[0]["Text"], gpt.encoding, None, gpt.config.n_positions)]
+    pad = padded_length(args.pad, lengths, gpt.config.n_positions)
+    how = {name: getattr(args, name) for name in ("position", "causal", "rank", "alpha", "seed")}
+    clf = Classifier(gpt, labels, args.trainable, pad=pad, **how)
+    learning = sum(clf.params[name].size for name in clf.trainable)
+    total = sum(array.size for array in clf.params.values())
 
-    generator = Generator(args.seed)
-    params["head.weight"], params["head.bias"] = linear_init(generator, config.n_embd, len(labels))
-    lora_scale = None
-    if "lora" in args.trainable.split(","):
-        params |= adapters(params, config, args.rank, generator)
-        lora_scale = args.alpha / args.rank
-    trainable = trainable_names(args.trainable, params, config)
-    params |= {name: np.array(params[name]) for name in trainable}  # copies that may be written to
-    depth = frozen_depth(trainable, config)
-    learning, total = (sum(params[name].size for name in names) for names in (trainable, params))
+    print(f"numpygpt {__version__} on NumPy {np.__version__}, {blas.describe()}")
+    print(
+        f"model    {args.model}, {args.weights}: {gpt.config.n_layer} blocks, width {gpt.config.n_embd}, "
+        f"{total:,} parameters"
+    )
+    counts = " + ".join(str(len(part)) for part in sets)
+    print(f"data     {args.data}: {counts} messages to train, validate and test; labels {', '.join(labels)}")
+    padding = "none" if pad is None else f"{pad} tokens a message"
+    print(f"padding  {padding}; classified at position: {args.position}")
+    print(
+        f"learning {args.trainable}: {learning:,} parameters, at rate {lr:g}; frozen: {total - learning:,}, "
+        f"the lowest {clf.depth} blocks run once",
+        flush=True,
+    )
+    if (args.model, args.data) == ("mini", "sample"):
+        print(
+            "A small bundled model and sample. GPT-2 124M on the real data: "
+            "python -m numpygpt.train --model gpt2 --data sms"
+        )
+    progress = command.Progress("frozen blocks", "tokens")
+    training, validation, test = loaders(clf, sets, args.batch_size, args.seed, progress, args.features_cache)
+    progress.clear()
+    check_not_all_ignored((training, validation), args.ignore_index)
 
     folder = new_folder(args.out)
     write_split(folder, sets, labels)
-    print(f"numpygpt {__version__} on NumPy {np.__version__}, {blas.describe()}")
-    print(
-        f"model    {args.model}, {args.weights}: {config.n_layer} blocks, width {config.n_embd}, {total:,} parameters"
-    )
-    print(
-        f"data     {args.data}: {' + '.join(str(len(part)) for part in sets)} messages to train, validate and test; labels {', '.join(labels)}"
-    )
-    print(
-        f"padding  {'none' if pad_to is None else f'{pad_to} tokens a message'}; classified at position: {args.position}"
-    )
-    print(
-        f"learning {args.trainable}: {learning:,} parameters, at rate {lr:g}; frozen: {total - learning:,}, the lowest {depth} blocks run once"
-    )
     print(f"results  {folder}", flush=True)
-    if (args.model, args.data) == ("mini", "sample"):
-        print(
-            "A small bundled model and sample. GPT-2 124M on the real data: python -m numpygpt.train --model gpt2 --data sms"
-        )
-
-    progress = command.Progress("frozen blocks", "tokens")
-    prefix = FrozenPrefix(
-        params, config, sum(encoded, []), depth, args.position, args.causal, progress, args.features_cache
-    )
-    progress.clear()
-    task = Task(params, config, trainable, prefix, depth, args.position, args.causal, lora_scale, args.ignore_index)
-    generator = Generator(args.seed)  # anew: the book seeds before the head, and again before training
-    training, validation, test = loaders(sets, labels, args.batch_size, generator)
+    settings = {
+        name: getattr(args, name)
+        for name in ("epochs", "weight_decay", "accumulate", "eval_every", "eval_batches", "ignore_index")
+    }
     report = Report(History(folder), args.epochs * len(training))
-    fine_tune(
-        task,
-        training,
-        validation,
-        epochs=args.epochs,
-        lr=lr,
-        weight_decay=args.weight_decay,
-        accumulate=args.accumulate,
-        eval_every=args.eval_every,
-        eval_batches=args.eval_batches,
-        report=report,
-    )
+    history = fine_tune(clf, training, validation, lr=lr, report=report, **settings)
     results = {
-        "training": accuracy(task, training),
-        "validation": accuracy(task, validation),
-        "test": accuracy(task, test),
+        "training": accuracy(clf, training),
+        "validation": accuracy(clf, validation),
+        "test": accuracy(clf, test),
     }
-
+    seconds = round(time.monotonic() - started, 2)
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
-    settings |= {
-        "model": str(Path(args.model).resolve()) if Path(args.model).exists() else args.model,
-        "lr": lr,
-        "labels": labels,
-        "padded_length": pad_to,
-        "lora_scale": lora_scale,
-        "trained_parameters": learning,
-        "accuracy": results,
-        "seconds": round(time.monotonic() - started, 2),
-    }
-    save_run(folder, settings, config, params, trainable)
-    plots = plot_curves(folder, report.history.rows)
-    print(
-        f"\n{settings['seconds']:.1f} s. {'Curves: ' + ', '.join(plots) if plots else 'For plots of the curves: pip install matplotlib'}"
-    )
+    settings |= {"lr": lr, "trained_parameters": learning, "accuracy": results, "seconds": seconds}
+    clf.save(folder, settings)
+    drawn = save_plot(folder / "curves.png", plot, history)
+    print(f"\n{seconds:.1f} s. {'Curves: curves.png' if drawn else 'For plots of the curves: pip install matplotlib'}")
     print(f'Now try: python -m numpygpt.classify {folder} "You have won a prize, call now"')
     for name, share in results.items():
         print(f"{name.capitalize()} accuracy: {share:.2%}")
-
-
-def default_lr(config, recipe):
-    """The book's 5e-5 for GPT-2, width 768 and more. A narrower model needs more: this rule gives the 4e-4 that served mini best."""
-    return 5e-5 if recipe == "book" else 5e-5 * max(1, 768 / config.n_embd) ** 1.5
-
-
-def loaders(sets, labels, batch_size, generator):
-    """The Loaders of the training, validation and test sets, whose messages stand in this order in the prefix."""
-    made, start = [], 0
-    for part in sets:
-        numbers = np.array([labels.index(label) for label in part["Label"]])
-        made.append(Loader(np.arange(start, start + len(part)), numbers, batch_size, generator, shuffle=not made))
-        start += len(part)
-    return made
 
 
 class Report:

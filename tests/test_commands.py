@@ -17,6 +17,7 @@ import pytest
 import numpygpt
 from numpygpt import __main__ as listing
 from numpygpt import classify, generate, pretrain, train
+from numpygpt.checkpoints import gpt
 from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.checkpoints.load import load_checkpoint
 from numpygpt.checkpoints.safetensors import open_safetensors
@@ -25,7 +26,7 @@ from numpygpt.model.parameters import parameter_shapes
 from numpygpt.system import command
 from numpygpt.system.errors import InputError
 from numpygpt.text.bpe import learn_bpe
-from numpygpt.training.plots import plot_curves
+from numpygpt.training.plots import plot, save_plot
 from numpygpt.training.pretraining import learning_rate
 from numpygpt.training.run_folder import load_run, new_folder
 
@@ -92,7 +93,7 @@ def here(made, tmp_path, monkeypatch):
             (tmp_path / path.relative_to(made)).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / path.relative_to(made)).write_bytes(path.read_bytes())
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(train, "plot_curves", lambda *_: [])  # matplotlib would take most of the time
+    monkeypatch.setattr(train, "save_plot", lambda *_: False)  # matplotlib would take most of the time
     return tmp_path
 
 
@@ -290,11 +291,10 @@ def test_a_run_learns_and_leaves_what_its_folder_promises(here, capsys):
 
 def test_a_run_leaves_its_curves_where_matplotlib_is_installed(made, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert plot_curves(tmp_path, []) == []
+    assert not save_plot(tmp_path / "curves.png", plot, None) and not (tmp_path / "curves.png").exists()
     monkeypatch.undo()
     pytest.importorskip("matplotlib")
-    for name in ("loss.png", "accuracy.png"):
-        assert (made / "run" / name).read_bytes().startswith(b"\x89PNG")
+    assert (made / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_same_command_gives_the_same_run_with_or_without_the_features_cache(here):
@@ -659,7 +659,7 @@ def test_generate_ends_at_endoftext(tmp_path, capsys):
 def test_generate_puts_the_bytes_of_a_character_together(made, capsys, monkeypatch):
     _, _, encoding = load_checkpoint(made / "model")
     ids = [encoding.encode_single_token(bytes([byte])) for byte in "€é".encode() + b"\xe2\x82"]
-    monkeypatch.setattr(generate, "continuation", lambda *_: iter(ids))
+    monkeypatch.setattr(gpt, "continuation", lambda *_: iter(ids))
     assert output(capsys, generate.main, "win", "--model", made / "model") == "win€é\ufffd\n"
 
 
@@ -688,7 +688,7 @@ def test_generate_refuses_in_one_line(here, capsys, options, expected):
 
 def test_generate_refuses_a_prompt_that_the_positions_do_not_hold(made, capsys):
     error = refusal(capsys, generate.main, "£" * 25, "--model", made / "model")
-    assert re.search(r"the prompt has \d+ tokens; .*model takes at most 24", error)
+    assert re.search(r"the text has \d+ tokens; .*model takes at most 24", error)
 
 
 # pretrain

@@ -4,15 +4,14 @@ import numpy as np
 import pytest
 
 from numpygpt import export
+from numpygpt.checkpoints.gpt import GPT
 from numpygpt.checkpoints.names import from_book
 from numpygpt.checkpoints.safetensors import open_safetensors
-from numpygpt.model.classifier import classifier
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
-from numpygpt.model.tape import Tape
 from numpygpt.system.errors import InputError
 from numpygpt.text.bpe import learn_bpe
-from numpygpt.training.run_folder import Run
+from numpygpt.training.text_classifier import Classifier
 
 TEXTS = [f"Message {n}: call {'me ' * (n % 7)}now! £{n * 37} or naïve 😀 prize" for n in range(200)]
 
@@ -28,14 +27,14 @@ def make_run(labels, padded_length, **changes):
         "head.weight": rng.standard_normal((24, labels), np.float32),
         "head.bias": rng.standard_normal(labels, np.float32),
     }
-    fields = {"position": "last", "causal": True} | changes
-    return Run(config, params, encoding, [f"label {n}" for n in range(labels)], padded_length=padded_length, **fields)
+    names = [f"label {n}" for n in range(labels)]
+    clf = Classifier(GPT(config, params, encoding, "a test"), names, "head", pad=padded_length, **changes)
+    clf.params |= params
+    return clf
 
 
 def our_logits(run):
-    messages = run.encode(TEXTS)
-    lengths = np.array([len(ids) for ids in messages])
-    return classifier(Tape(run.params), np.concatenate(messages), lengths, run.config)[0]
+    return run.logits(TEXTS)
 
 
 def exported(run, folder, monkeypatch, *options):

@@ -1,6 +1,7 @@
 """The gradient check has to be able to fail, and must say so when it does."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from numpygpt import gradcheck, ops
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes
+from numpygpt.ops.layernorm import layernorm
+from numpygpt.ops.linear import linear
 
 
 def linear_error(spoil):
@@ -15,7 +18,7 @@ def linear_error(spoil):
     The weight is square: its transpose has the same shape."""
 
     def spoiled(x, weight, bias):
-        y, backward = ops.linear(x, weight, bias)
+        y, backward = linear(x, weight, bias)
 
         def spoiled_backward(dy):
             dx, dweight, dbias = backward(dy)
@@ -55,7 +58,7 @@ def test_a_wrong_gradient_is_rejected(spoil):
 
 def test_a_dropped_term_is_rejected():
     def two_terms(x, gain, bias):
-        y, backward = ops.layernorm(x, gain, bias)
+        y, backward = layernorm(x, gain, bias)
         rstd = 1 / np.sqrt(x.var(axis=1, keepdims=True) + 1e-5)
 
         def without_the_third(dy):
@@ -73,7 +76,8 @@ def test_a_dropped_term_is_rejected():
 
 def test_every_operation_is_checked():
     checked = {op.__name__ for _, op, _ in gradcheck.operation_cases(np.random.default_rng(0))}
-    assert checked == set(ops.__all__)
+    files = {path.stem for path in Path(ops.__path__[0]).glob("[a-z]*.py")}
+    assert checked == files - {"pool"} | {"take_rows", "mean_rows"}
 
 
 def test_the_command_shows_every_operation_and_every_kind_of_parameter_and_all_hold(capsys):

@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 
 from numpygpt.checkpoints.load import load_weights
-from numpygpt.model.prefix import FrozenPrefix
+from numpygpt.model.language import language_logits
+from numpygpt.model.reading import POSITIONS
 from numpygpt.model.tape import Tape
-from numpygpt.model.trainable import frozen_depth, trainable_names
-from numpygpt.model.trunk import POSITIONS, trunk
-from numpygpt.ops import layernorm
 from numpygpt.text.batches import pack
-from numpygpt.training.fine_tune import Task
+from tests.classifiers import classifier_of, loss_of
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -76,23 +74,16 @@ class Oracle:
 
 def our_language_logits(oracle):
     """For each message its (T, V) logits, from one packed batch of them all."""
-    tape = Tape(oracle.params)
     ids, lengths = pack(oracle.messages)
-    x, _ = trunk(tape, ids, lengths, oracle.config)
-    x, _ = tape(layernorm, x, "ln_f.weight", "ln_f.bias", epsilon=oracle.config.layer_norm_epsilon)
-    return np.split(x @ oracle.params["wte.weight"].T, np.cumsum(lengths)[:-1])
+    return np.split(language_logits(Tape(oracle.params), ids, lengths, oracle.config), np.cumsum(lengths)[:-1])
 
 
 def our_loss_and_gradients(oracle, choice, position, padding):
     """The loss and {name: gradient} of the trainable parameters, on the way that training takes."""
-    trainable = trainable_names(choice, oracle.params, oracle.config)
-    depth = frozen_depth(trainable, oracle.config)
+    clf = classifier_of(oracle.params, oracle.config, choice, position=position)
     messages = oracle.messages if padding == "none" else oracle.padded
-    prefix = FrozenPrefix(oracle.params, oracle.config, messages, depth, position)
-    task = Task(oracle.params, oracle.config, trainable, prefix, depth, position)
-    loss, gradients = task.loss(np.arange(len(messages)), oracle.labels, trainable)
-    grads = gradients()
-    assert grads.keys() == trainable
+    loss, grads = loss_of(clf, messages, oracle.labels)
+    assert grads.keys() == clf.trainable
     return loss, grads
 
 

@@ -1,72 +1,94 @@
-"""The transformer block: attention and an MLP, each on a normalised copy of the rows and added back to them."""
+"""The transformer block: attention and an MLP, each on a normalised copy of the rows, and added back to them."""
 
-from ..ops import gelu, layernorm, linear, query_attention, take_rows
+from ..ops.gelu import gelu
+from ..ops.layernorm import layernorm
+from ..ops.linear import linear
+from ..ops.pool import take_rows
+from ..ops.query_attention import query_attention
 from .tape import both
 
 
-def block(tape, n, x, config, attend):
-    """Block n over all rows: x (N, D) -> (N, D). backward: dy -> dx, or None where nothing below is trainable.
+def block(tape, n, x, attend, config):
+    """Block n: x (N, D) -> y (N, D). backward: dy -> dx.
 
-    x = x + attn.c_proj(attend(attn.c_attn(ln_1(x))));  then x + mlp(x)
+    a = x + self_attention(x);  y = a + mlp(a)
 
     attend   an operation qkv (N, 3D) -> (N, D): `attention` with its settings, or with a cache of earlier rows
+
+    A sum hands its gradient on to both its terms unchanged. So where x goes two ways, itself and through a layer, its gradient is
+    that of the sum plus what comes back through the layer.
     """
-    h = f"h.{n}"
-    a, d_ln_1 = tape(layernorm, x, *both(f"{h}.ln_1"), epsilon=config.layer_norm_epsilon)
-    a, d_c_attn = tape(linear, a, *both(f"{h}.attn.c_attn"))  # (N, 3D)
-    a, d_attention = tape(attend, a)  # (N, D)
-    a, d_c_proj = tape(linear, a, *both(f"{h}.attn.c_proj"))
-    a += x
-    y, d_mlp = mlp(tape, h, a, config)
+    attended, d_self_attention = self_attention(tape, n, x, attend, config)
+    a = x + attended
+    fed, d_mlp = mlp(tape, n, a, config)
+    y = a + fed
 
     def backward(dy):
-        da = d_mlp(dy)
-        dx = d_ln_1(d_c_attn(d_attention(d_c_proj(da))))
-        return None if dx is None else add(dx, da)
+        da = dy + d_mlp(dy)
+        dx = da + d_self_attention(da)
+        return dx
 
     return y, backward
 
 
 def block_at(tape, n, x, lengths, rows, config):
-    """Block n where only one row of each message is read afterwards: x (N, D), rows (B,) -> (B, D), equal to block(...)[rows]
-    if those rows see all of their message. backward: dy (B, D) -> dx (N, D), or None.
+    """Block n at one row of each message, all that is read afterwards: x (N, D), rows (B,) -> y (B, D), equal to block(...)[rows]
+    where those rows see all of their message. backward: dy (B, D) -> dx (N, D).
 
-    The other rows serve as keys and values only: query, projection and MLP are computed for the one row.
+    The other rows are there to be attended to: query, projection and MLP are computed for the one row.
     """
-    h = f"h.{n}"
-    x_at, d_take = tape(take_rows, x, rows=rows)  # (B, D)
-    a, d_ln_1 = tape(layernorm, x, *both(f"{h}.ln_1"), epsilon=config.layer_norm_epsilon)
-    a, d_attention = tape(
-        query_attention, a, *both(f"{h}.attn.c_attn"), lengths=lengths, rows=rows, n_head=config.n_head
-    )
-    a, d_c_proj = tape(linear, a, *both(f"{h}.attn.c_proj"))
-    a += x_at
-    y, d_mlp = mlp(tape, h, a, config)
+    x_read, d_take = tape(take_rows, x, rows=rows)  # (B, D)
+    attended, d_self_attention = self_attention_at(tape, n, x, lengths, rows, config)
+    a = x_read + attended
+    fed, d_mlp = mlp(tape, n, a, config)
+    y = a + fed
 
     def backward(dy):
-        da = d_mlp(dy)
-        dx = d_ln_1(d_attention(d_c_proj(da)))
-        return None if dx is None else add(dx, d_take(da))
+        da = dy + d_mlp(dy)
+        dx = d_self_attention(da)
+        return dx + d_take(da)
 
     return y, backward
 
 
-def mlp(tape, h, x, config):
-    """x + c_proj(gelu(c_fc(ln_2(x)))): x (N, D) -> (N, D). backward: dy -> dx, or None."""
-    m, d_ln_2 = tape(layernorm, x, *both(f"{h}.ln_2"), epsilon=config.layer_norm_epsilon)
-    m, d_c_fc = tape(linear, m, *both(f"{h}.mlp.c_fc"))  # (N, 4D)
-    m, d_gelu = tape(gelu, m)
-    m, d_c_proj = tape(linear, m, *both(f"{h}.mlp.c_proj"))  # (N, D)
-    m += x
+def self_attention(tape, n, x, attend, config):
+    """c_proj(attend(c_attn(ln_1(x)))): x (N, D) -> (N, D). backward: dy -> dx."""
+    h = f"h.{n}"
+    normed, d_ln_1 = tape(layernorm, x, *both(f"{h}.ln_1"), epsilon=config.layer_norm_epsilon)
+    qkv, d_c_attn = tape(linear, normed, *both(f"{h}.attn.c_attn"))  # (N, 3D)
+    attended, d_attend = tape(attend, qkv)  # (N, D)
+    y, d_c_proj = tape(linear, attended, *both(f"{h}.attn.c_proj"))
 
     def backward(dy):
-        dx = d_ln_2(d_c_fc(d_gelu(d_c_proj(dy))))
-        return None if dx is None else add(dx, dy)
+        return d_ln_1(d_c_attn(d_attend(d_c_proj(dy))))
 
-    return m, backward
+    return y, backward
 
 
-def add(dx, dy):
-    """dx + dy, in dx's memory: where a residual joins the two paths that its x took."""
-    dx += dy
-    return dx
+def self_attention_at(tape, n, x, lengths, rows, config):
+    """self_attention(...)[rows], with c_attn and attention folded to one row of each message: x (N, D) -> (B, D)."""
+    h = f"h.{n}"
+    normed, d_ln_1 = tape(layernorm, x, *both(f"{h}.ln_1"), epsilon=config.layer_norm_epsilon)
+    attended, d_query_attention = tape(
+        query_attention, normed, *both(f"{h}.attn.c_attn"), lengths=lengths, rows=rows, n_head=config.n_head
+    )  # (B, D)
+    y, d_c_proj = tape(linear, attended, *both(f"{h}.attn.c_proj"))
+
+    def backward(dy):
+        return d_ln_1(d_query_attention(d_c_proj(dy)))
+
+    return y, backward
+
+
+def mlp(tape, n, x, config):
+    """c_proj(gelu(c_fc(ln_2(x)))): x (N, D) -> (N, D). backward: dy -> dx."""
+    h = f"h.{n}"
+    normed, d_ln_2 = tape(layernorm, x, *both(f"{h}.ln_2"), epsilon=config.layer_norm_epsilon)
+    hidden, d_c_fc = tape(linear, normed, *both(f"{h}.mlp.c_fc"))  # (N, 4D)
+    active, d_gelu = tape(gelu, hidden)
+    y, d_c_proj = tape(linear, active, *both(f"{h}.mlp.c_proj"))  # (N, D)
+
+    def backward(dy):
+        return d_ln_2(d_c_fc(d_gelu(d_c_proj(dy))))
+
+    return y, backward

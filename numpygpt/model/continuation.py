@@ -5,7 +5,8 @@ from functools import partial
 
 import numpy as np
 
-from ..ops import layernorm, softmax
+from ..ops.layernorm import layernorm
+from ..ops.softmax import softmax
 from ..system.errors import InputError
 from .block import block
 from .tape import Tape, both
@@ -30,7 +31,7 @@ class Cache:
         s *= 1 / math.sqrt(d)
         if T > 1:  # a single new row sees all
             s += np.triu(np.full((T, end), -np.inf, s.dtype), 1 + start)
-        weights, _ = softmax(s, out=s)
+        weights, _ = softmax(s)
         return (weights @ self.values[n, :, :end]).swapaxes(0, 1).reshape(T, H * d), None
 
 
@@ -43,7 +44,7 @@ def next_logits(params, config, cache, ids):
     tape = Tape(params)
     x = params["wte.weight"][ids] + params["wpe.weight"][cache.length : cache.length + len(ids)]  # (T, D)
     for n in range(config.n_layer):
-        x, _ = block(tape, n, x, config, partial(cache.attend, n=n))
+        x, _ = block(tape, n, x, partial(cache.attend, n=n), config)
     cache.length += len(ids)
     x, _ = tape(layernorm, x[-1:], *both("ln_f"), epsilon=config.layer_norm_epsilon)
     return (x @ params["wte.weight"].T)[0]

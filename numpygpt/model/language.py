@@ -1,29 +1,40 @@
-"""The language model: GPT-2's trunk, the final layernorm, and the output layer that is tied to the token embedding."""
+"""The language model: GPT-2's blocks, the final layernorm, and the output layer that is tied to the token embedding."""
 
 import numpy as np
 
-from ..ops import layernorm, output_loss
+from ..ops.embedding import embedding
+from ..ops.layernorm import layernorm
+from ..ops.output_loss import output_loss
 from .tape import Tape, both
-from .trunk import trunk
+from .trunk import blocks
 
 
 def language_model(tape, ids, lengths, targets, config):
     """The mean cross-entropy, in nats, of predicting `targets` (N,), the id that follows each of `ids` (N,).
 
-    backward: no argument -> None, the gradients are in tape.grads; wte's is the sum of both its uses.
+    backward, which can be called once: no argument -> {name: gradient}; wte's is the sum of both its uses.
     """
-    x, d_trunk = trunk(tape, ids, lengths, config)
+    x, d_embedding = tape(embedding, ids, "wte.weight", "wpe.weight", lengths=lengths)
+    x, d_blocks = blocks(tape, x, lengths, range(config.n_layer), config)
     x, d_ln_f = tape(layernorm, x, *both("ln_f"), epsilon=config.layer_norm_epsilon)
-    loss, d_loss = tape(output_loss, x, "wte.weight", targets=targets)
+    loss, d_output = tape(output_loss, x, "wte.weight", targets=targets)
 
     def backward():
-        d_trunk(d_ln_f(d_loss(1.0)))
+        d_embedding(d_blocks(d_ln_f(d_output(1.0))))
 
-    return loss, backward
+    return loss, tape.way_back(backward)
+
+
+def language_logits(tape, ids, lengths, config):
+    """The logits (N, V) of the id that follows each of `ids` (N,)."""
+    x, _ = tape(embedding, ids, "wte.weight", "wpe.weight", lengths=lengths)
+    x, _ = blocks(tape, x, lengths, range(config.n_layer), config)
+    x, _ = tape(layernorm, x, *both("ln_f"), epsilon=config.layer_norm_epsilon)
+    return x @ tape.params["wte.weight"].T
 
 
 def perplexity(params, config, windows, progress=lambda done, total: None):
-    """exp of the mean loss over all predictions in `windows`, each (T + 1,) ids: every id but the first is predicted from those before."""
+    """exp of the mean loss over all predictions in `windows`, (T + 1,) ids each: every id but the first, from those before."""
     total = count = 0
     for done, window in enumerate(windows, start=1):
         ids, targets = window[:-1], window[1:]

@@ -44,7 +44,7 @@ def random_parameters(config, seed, how="random"):
           "pytorch": as PyTorch's layers start, and so the book's untrained model: embeddings normal(0, 1), linear layers uniform in
           ±1/sqrt(in), their biases too.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.RandomState(seed % 2**32)  # whose numbers no version of NumPy will change: a run is loaded by them
     params, shapes = {}, parameter_shapes(config)
     for name, shape in shapes.items():
         layer, kind = name.rsplit(".", 1)
@@ -57,7 +57,7 @@ def random_parameters(config, seed, how="random"):
             params[name] = np.ones(shape, np.float32)
         else:
             std = 1 if how == "pytorch" else 0.02 / (2 * config.n_layer) ** 0.5 if ".c_proj." in name else 0.02
-            params[name] = rng.standard_normal(shape, np.float32) * np.float32(std)
+            params[name] = (std * rng.standard_normal(shape)).astype(np.float32)
     return params
 
 

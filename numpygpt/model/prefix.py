@@ -6,18 +6,22 @@ training step and evaluation starts from them.
 
 import hashlib
 import math
+import os
+import shutil
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from ..ops.embedding import embedding
 from ..system.blas import parallel
 from ..system.errors import InputError
 from ..system.files import replacing
 from ..system.memory import release
 from .parameters import fingerprint
+from .reading import Reading
 from .tape import Tape
-from .trunk import readable, trunk
+from .trunk import trunk
 
 BATCH_ROWS = (
     1024  # rows to a forward pass: enough for the matrix products to run at full speed, and still a small batch
@@ -25,6 +29,7 @@ BATCH_ROWS = (
 IN_MEMORY = (
     2 << 30
 )  # bytes of rows; more go to a temporary file, of which the system keeps in memory what it has room for
+DIGEST = 32  # bytes of the SHA-256 at the end of a cache file
 
 
 class FrozenPrefix:
@@ -32,10 +37,12 @@ class FrozenPrefix:
 
     messages   list of (T,) arrays of token ids
     depth      how many blocks are frozen. With 0 nothing is: the "rows" are then the token ids themselves.
-    position, causal   as in `classifier`: they decide which rows are ever read
+    reading    as in `classifier`: it decides which rows are ever read
     progress   called as progress(rows done, rows in all) after every batch
-    cache      a folder that keeps the rows for later runs, or None. They are found again by the content of the weights and messages,
-               so that no change of either can go unnoticed.
+    cache      a folder that keeps the rows for later runs, or None. They are found again by the content of the weights, the messages
+               and the code, so that no change of them can go unnoticed.
+
+    Raises InputError where neither memory nor the folder for temporary files has room for the rows.
     """
 
     def __init__(
@@ -44,74 +51,71 @@ class FrozenPrefix:
         config,
         messages,
         depth,
-        position="last",
-        causal=True,
+        reading=Reading(),
         progress=lambda done, total: None,
         cache=None,
     ):
-        slots = {}
-        keys = [np.asarray(ids, np.int32).tobytes() for ids in readable(messages, position, causal)]
-        self.slot = np.array([slots.setdefault(key, len(slots)) for key in keys])
-        distinct = [np.frombuffer(key, np.int32) for key in slots]
-        one_row = depth == config.n_layer and position != "mean"  # only the row that is read leaves the last block
+        self.depth = depth
+        self.slot, distinct = distinct_messages([ids[:1] for ids in messages] if reading.first_alone else messages)
+        one_row = (
+            depth == config.n_layer and reading.position != "mean"
+        )  # only the row that is read leaves the last block
         self.lengths = np.array([1 if one_row else len(ids) for ids in distinct])
         self.starts = np.cumsum(self.lengths) - self.lengths
         if depth == 0:
             self.rows = np.concatenate(distinct)  # (N,)
             return
-
-        read = {name: params[name] for name in ("wte.weight", "wpe.weight")}
-        read |= {name: params[name] for n in range(depth) for name in params if name.startswith(f"h.{n}.")}
+        frozen = {name: array for name, array in params.items() if _below(name, depth)}
         shape, dtype = (int(self.lengths.sum()), config.n_embd), params["wte.weight"].dtype
-        file = None
-        if cache is not None:
-            key = f"{config} {depth} {position if one_row else ''} {causal} {[len(ids) for ids in distinct]} {fingerprint(read)}"
-            file = Path(cache) / f"{hashlib.sha256(key.encode() + b''.join(slots)).hexdigest()}.rows"
-            if file.exists():
-                self.rows = _stored(file, shape, dtype)
-                return
-            file.parent.mkdir(parents=True, exist_ok=True)
-        self.rows = _empty(shape, dtype)  # (N, D)
-        done, total = [], sum(map(len, distinct))
+        file = (
+            _cache_file(cache, (config, depth, reading, shape, dtype), frozen, distinct) if cache is not None else None
+        )
+        self.rows = _read(file, shape, dtype) if file is not None else None  # (N, D)
+        if self.rows is None:
+            if file is not None:
+                file.parent.mkdir(parents=True, exist_ok=True)  # before the work: the folder may be impossible
+            self.rows = _reserve(shape, dtype)
+            self._run(frozen, config, distinct, reading, progress)
+            if file is not None:
+                _write(file, self.rows)
+
+    def _run(self, frozen, config, messages, reading, progress):
+        done, total = [], sum(map(len, messages))
 
         def run(batch):
-            lengths = np.array([len(distinct[i]) for i in batch])
-            ids = np.concatenate([distinct[i] for i in batch])
-            y, _ = trunk(Tape(params), ids, lengths, config, 0, depth, position, causal)
+            lengths = np.array([len(messages[i]) for i in batch])
+            tape = Tape(frozen)
+            ids = np.concatenate([messages[i] for i in batch])
+            x, _ = tape(embedding, ids, "wte.weight", "wpe.weight", lengths=lengths)
+            y, _ = trunk(tape, x, lengths, range(self.depth), config, reading)
             for i, rows in zip(batch, np.split(y, np.cumsum(self.lengths[batch])[:-1])):
                 self.rows[self._place(i)] = rows
             done.append(len(ids))
             progress(sum(done), total)
 
-        parallel(run, _batches(distinct))
-        for weights in read.values():
+        parallel(run, _batches(messages))
+        for weights in frozen.values():
             release(weights)
-        if file is not None:
-            with replacing(file) as stream:
-                self.rows.tofile(stream)
 
     def _place(self, i):
         return slice(self.starts[i], self.starts[i] + self.lengths[i])
 
     def batch(self, indices):
-        """(x, lengths): the rows of the messages of these indices, laid end to end, for `classifier(..., depth)`."""
+        """(x, lengths): the rows of the messages of these indices, laid end to end."""
         slots = self.slot[indices]
         return np.concatenate([self.rows[self._place(i)] for i in slots]), self.lengths[slots]
 
 
-def _stored(file, shape, dtype):
-    if file.stat().st_size != math.prod(shape) * dtype.itemsize:
-        raise InputError(
-            f"{file}: damaged, not {shape[0]} rows of {shape[1]} numbers; remove it, and it will be made again"
-        )
-    return np.memmap(file, dtype, "r", shape=shape)
+def distinct_messages(messages):
+    """(slot, distinct): the distinct messages, in order of appearance, and for each message its place among them."""
+    slots = {}
+    keys = [np.asarray(ids, np.int32).tobytes() for ids in messages]
+    slot = np.array([slots.setdefault(key, len(slots)) for key in keys])
+    return slot, [np.frombuffer(key, np.int32) for key in slots]
 
 
-def _empty(shape, dtype):
-    """An uninitialised array, in memory or, where it is too large, in a file that vanishes with it."""
-    if math.prod(shape) * dtype.itemsize <= IN_MEMORY:
-        return np.empty(shape, dtype)
-    return np.memmap(tempfile.TemporaryFile(), dtype, "w+", shape=shape)
+def _below(name, depth):
+    return name in ("wte.weight", "wpe.weight") or any(name.startswith(f"h.{n}.") for n in range(depth))
 
 
 def _batches(messages):
@@ -125,3 +129,55 @@ def _batches(messages):
         rows += len(messages[i])
     if batch:
         yield batch
+
+
+def _reserve(shape, dtype):
+    """An uninitialised array, in memory or, where it is too large, in a file that vanishes with it.
+
+    The file's room on the disk is taken now: a full disk would otherwise kill the process when a page is written (SIGBUS).
+    """
+    size = math.prod(shape) * dtype.itemsize
+    if size <= IN_MEMORY:
+        return np.empty(shape, dtype)
+    folder = tempfile.gettempdir()
+    file = tempfile.TemporaryFile(dir=folder)
+    try:
+        if size > shutil.disk_usage(folder).free:
+            raise OSError
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError:
+        file.close()
+        raise InputError(
+            f"what the frozen blocks make of the messages takes {size / 1e9:.1f} GB, and {folder} has no room for it: set TMPDIR to "
+            "a folder that has, use fewer messages, or --pad none"
+        ) from None
+    return np.memmap(file, dtype, "r+", shape=shape)
+
+
+def _cache_file(folder, settings, frozen, messages):
+    """The file in the cache folder for these frozen parameters and messages, and this code."""
+    digest = hashlib.sha256(f"{settings} {[len(ids) for ids in messages]} {fingerprint(frozen)}".encode())
+    for ids in messages:
+        digest.update(ids)
+    package = Path(__file__).parents[1]
+    for source in sorted([*package.glob("ops/*.py"), *package.glob("model/*.py"), *package.glob("system/pieces.py")]):
+        digest.update(source.read_bytes())  # what other code made of them may not be what this makes
+    return Path(folder) / f"{digest.hexdigest()}.rows"
+
+
+def _read(file, shape, dtype):
+    """The rows in a cache file, or None where there is none or it is not as it was written."""
+    size = math.prod(shape) * dtype.itemsize
+    if not file.is_file() or file.stat().st_size != size + DIGEST:
+        return None
+    content = np.memmap(file, np.uint8, "r")
+    if hashlib.sha256(content[:size]).digest() != content[size:].tobytes():
+        return None
+    return content[:size].view(dtype).reshape(shape)
+
+
+def _write(file, rows):
+    with replacing(file) as stream:
+        rows.tofile(stream)
+        stream.write(hashlib.sha256(rows).digest())

@@ -6,8 +6,9 @@ to that result and returns the gradient with respect to each input, in the input
     y, backward = linear(x, weight, bias)
     dx, dweight, dbias = backward(dy)
 
-`d` + name is the derivative of the loss by that name, and always has its shape. `needs` says which of those gradients will be
-asked for (all, unless told); the others come back as None, and what only they would have needed is neither computed nor kept.
+`d` + name is the derivative of the loss by that name, and always has its shape. backward may be called again, with another dy.
+`needs` says which of those gradients will be asked for (all, unless told); the others come back as None, and what only they would
+have needed is neither computed nor kept.
 
 Letters, everywhere: N rows (tokens of all messages of a batch, laid end to end), B messages, T tokens of one message, D width
 of a row, H heads, C classes, V vocabulary. `lengths` (B,) are the messages' numbers of rows; they sum to N.
@@ -15,28 +16,3 @@ of a row, H heads, C classes, V vocabulary. `lengths` (B,) are the messages' num
 Results have the inputs' dtype: float32 to train, float64 and complex128 to check (see `numpygpt.gradcheck`). So that a
 complex-step derivative passes through, nothing here uses abs, conj or an inequality on the path of its inputs.
 """
-
-from .attention import attention
-from .cross_entropy import cross_entropy
-from .embedding import embedding
-from .gelu import gelu
-from .layernorm import layernorm
-from .linear import linear
-from .output_loss import output_loss
-from .pool import mean_rows, take_rows
-from .query_attention import query_attention
-from .softmax import softmax
-
-__all__ = [
-    "attention",
-    "cross_entropy",
-    "embedding",
-    "gelu",
-    "layernorm",
-    "linear",
-    "mean_rows",
-    "output_loss",
-    "query_attention",
-    "softmax",
-    "take_rows",
-]

@@ -10,7 +10,7 @@ def linear(x, weight, bias, needs=(True, True, True)):
     y = x @ weight
     y += bias
     if not needs[1]:
-        x = None  # only dweight reads it
+        x = None  # only dweight reads it: what is frozen keeps nothing
 
     def backward(dy):
         dx = dy @ weight.T if needs[0] else None

@@ -1,5 +1,7 @@
 import numpy as np
 
+from ..system.pieces import check_lengths
+
 
 def take_rows(x, rows, needs=(True,)):
     """y = x[rows], one row of each message
@@ -21,11 +23,13 @@ def mean_rows(x, lengths, needs=(True,)):
 
     x (N, D), lengths (B,) -> y (B, D). backward: dy -> dx: each of a message's T rows entered with the factor 1/T, so gets dy[b] / T.
     """
-    counts = np.asarray(lengths, x.real.dtype)[:, None]
+    check_lengths(lengths, len(x))
+    T = np.asarray(lengths, x.real.dtype)[:, None]  # (B, 1)
     starts = np.cumsum(lengths) - lengths
-    y = np.add.reduceat(x, starts, axis=0) / counts
+    y = np.add.reduceat(x, starts, axis=0) / T
 
     def backward(dy):
-        return np.repeat(dy / counts, lengths, axis=0)
+        dx = np.repeat(dy / T, lengths, axis=0)
+        return dx
 
     return y, backward

@@ -1,47 +1,54 @@
 """The curves of a run, where matplotlib is installed: fine-tuning's as the book draws them; pretraining's perplexity."""
 
-
-def plot_curves(folder, history):
-    """Write loss.png and accuracy.png into `folder` from the rows of its history; returns their names, [] without matplotlib."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        return []
-    names = []
-    for what in ("loss", "accuracy"):
-        rows = [row for row in history if f"validation_{what}" in row]
-        figure = Figure(figsize=(6, 4), layout="constrained")
-        FigureCanvasAgg(figure)
-        epochs = figure.subplots()
-        steps_per_epoch = max(row["step"] for row in history) + 1
-        steps_per_epoch /= max(row["epoch"] for row in history)
-        at = [(row["step"] + 1) / steps_per_epoch for row in rows]
-        epochs.plot(at, [row[f"train_{what}"] for row in rows], label="training", marker=".")
-        epochs.plot(at, [row[f"validation_{what}"] for row in rows], label="validation", linestyle="-.", marker=".")
-        epochs.set_xlabel("epochs")
-        epochs.set_ylabel("cross-entropy, nats" if what == "loss" else "accuracy")
-        epochs.legend()
-        per_epoch = rows[-1]["examples"] / at[-1]
-        examples = epochs.secondary_xaxis("top", functions=(lambda x, k=per_epoch: x * k, lambda x, k=per_epoch: x / k))
-        examples.set_xlabel("examples seen")
-        figure.savefig(folder / f"{what}.png", dpi=150)
-        names.append(f"{what}.png")
-    return names
+from ..system.errors import InputError
 
 
-def plot_perplexity(path, history):
-    """Draw held-out perplexity against tokens from the rows of a pretraining run, if matplotlib is installed."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        return
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    FigureCanvasAgg(figure)
+def plot(history):
+    """A matplotlib figure of a history (the DataFrame of `fine_tune`): losses and accuracies, by epochs and examples seen.
+
+    Raises InputError where matplotlib is not installed.
+    """
+    figure = _figure(12)
+    steps_per_epoch = (history["step"].max() + 1) / history["epoch"].max()
+    examples_per_epoch = history["examples"].max() / history["epoch"].max()
+    kinds = {"loss": "cross-entropy, nats", "accuracy": "accuracy"}
+    for axes, (kind, label) in zip(figure.subplots(1, 2), kinds.items()):
+        rows = history.dropna(subset=[f"validation_{kind}"])
+        epochs = (rows["step"] + 1) / steps_per_epoch
+        axes.plot(epochs, rows[f"train_{kind}"], label="training", marker=".")
+        axes.plot(epochs, rows[f"validation_{kind}"], label="validation", linestyle="-.", marker=".")
+        axes.set_xlabel("epochs")
+        axes.set_ylabel(label)
+        axes.legend()
+        there_and_back = (lambda x: x * examples_per_epoch, lambda x: x / examples_per_epoch)
+        axes.secondary_xaxis("top", functions=there_and_back).set_xlabel("examples seen")
+    return figure
+
+
+def plot_perplexity(history):
+    """A figure of held-out perplexity against tokens, from the rows of a pretraining run."""
+    figure = _figure(6)
     axes = figure.subplots()
     axes.plot([row["tokens"] / 1e6 for row in history], [row["held_out_perplexity"] for row in history], marker=".")
     axes.set_yscale("log")
     axes.set_xlabel("million tokens")
     axes.set_ylabel("held-out perplexity")
+    return figure
+
+
+def save_plot(path, draw, history):
+    """Write draw(history) to the file `path`; returns whether it could: without matplotlib nothing is written."""
+    try:
+        figure = draw(history)
+    except InputError:
+        return False
     figure.savefig(path, dpi=150)
+    return True
+
+
+def _figure(width):
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise InputError("plots need matplotlib: pip install matplotlib") from None
+    return Figure(figsize=(width, 4), layout="constrained")

@@ -10,18 +10,17 @@ loss.png, accuracy.png                 the curves, where matplotlib is installed
 import csv
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 
-from ..checkpoints.load import load_checkpoint
+from ..checkpoints.gpt import load
 from ..checkpoints.safetensors import read_safetensors, write_safetensors
-from ..model.config import Config
-from ..model.lora import merge
-from ..model.parameters import fingerprint, random_parameters
+from ..model.lora import adapted_weights, merge
+from ..model.parameters import fingerprint
 from ..system.errors import InputError
 from ..system.files import replacing
-from ..text.batches import encode
+from .text_classifier import Classifier
 
 COLUMNS = (
     "epoch",
@@ -53,33 +52,49 @@ class History:
     """history.csv, written row by row, so that a run that is interrupted leaves what it had."""
 
     def __init__(self, folder):
-        self.rows = []
-        self._file = open(Path(folder) / "history.csv", "w", newline="", buffering=1)
-        self._writer = csv.DictWriter(self._file, COLUMNS)
-        self._writer.writeheader()
+        self.path = Path(folder) / "history.csv"
+        self._write("w", csv.DictWriter.writeheader)
 
     def add(self, row):
         """Append a row, a dict with some of COLUMNS."""
-        self.rows.append(row)
-        self._writer.writerow(row)
+        self._write("a", lambda writer: writer.writerow(row))
+
+    def _write(self, mode, write):
+        with open(
+            self.path, mode, newline=""
+        ) as file:  # opened each time: nothing is left open, or unwritten, by an error
+            write(csv.DictWriter(file, COLUMNS))
 
 
-def base_parameters(config, params, weights, seed):
-    """The parameters that a run starts from: the checkpoint's ("pretrained"), or one of INITIALISATIONS."""
-    return dict(params) if weights == "pretrained" else random_parameters(config, seed, weights)
-
-
-def save_run(folder, settings, config, params, trainable):
+def save_run(folder, clf: Classifier, settings: dict) -> None:
     """Write model.safetensors, the trained parameters and the head, and run.json, in this order: a folder with run.json is finished.
 
-    settings   a JSON-able dict with "model" and all of _DECIDING, but for the sizes, which are added here
+    settings   a JSON-able dict of what else shall stand in run.json. Raises InputError where the folder has one already.
     """
-    kept = {name: array for name, array in params.items() if name in trainable or name.startswith("head.")}
-    frozen = {name: array for name, array in params.items() if name not in kept}
-    write_safetensors(Path(folder) / "model.safetensors", kept)
-    settings = settings | {"config": asdict(config), "frozen_sha256": fingerprint(frozen)}
+    folder = Path(folder)
+    if (folder / "run.json").exists():
+        raise InputError(
+            f"{folder} holds a run already: name another folder, or remove it; a run never overwrites another"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = {name: a for name, a in clf.params.items() if name in clf.trainable or name.startswith("head.")}
+    frozen = {name: array for name, array in clf.params.items() if name not in kept}
+    write_safetensors(folder / "model.safetensors", kept)
+    source = Path(clf.gpt.source)
+    settings = settings | {
+        "model": str(source.resolve()) if source.exists() else clf.gpt.source,
+        "weights": clf.gpt.weights,
+        "seed": clf.gpt.seed,
+        "labels": clf.labels,
+        "position": clf.reading.position,
+        "causal": clf.reading.causal,
+        "padded_length": clf.pad_to,
+        "lora_scale": clf.lora_scale,
+        "config": asdict(clf.config),
+        "frozen_sha256": fingerprint(frozen),
+    }
     settings["sha256"] = _sha256(settings, kept)
-    with replacing(Path(folder) / "run.json") as file:
+    with replacing(folder / "run.json") as file:
         file.write((json.dumps(settings, indent=2) + "\n").encode())
 
 
@@ -89,25 +104,10 @@ def _sha256(settings, trained):
     return hashlib.sha256((deciding + fingerprint(trained)).encode()).hexdigest()
 
 
-@dataclass
-class Run:
-    """A trained classifier, ready to classify."""
+def load_run(folder: str | Path) -> Classifier:
+    """The Classifier that was saved in `folder`; trainable are the parameters that were saved, the head's among them.
 
-    config: Config
-    params: dict
-    encoding: object
-    labels: list  # names, in the order of the logits
-    position: str
-    causal: bool
-    padded_length: int  # tokens that every message is cut and padded to, or None
-
-    def encode(self, texts):
-        """A list of (T,) arrays of token ids, exactly as in training. Raises InputError for a text without tokens."""
-        return encode(texts, self.encoding, self.padded_length, self.config.n_positions)
-
-
-def load_run(folder):
-    """The Run that save_run left in `folder`.
+    LoRA's products are added to their weights, which then stand as what was trained.
 
     Raises InputError where the folder holds no finished run, a file is damaged, or the model that the run was trained from is gone
     or has changed since: its answers would not be those that were measured.
@@ -119,23 +119,27 @@ def load_run(folder):
     try:
         settings = json.loads(path.read_bytes())
         model, frozen_sha256, sha256 = str(settings["model"]), settings["frozen_sha256"], settings["sha256"]
-        weights, seed, labels, position, causal, padded_length, lora_scale, sizes = (settings[key] for key in _DECIDING)
+        weights, seed, labels, position, causal, pad_to, lora_scale, sizes = (settings[key] for key in _DECIDING)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({type(error).__name__}: {error}); train again") from None
     trained = read_safetensors(folder / "model.safetensors")
     if _sha256(settings, trained) != sha256:
         raise InputError(f"{folder}: run.json or model.safetensors is not what the training wrote; train again")
     try:
-        config, params, encoding = load_checkpoint(model)
+        gpt = load(model, weights, seed)
     except InputError as error:
         raise InputError(
             f'{folder} needs the model that it was trained from. {error}. If it moved, correct "model" in {path}'
         ) from None
-    params = base_parameters(config, params, weights, seed)
-    frozen = {name: array for name, array in params.items() if name not in trained}
-    if asdict(config) != sizes or fingerprint(frozen) != frozen_sha256:
+    frozen = {name: array for name, array in gpt.params.items() if name not in trained}
+    if asdict(gpt.config) != sizes or fingerprint(frozen) != frozen_sha256:
         raise InputError(f"{folder}: the weights of {model} are not those that the run was trained from; train again")
-    params |= trained
-    if lora_scale is not None:
-        params, _ = merge(params, config, lora_scale)
-    return Run(config, params, encoding, labels, position, causal, padded_length)
+    clf = Classifier(gpt, labels, "head", pad=pad_to, position=position, causal=causal)
+    clf.params |= {name: array.copy() for name, array in trained.items()}
+    if lora_scale is None:
+        clf.trainable = frozenset(trained)
+    else:
+        merged, _ = merge(clf.params, clf.config, lora_scale)
+        clf.params = {name: array for name, array in merged.items() if ".lora_" not in name}
+        clf.trainable = frozenset(adapted_weights(clf.config) | {"head.bias"})
+    return clf

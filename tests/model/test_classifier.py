@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from numpygpt.gradcheck import SMALL, random_messages, random_weights
 from numpygpt.model import prefix as prefix_module
 from numpygpt.model.block import block, block_at
-from numpygpt.model.classifier import classifier
+from numpygpt.model.classifier import classifier, classifier_above
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.model.prefix import FrozenPrefix
+from numpygpt.model.reading import POSITIONS, Reading
 from numpygpt.model.tape import Tape
-from numpygpt.model.trunk import POSITIONS, readable, trunk
-from numpygpt.ops import attention, layernorm
+from numpygpt.model.trunk import blocks
+from numpygpt.ops.attention import attention
+from numpygpt.ops.embedding import embedding
+from numpygpt.ops.layernorm import layernorm
 from numpygpt.text.batches import pack
 
 RNG = np.random.default_rng(7)
@@ -30,14 +33,13 @@ close = partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-13)
 
 
 def logits_of(messages, position="last", causal=True, tape=None):
-    ids, lengths = pack(readable(messages, position, causal))
-    return classifier(tape or Tape(PARAMS), ids, lengths, SMALL, position=position, causal=causal)
+    ids, lengths = pack(messages)
+    return classifier(tape or Tape(PARAMS), ids, lengths, SMALL, Reading(position, causal))
 
 
 def gradients(trainable, position="last", causal=True, tape=Tape):
     tape = tape(PARAMS, trainable)
-    logits_of(MESSAGES, position, causal, tape)[1](DLOGITS)
-    return tape.grads
+    return logits_of(MESSAGES, position, causal, tape)[1](DLOGITS)
 
 
 class Spy(Tape):
@@ -65,7 +67,8 @@ class Spy(Tape):
 @EACH_WAY
 def test_the_logits_are_those_of_the_plain_computation_over_all_rows(position, causal):
     ids, lengths = pack(MESSAGES)
-    rows, _ = trunk(Tape(PARAMS), ids, lengths, SMALL, causal=causal)
+    rows, _ = embedding(ids, PARAMS["wte.weight"], PARAMS["wpe.weight"], lengths)
+    rows, _ = blocks(Tape(PARAMS), rows, lengths, range(SMALL.n_layer), SMALL, causal)
     rows, _ = layernorm(rows, PARAMS["ln_f.weight"], PARAMS["ln_f.bias"])
     pool = {"last": lambda x: x[-1], "first": lambda x: x[0], "mean": lambda x: x.mean(axis=0)}[position]
     pooled = np.stack([pool(part) for part in np.split(rows, np.cumsum(lengths)[:-1])])
@@ -83,11 +86,9 @@ def test_a_block_at_one_row_of_each_message_is_that_row_of_the_block_and_so_are_
     lengths = np.array([3, 1, 5])
     rows = np.array([1, 3, 8])
     x, dy = RNG.standard_normal((9, 6)), RNG.standard_normal((3, 6))
-    everywhere, one_row = (Tape(PARAMS, frozenset(PARAMS)) for _ in range(2))
-    for tape in (everywhere, one_row):
-        tape.learning = True  # so that dx comes back, too
+    everywhere, one_row = (Tape(PARAMS, frozenset(PARAMS), input_learns=True) for _ in range(2))
     attend = partial(attention, lengths=lengths, n_head=SMALL.n_head, causal=False)
-    y, backward = block(everywhere, 1, x, SMALL, attend)
+    y, backward = block(everywhere, 1, x, attend, SMALL)
     y_at, backward_at = block_at(one_row, 1, x, lengths, rows, SMALL)
     close(y_at, y[rows])
     full_dy = np.zeros((9, 6))
@@ -125,9 +126,13 @@ def test_a_frozen_prefix_of_any_depth_changes_neither_logits_nor_gradients(
     monkeypatch.setattr(prefix_module, "BATCH_ROWS", 9)  # several batches
     trainable = frozenset({lowest, "head.bias"})
     tape = Tape(PARAMS, trainable)
-    prefix = FrozenPrefix(PARAMS, SMALL, MESSAGES[::-1], depth, position, causal)
+    reading = Reading(position, causal)
+    prefix = FrozenPrefix(PARAMS, SMALL, MESSAGES[::-1], depth, reading)
     x, lengths = prefix.batch([3, 2, 1, 0])
-    logits, backward = classifier(tape, x, lengths, SMALL, depth, position, causal)
+    if depth == 0:
+        logits, backward = classifier(tape, x, lengths, SMALL, reading)
+    else:
+        logits, backward = classifier_above(tape, x, lengths, depth, SMALL, reading)
     backward(DLOGITS)
     close(logits, logits_of(MESSAGES, position, causal)[0])
     whole = gradients(trainable, position, causal)
@@ -153,7 +158,7 @@ def test_a_prefix_runs_a_message_that_comes_twice_once():
 )
 def test_a_prefix_keeps_only_rows_that_are_read(position, causal, rows):
     messages = [np.array([1, 2, 3]), np.array([1, 5])]  # with the same first token
-    assert len(FrozenPrefix(PARAMS, SMALL, messages, SMALL.n_layer, position, causal).rows) == rows
+    assert len(FrozenPrefix(PARAMS, SMALL, messages, SMALL.n_layer, Reading(position, causal)).rows) == rows
 
 
 def test_nothing_below_the_lowest_trainable_parameter_runs_backward():
@@ -178,7 +183,7 @@ def test_only_trainable_parameters_have_their_gradients_formed():
 
 
 def test_a_parameter_used_twice_collects_both_gradients():
-    tape = Tape({"w": np.array([2.0])}, frozenset({"w"}))
+    tape = Tape({"w": np.array([2.0])}, frozenset({"w"}), input_learns=True)
 
     def scale(x, w, needs):
         return x * w, lambda dy: (dy * w, (dy * x).sum(keepdims=True))
@@ -187,3 +192,35 @@ def test_a_parameter_used_twice_collects_both_gradients():
     _, second = tape(scale, x, "w")
     first(second(np.array([1.0])))
     assert tape.grads["w"] == 2 * 2 * 3  # d(3 w^2)/dw
+
+
+@EACH_WAY
+def test_the_textbook_last_block_over_all_rows_gives_the_folded_ones_logits_and_gradients(position, causal):
+    ids, lengths = pack(MESSAGES)
+    found = []
+    for folded in (True, False):
+        logits, backward = classifier(
+            Tape(PARAMS, frozenset(PARAMS)), ids, lengths, SMALL, Reading(position, causal, folded)
+        )
+        found.append({"logits": logits} | backward(DLOGITS))
+    for name, array in found[0].items():
+        close(array, found[1][name], err_msg=name)
+
+
+def test_a_models_backward_called_again_is_an_error_and_not_another_gradient():
+    tape = Tape(PARAMS, frozenset(PARAMS))
+    _, backward = logits_of(MESSAGES, tape=tape)
+    once = {name: gradient.copy() for name, gradient in backward(DLOGITS).items()}
+    with pytest.raises(RuntimeError, match="run the forward pass again"):
+        backward(DLOGITS)
+    assert all(np.array_equal(once[name], gradient) for name, gradient in tape.grads.items())
+
+
+def test_a_gradient_for_the_rows_that_come_in_is_there_when_it_is_asked_for():
+    """Also where nothing learns: what explains an answer by its tokens needs only this one."""
+    x, lengths, dy = RNG.standard_normal((9, 6)), np.array([3, 1, 5]), RNG.standard_normal((9, 6))
+    y, backward = blocks(Tape(PARAMS, input_learns=True), x, lengths, range(2), SMALL)
+    direction = RNG.standard_normal(x.shape)
+    moved, _ = blocks(Tape(PARAMS), x + 1e-30j * direction, lengths, range(2), SMALL)
+    expected = (moved * dy).sum().imag / 1e-30
+    assert (backward(dy) * direction).sum() == pytest.approx(expected, rel=1e-11)

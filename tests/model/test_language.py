@@ -1,8 +1,6 @@
 """The language model against transformers: loss, every gradient, perplexity;
 and its output layer, a slice at a time."""
 
-import importlib
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,10 @@ from numpygpt.model.config import Config
 from numpygpt.model.language import language_model, perplexity
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.model.tape import Tape
-from numpygpt.ops import output_loss
+from numpygpt.ops import output_loss as module
+from numpygpt.ops.cross_entropy import cross_entropy
+from numpygpt.ops.output_loss import output_loss
+from numpygpt.system import pieces
 
 CONFIG = Config(vocab_size=83, n_positions=24, n_embd=12, n_layer=2, n_head=3)
 LENGTHS = np.array([7, 1, 24, 5])
@@ -79,9 +80,8 @@ def test_the_output_layer_in_slices_is_the_output_layer_at_once(monkeypatch, row
     loss, backward = output_loss(x, wte, targets)
     whole = backward(2.0)
 
-    module = importlib.import_module("numpygpt.ops.output_loss")
-    cross_entropy, seen = module.cross_entropy, []
-    monkeypatch.setattr(module, "SLICE", rows * 83)
+    seen = []
+    monkeypatch.setattr(pieces, "SLICE", rows * 83)
     monkeypatch.setattr(
         module, "cross_entropy", lambda logits, *rest: seen.append(len(logits)) or cross_entropy(logits, *rest)
     )

@@ -5,19 +5,17 @@ The oracle is GPT-2 written with torch functions, one message at a time: it know
 frozen prefix, no last block for one row, and LoRA as a second path beside each layer instead of a change of its weight.
 """
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from numpygpt.model.config import Config
 from numpygpt.model.lora import adapters
 from numpygpt.model.parameters import parameter_shapes, random_parameters
-from numpygpt.model.prefix import FrozenPrefix
-from numpygpt.model.trainable import CHOICES, frozen_depth, trainable_names
+from numpygpt.model.trainable import CHOICES
 from numpygpt.system.errors import InputError
-from numpygpt.training.fine_tune import Loader, Task, fine_tune
+from numpygpt.training.fine_tune import fine_tune
 from numpygpt.training.rng import Generator, linear_init
+from tests.classifiers import classifier_of, loader_of, logits_of, loss_of
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)  # for tensors as small as these a second thread only costs time
@@ -55,12 +53,9 @@ MESSAGES = messages_of((5, 1, 11, 5, 8))
 LABELS = np.array([0, 2, 1, 0, 2])
 
 
-def make_task(params, choice, messages=MESSAGES, position="last", causal=True, **settings):
+def make_task(params, choice, position="last", causal=True, **settings):
     """The task as train makes it: with the deepest frozen prefix that the choice allows."""
-    trainable = trainable_names(choice, params, CONFIG)
-    depth = frozen_depth(trainable, CONFIG)
-    prefix = FrozenPrefix(params, CONFIG, messages, depth, position, causal)
-    return Task(params, CONFIG, trainable, prefix, depth, position, causal, **settings)
+    return classifier_of(params, CONFIG, choice, position=position, causal=causal, **settings)
 
 
 def torch_params(params, trainable):
@@ -97,17 +92,18 @@ def torch_logits(p, messages, position="last", causal=True, scale=None):
     return torch.stack([logits(ids) for ids in messages])
 
 
-def check(task, messages=MESSAGES, labels=LABELS, bound=1e-12):
+def check(task, messages=MESSAGES, labels=LABELS, bound=1e-12, ignore_index=None):
     """The task's loss and every one of its gradients are PyTorch's, each relative to its own largest entry."""
-    loss, gradients = task.loss(np.arange(len(messages)), labels, task.trainable)
+    loss, grads = loss_of(task, messages, labels, ignore_index)
     p = torch_params(task.params, task.trainable)
-    ignored = {} if task.ignore_index is None else {"ignore_index": task.ignore_index}
+    ignored = {} if ignore_index is None else {"ignore_index": ignore_index}
     expected = F.cross_entropy(
-        torch_logits(p, messages, task.position, task.causal, task.lora_scale), torch.tensor(labels), **ignored
+        torch_logits(p, messages, task.reading.position, task.reading.causal, task.lora_scale),
+        torch.tensor(labels),
+        **ignored,
     )
     expected.backward()
     assert loss == pytest.approx(expected.item(), rel=bound)
-    grads = gradients()
     assert grads.keys() == task.trainable
     for name, gradient in grads.items():
         right = p[name].grad.numpy()
@@ -133,7 +129,7 @@ def test_every_position_with_and_without_the_causal_mask(params, position, causa
 @pytest.mark.parametrize("position", ["last", "first", "mean"])
 def test_padding_is_tokens_like_others_and_counts_in_the_mean(params, position):
     messages = messages_of((5, 1, 11, 5, 8), padded_to=11)
-    check(make_task(params, "last_block", messages, position), messages)
+    check(make_task(params, "last_block", position=position), messages)
 
 
 def test_without_padding_the_answer_is_that_of_the_last_token_before_the_padding(params):
@@ -141,7 +137,7 @@ def test_without_padding_the_answer_is_that_of_the_last_token_before_the_padding
     p = torch_params(params, ())
     padded = messages_of(lengths, padded_to=11)
     flexible = torch.stack([torch_logits(p, [ids[:T]])[0] for ids, T in zip(padded, lengths)])
-    ours, _ = make_task(params, "head", messages_of(lengths)).logits(np.arange(5))
+    ours = logits_of(make_task(params, "head"), messages_of(lengths))
     np.testing.assert_allclose(ours, flexible.numpy(), rtol=1e-12)
 
 
@@ -176,23 +172,36 @@ def test_lora_starts_from_the_values_that_pytorch_draws_after_the_head(params):
 
 @pytest.mark.parametrize("ignored", [0, 2])
 def test_messages_of_the_ignored_label_count_neither_in_the_loss_nor_in_its_mean(params, ignored):
-    check(make_task(params, "last_two_blocks", ignore_index=ignored))
+    check(make_task(params, "last_two_blocks"), ignore_index=ignored)
 
 
 def test_an_ignore_index_that_no_label_has_changes_nothing(params):
-    with_it, without = (make_task(params, "last_block", ignore_index=index) for index in (50256, None))
-    (loss, gradients), (same_loss, same_gradients) = (
-        task.loss(np.arange(5), LABELS, task.trainable) for task in (with_it, without)
-    )
+    clf = make_task(params, "last_block")
+    (loss, grads), (same_loss, same_grads) = (loss_of(clf, MESSAGES, LABELS, index) for index in (50256, None))
     assert loss == same_loss
-    grads, same_grads = gradients(), same_gradients()
     assert all(np.array_equal(grads[name], same_grads[name]) for name in same_grads)
 
 
-def test_a_batch_of_ignored_messages_alone_is_refused_in_one_line(params):
-    task = make_task(params, "last_block", ignore_index=0)
-    with pytest.raises(InputError, match="ignored label 0: use larger batches"):
-        task.loss(np.array([0, 3]), LABELS[[0, 3]])
+def test_a_batch_of_ignored_messages_alone_is_no_update_and_counts_in_no_mean(params):
+    clf = make_task({name: array.copy() for name, array in params.items()}, "head")
+    before = clf.params["head.weight"].copy()
+    training, validation = (
+        loader_of(clf, MESSAGES[:3], LABELS[:3], 1, Generator(1), shuffle) for shuffle in (True, False)
+    )
+    rows = []
+    fine_tune(clf, training, validation, epochs=1, lr=1e-2, eval_every=1, ignore_index=0, report=rows.append)
+    steps, alone = rows[:-1], [row for row in rows[:-1] if "loss" not in row]
+    assert len(steps) == 3 and len(alone) == 1
+    assert not np.array_equal(clf.params["head.weight"], before)
+    counted = [loss_of(clf, [MESSAGES[i]], [LABELS[i]])[0] for i in (1, 2)]
+    assert steps[-1]["validation_loss"] == pytest.approx(np.mean(counted))
+
+
+def test_a_set_of_ignored_messages_alone_is_refused_before_anything_is_trained(params):
+    clf = make_task(params, "head")
+    training, validation = (loader_of(clf, MESSAGES[::3], LABELS[::3], 1, Generator(1)) for _ in range(2))
+    with pytest.raises(InputError, match="every message of a set has the ignored label 0"):
+        fine_tune(clf, training, validation, epochs=1, ignore_index=0)
 
 
 @pytest.mark.parametrize("choice, accumulate", [("last_block", 1), ("last_block", 3), ("all", 2), ("lora", 3)])
@@ -205,10 +214,9 @@ def test_after_two_epochs_of_accumulation_the_parameters_are_those_of_torch_adam
         else {name: array for name, array in lora_params.items() if ".lora_" not in name}
     )
     scale = 2.0 if choice == "lora" else None
-    task = make_task(params, choice, lora_scale=scale)
-    task = replace(task, params={name: array.copy() for name, array in params.items()})
+    task = make_task({name: array.copy() for name, array in params.items()}, choice, lora_scale=scale)
     generator, losses = Generator(7), []
-    loaders = (Loader(np.arange(5), LABELS, 1, generator, shuffle=shuffle) for shuffle in (True, False))
+    loaders = (loader_of(task, MESSAGES, LABELS, 1, generator, shuffle) for shuffle in (True, False))
     fine_tune(
         task,
         *loaders,

@@ -10,8 +10,10 @@ from numpygpt.model import prefix
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.model.prefix import FrozenPrefix
+from numpygpt.model.reading import Reading
 from numpygpt.model.tape import Tape
 from numpygpt.model.trunk import trunk
+from numpygpt.ops.embedding import embedding
 from numpygpt.system.errors import InputError
 
 CONFIG = Config(vocab_size=31, n_positions=16, n_embd=6, n_layer=2, n_head=2)
@@ -33,7 +35,7 @@ class Counted:
         self, messages=MESSAGES, params=PARAMS, config=CONFIG, depth=1, position="last", causal=True, cache=None
     ):
         self.computed = 0
-        self.prefix = FrozenPrefix(params, config, messages, depth, position, causal, self.count, cache)
+        self.prefix = FrozenPrefix(params, config, messages, depth, Reading(position, causal), self.count, cache)
         self.rows = self.prefix.rows
 
     def count(self, done, total):
@@ -51,7 +53,8 @@ def test_a_batch_is_what_the_blocks_make_of_its_messages(depth, position):
         x, lengths = made.batch(np.array(i))
         picked = [MESSAGES[j][:1] if position == "first" else MESSAGES[j] for j in i]
         ids, whole = np.concatenate(picked), np.array([len(message) for message in picked])
-        expected, _ = trunk(Tape(PARAMS), ids, whole, CONFIG, 0, depth, position)
+        x0, _ = embedding(ids, PARAMS["wte.weight"], PARAMS["wpe.weight"], whole)
+        expected, _ = trunk(Tape(PARAMS), x0, whole, range(depth), CONFIG, Reading(position))
         np.testing.assert_allclose(x, expected, rtol=1e-5, atol=1e-5)
         assert lengths.tolist() == (whole.tolist() if depth == 1 or position == "mean" else [1] * len(i))
 
@@ -135,7 +138,6 @@ def test_the_row_that_leaves_the_last_block_is_that_of_the_position_asked_for(tm
     [
         {"params": changed("h.1.mlp.c_proj.weight") | {"ln_f.bias": np.ones(6), "head.weight": np.ones((6, 2))}},
         {"messages": [*MESSAGES, MESSAGES[2]]},
-        {"position": "mean"},
     ],
     ids=lambda same: " ".join(same),
 )
@@ -144,17 +146,28 @@ def test_what_does_not_change_the_rows_does_not_make_them_anew(tmp_path, same):
     assert Counted(cache=tmp_path, **same).computed == 0
 
 
+def flipped_bit(good):
+    return good[:100] + bytes([good[100] ^ 4]) + good[101:]
+
+
 @pytest.mark.parametrize(
-    "damage", [lambda good: b"", lambda good: good[:-1], lambda good: good + b"\0", lambda good: good[: len(good) // 2]]
+    "damage",
+    [
+        lambda good: b"",
+        lambda good: good[:-1],
+        lambda good: good + b"\0",
+        lambda good: good[: len(good) // 2],
+        flipped_bit,
+    ],
 )
-def test_a_damaged_file_is_named_and_left_as_it_is(tmp_path, damage):
-    Counted(cache=tmp_path)
+def test_a_damaged_file_is_not_used_but_made_anew(tmp_path, damage):
+    good = Counted(cache=tmp_path).rows
     (file,) = tmp_path.iterdir()
     damaged = damage(file.read_bytes())
     file.write_bytes(damaged)
-    with pytest.raises(InputError, match=f"{file.name}: damaged, not 24 rows of 6 numbers; remove it"):
-        Counted(cache=tmp_path)
-    assert file.read_bytes() == damaged
+    again = Counted(cache=tmp_path)
+    assert again.computed == 24 and np.array_equal(again.rows, good)
+    assert Counted(cache=tmp_path).computed == 0 and len(files(tmp_path)) == 1
 
 
 def test_a_cache_that_cannot_be_a_folder_is_found_out_before_the_work(tmp_path):
@@ -162,4 +175,22 @@ def test_a_cache_that_cannot_be_a_folder_is_found_out_before_the_work(tmp_path):
     shown = []
     with pytest.raises(OSError):
         FrozenPrefix(PARAMS, CONFIG, MESSAGES, 1, progress=lambda *row: shown.append(row), cache=tmp_path / "file")
+    assert not shown
+
+
+def test_rows_that_other_code_made_are_not_used(tmp_path, monkeypatch):
+    Counted(cache=tmp_path)
+    read_bytes = prefix.Path.read_bytes
+    monkeypatch.setattr(
+        prefix.Path, "read_bytes", lambda path: read_bytes(path) + b"# changed" * (path.name == "gelu.py")
+    )
+    assert Counted(cache=tmp_path).computed == 24 and len(files(tmp_path)) == 2
+
+
+def test_rows_for_which_no_disk_has_room_are_refused_before_anything_is_computed(monkeypatch):
+    monkeypatch.setattr(prefix, "IN_MEMORY", 0)
+    monkeypatch.setattr(prefix.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 24 * 6 * 4 - 1}))
+    shown = []
+    with pytest.raises(InputError, match="no room for it: set TMPDIR"):
+        FrozenPrefix(PARAMS, CONFIG, MESSAGES, 1, progress=lambda *row: shown.append(row))
     assert not shown

@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from numpygpt import gradcheck, ops
+from numpygpt import gradcheck
+from numpygpt.ops.attention import attention
+from numpygpt.ops.cross_entropy import cross_entropy
+from numpygpt.ops.embedding import embedding
+from numpygpt.ops.gelu import gelu
+from numpygpt.ops.layernorm import layernorm
+from numpygpt.ops.linear import linear
+from numpygpt.ops.output_loss import output_loss
+from numpygpt.ops.pool import mean_rows, take_rows
+from numpygpt.ops.query_attention import query_attention
+from numpygpt.ops.softmax import softmax
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -13,12 +23,12 @@ def each_message(function, lengths, *packed):
     return torch.cat([function(*parts) for parts in zip(*(torch.split(x, lengths.tolist()) for x in packed))])
 
 
-def embedding(ids, wte, wpe, lengths):
+def torch_embedding(ids, wte, wpe, lengths):
     positions = torch.cat([torch.arange(T) for T in lengths.tolist()])
     return F.embedding(torch.tensor(ids), wte) + F.embedding(positions, wpe)
 
 
-def attention(qkv, lengths, n_head, causal):
+def torch_attention(qkv, lengths, n_head, causal):
     def one(qkv):
         q, k, v = (part.unflatten(1, (n_head, -1)).swapaxes(0, 1) for part in qkv.chunk(3, dim=1))
         return F.scaled_dot_product_attention(q, k, v, is_causal=causal).swapaxes(0, 1).flatten(1)
@@ -27,21 +37,21 @@ def attention(qkv, lengths, n_head, causal):
 
 
 ORACLES = {
-    ops.embedding: embedding,
-    ops.layernorm: lambda x, gain, bias: F.layer_norm(x, gain.shape, gain, bias, 1e-5),
-    ops.linear: lambda x, weight, bias: F.linear(x, weight.T, bias),
-    ops.gelu: lambda x: F.gelu(x, approximate="tanh"),
-    ops.softmax: lambda x: F.softmax(x, dim=-1),
-    ops.attention: attention,
-    ops.query_attention: lambda x, weight, bias, lengths, rows, n_head: attention(
+    embedding: torch_embedding,
+    layernorm: lambda x, gain, bias: F.layer_norm(x, gain.shape, gain, bias, 1e-5),
+    linear: lambda x, weight, bias: F.linear(x, weight.T, bias),
+    gelu: lambda x: F.gelu(x, approximate="tanh"),
+    softmax: lambda x: F.softmax(x, dim=-1),
+    attention: torch_attention,
+    query_attention: lambda x, weight, bias, lengths, rows, n_head: torch_attention(
         x @ weight + bias, lengths, n_head, False
     )[rows],
-    ops.take_rows: lambda x, rows: x[rows],
-    ops.mean_rows: lambda x, lengths: each_message(lambda part: part.mean(dim=0, keepdim=True), lengths, x),
-    ops.cross_entropy: lambda logits, targets, **ignore_index: F.cross_entropy(
+    take_rows: lambda x, rows: x[rows],
+    mean_rows: lambda x, lengths: each_message(lambda part: part.mean(dim=0, keepdim=True), lengths, x),
+    cross_entropy: lambda logits, targets, **ignore_index: F.cross_entropy(
         logits, torch.tensor(targets), **ignore_index
     ),
-    ops.output_loss: lambda x, wte, targets: F.cross_entropy(x @ wte.T, torch.tensor(targets)),
+    output_loss: lambda x, wte, targets: F.cross_entropy(x @ wte.T, torch.tensor(targets)),
 }
 CASES = gradcheck.operation_cases(np.random.default_rng(4))
 

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numpygpt import gradcheck, ops
+from numpygpt import gradcheck
+from numpygpt.ops.attention import attention
+from numpygpt.ops.cross_entropy import cross_entropy
+from numpygpt.ops.embedding import embedding
+from numpygpt.ops.gelu import gelu
+from numpygpt.ops.layernorm import layernorm
+from numpygpt.ops.linear import linear
+from numpygpt.ops.output_loss import output_loss
+from numpygpt.ops.pool import mean_rows, take_rows
+from numpygpt.ops.query_attention import query_attention
+from numpygpt.ops.softmax import softmax
 
 CASES = gradcheck.operation_cases(np.random.default_rng(0))
 BY_LABEL = pytest.mark.parametrize("label, op, arguments", CASES, ids=[label for label, _, _ in CASES])
@@ -46,21 +56,21 @@ def any_case(draw):
         st.sampled_from(
             [
                 (
-                    ops.embedding,
+                    embedding,
                     dict(ids=integers(0, V, N), wte=normal((V, D)), wpe=normal((6, D)), lengths=lengths),
                     (N, D),
                 ),
-                (ops.layernorm, dict(x=normal((N, D)), gain=normal(D), bias=normal(D)), (N, D)),
-                (ops.linear, dict(x=normal((N, D)), weight=normal((D, C)), bias=normal(C)), (N, C)),
-                (ops.gelu, dict(x=normal((N, D))), (N, D)),
-                (ops.softmax, dict(x=normal((H, N, C))), (H, N, C)),
+                (layernorm, dict(x=normal((N, D)), gain=normal(D), bias=normal(D)), (N, D)),
+                (linear, dict(x=normal((N, D)), weight=normal((D, C)), bias=normal(C)), (N, C)),
+                (gelu, dict(x=normal((N, D))), (N, D)),
+                (softmax, dict(x=normal((H, N, C))), (H, N, C)),
                 (
-                    ops.attention,
+                    attention,
                     dict(qkv=normal((N, 3 * D)), lengths=lengths, n_head=H, causal=bool(integers(2))),
                     (N, D),
                 ),
                 (
-                    ops.query_attention,
+                    query_attention,
                     dict(
                         x=normal((N, D)),
                         weight=normal((D, 3 * D)),
@@ -71,10 +81,10 @@ def any_case(draw):
                     ),
                     (B, D),
                 ),
-                (ops.take_rows, dict(x=normal((N, D)), rows=rows), (B, D)),
-                (ops.mean_rows, dict(x=normal((N, D)), lengths=lengths), (B, D)),
-                (ops.cross_entropy, dict(logits=normal((B, C)), targets=integers(0, C, B)), ()),
-                (ops.output_loss, dict(x=normal((N, D)), wte=normal((V, D)), targets=integers(0, V, N)), ()),
+                (take_rows, dict(x=normal((N, D)), rows=rows), (B, D)),
+                (mean_rows, dict(x=normal((N, D)), lengths=lengths), (B, D)),
+                (cross_entropy, dict(logits=normal((B, C)), targets=integers(0, C, B)), ()),
+                (output_loss, dict(x=normal((N, D)), wte=normal((V, D)), targets=integers(0, V, N)), ()),
             ]
         )
     )
@@ -121,11 +131,7 @@ def test_inputs_and_the_gradient_handed_in_are_not_modified(label, op, arguments
 
 @pytest.mark.parametrize(
     "label, op, arguments",
-    [
-        case
-        for case in CASES
-        if case[1] in (ops.embedding, ops.layernorm, ops.linear, ops.query_attention, ops.output_loss)
-    ],
+    [case for case in CASES if case[1] in (embedding, layernorm, linear, query_attention, output_loss)],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_needs_decides_which_gradients_come_back_and_changes_none(label, op, arguments):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from numpygpt.training import adamw
+from numpygpt.system import pieces
 from numpygpt.training.adamw import AdamW
 
 SETTINGS = dict(lr=0.01, weight_decay=0.1, betas=(0.8, 0.95), eps=1e-3)
@@ -31,7 +31,7 @@ def by_the_formula(params, steps, lr, weight_decay, betas, eps):
 
 @pytest.mark.parametrize("bundle", [1, 6, 1 << 20])
 def test_six_steps_follow_the_formula_however_the_work_is_divided(monkeypatch, bundle):
-    monkeypatch.setattr(adamw, "BUNDLE", bundle)
+    monkeypatch.setattr(pieces, "BUNDLE", bundle)
     params, steps = arrays(0), [arrays(seed) for seed in range(1, 7)]
     expected = by_the_formula(params, steps, **SETTINGS)
     optimizer = AdamW(params, params, **SETTINGS)

@@ -7,17 +7,15 @@ import shutil
 import numpy as np
 import pytest
 
+from numpygpt.checkpoints.gpt import GPT
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes
-from numpygpt.model.prefix import FrozenPrefix
-from numpygpt.model.trainable import frozen_depth, trainable_names
 from numpygpt.text.batches import encode, padded_length
 from numpygpt.text.messages import label_names, read_messages
 from numpygpt.text.split import balance, split
 from numpygpt.text.tokenizer import load_tokenizer
-from numpygpt.train import loaders
-from numpygpt.training.fine_tune import Task, accuracy, fine_tune
-from numpygpt.training.rng import Generator, linear_init
+from numpygpt.training.fine_tune import accuracy, fine_tune, loaders
+from numpygpt.training.text_classifier import Classifier
 
 # The book's names of the trained tensors, less those of query, key and value, which GPT-2 keeps side by side.
 BOOK_NAMES = {
@@ -62,17 +60,13 @@ def run(shared, logged, encoding):
     """(parameters after training, history, final accuracies)"""
     config = Config(**logged["config"])
     params = weights(config)
-    params["head.weight"], params["head.bias"] = linear_init(Generator(123), config.n_embd, 2)
     messages = read_messages(shared / "data" / "SMSSpamCollection", book_quotes=True)
     sets, labels = split(balance(messages)), label_names(messages)
     lengths = [len(ids) for ids in encode(sets[0]["Text"], encoding, None, config.n_positions)]
     pad_to = padded_length("longest", lengths, config.n_positions)
     assert pad_to == logged["max_length"]
-    encoded = [ids for part in sets for ids in encode(part["Text"], encoding, pad_to, config.n_positions)]
-    trainable = trainable_names("last_block", params, config)
-    depth = frozen_depth(trainable, config)
-    task = Task(params, config, trainable, FrozenPrefix(params, config, encoded, depth), depth)
-    training, validation, test = loaders(sets, labels, 8, Generator(123))
+    task = Classifier(GPT(config, params, encoding, "the log's"), labels, "last_block", pad=pad_to, seed=123)
+    training, validation, test = loaders(task, sets, batch_size=8, seed=123)
     history = []
     fine_tune(
         task,
@@ -87,7 +81,7 @@ def run(shared, logged, encoding):
         report=history.append,
     )
     return (
-        params,
+        task.params,
         history,
         {"train": accuracy(task, training), "validation": accuracy(task, validation), "test": accuracy(task, test)},
     )

@@ -1,0 +1,97 @@
+"""A pretrained GPT-2, ready to use: what `numpygpt.load` gives."""
+
+import codecs
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import tiktoken
+
+from ..model.config import Config
+from ..model.continuation import Sampler, continuation
+from ..model.language import language_logits
+from ..model.parameters import random_parameters
+from ..model.tape import Tape
+from ..system.errors import InputError
+from ..text.tokenizer import encode_message
+from .load import load_checkpoint
+
+
+@dataclass
+class GPT:
+    """A GPT-2: its sizes, its parameters {GPT-2's name: float32 array}, its tokenizer, and where they come from.
+
+    weights   "pretrained": the source's own; "random" or "pytorch": its sizes, with random parameters drawn from `seed`
+    """
+
+    config: Config
+    params: dict[str, np.ndarray]
+    encoding: tiktoken.Encoding
+    source: str
+    weights: str = "pretrained"
+    seed: int = 123
+
+    def encode(self, text: str) -> list[int]:
+        """The token ids of a text. A literal `<|endoftext|>` in it is text like any other. Raises InputError where they are too many."""
+        ids = encode_message(self.encoding, text)
+        if len(ids) > self.config.n_positions:
+            raise InputError(f"the text has {len(ids)} tokens; {self.source} takes at most {self.config.n_positions}")
+        return ids
+
+    def logits(self, text: str | Sequence[int]) -> np.ndarray:
+        """(T, V) float32: after each of the text's T tokens, the next one's logits. Token ids may be given instead of the text."""
+        ids = np.array(self.encode(text) if isinstance(text, str) else text, np.int64)
+        if not 0 < len(ids) <= self.config.n_positions or not 0 <= ids.min() <= ids.max() < self.config.vocab_size:
+            raise InputError(f"expected 1 to {self.config.n_positions} token ids below {self.config.vocab_size}")
+        return language_logits(Tape(self.params), ids, np.array([len(ids)]), self.config)
+
+    def generate(self, prompt: str = "", tokens: int = 60, **sampling) -> str:
+        """The prompt's continuation, up to `<|endoftext|>` or so many tokens, or until the model's positions are full.
+
+        sampling   as in `stream`
+        """
+        return "".join(self.stream(prompt, tokens, **sampling))
+
+    def stream(
+        self,
+        prompt: str = "",
+        tokens: int = 60,
+        greedy: bool = False,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 123,
+    ) -> Iterator[str]:
+        """The continuation as it is made, piece by piece.
+
+        greedy   take the most probable token each time, instead of drawing one as a Sampler with the other settings does
+
+        Raises InputError where the prompt is too long or the model's output is no number.
+        """
+        end = self.encoding.eot_token
+        draw: Callable = np.argmax if greedy else Sampler(temperature, top_k, top_p, seed)
+        ids = self.encode(prompt) or [end]
+        # An embedding may have more rows than there are tokens; those are never drawn.
+        found = continuation(self.params, self.config, ids, lambda logits: draw(logits[: self.encoding.n_vocab]))
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a character may be several tokens
+        for token in islice(found, tokens):
+            if token == end:
+                break
+            yield decoder.decode(self.encoding.decode_single_token_bytes(token))
+        yield decoder.decode(b"", final=True)
+
+
+def load(source: str, weights: str = "pretrained", seed: int = 123) -> GPT:
+    """A GPT-2 by name or path.
+
+    source    "mini" (bundled); "gpt2", "gpt2-medium", "gpt2-large" or "gpt2-xl" (downloaded once); or a folder or file with the
+              weights of one, in any usual format. What exists under that path wins over a name.
+    weights, seed   see GPT
+
+    Raises InputError, naming the file, where something is missing, damaged or not GPT-2's.
+    """
+    config, params, encoding = load_checkpoint(source)
+    if weights != "pretrained":
+        params = random_parameters(config, seed, weights)
+    return GPT(config, dict(params), encoding, str(source), weights, seed)

@@ -1,0 +1,148 @@
+"""The classifier with all that belongs to it: text in, labels out. What the commands and a notebook use."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..checkpoints.gpt import GPT
+from ..model.classifier import classifier, classifier_above
+from ..model.lora import adapted_weights, adapters, merge
+from ..model.reading import POSITIONS, Reading
+from ..model.tape import Tape
+from ..model.trainable import frozen_depth, trainable_names
+from ..ops.cross_entropy import cross_entropy
+from ..ops.softmax import softmax
+from ..system.errors import InputError
+from ..text.batches import encode, pack, padded_length
+from .rng import Generator, linear_init
+
+BATCH = 32  # messages to a forward pass where nothing is learned
+
+
+class Classifier:
+    """A GPT-2 whose output layer is replaced by a small new head, one logit for each label.
+
+    gpt         what `numpygpt.load` gives. Its parameters are not changed: those that learn are copied.
+    labels      the labels' names, in the order of the logits
+    trainable   what learns: "head", "last_block" (with the final layernorm and the head), "last_two_blocks", "all", "lora", or names as
+                glob patterns, separated by commas
+    pad         "none": each message has its own length. A number, or "context": all are cut and padded to so many tokens, as in the book
+    position    the row that is classified: "last", "first", or "mean" for the mean of all
+    causal      whether a token sees only those before it
+    rank, alpha   of LoRA's adapters, which count alpha / rank times
+    seed        draws the head, and LoRA's adapters, as PyTorch would
+
+    params {name: array} and trainable, a set of names, are what an optimizer needs. Raises InputError for settings that cannot be.
+    """
+
+    def __init__(
+        self,
+        gpt: GPT,
+        labels: Sequence[str],
+        trainable: str = "last_block",
+        *,
+        pad: str | int | None = "none",
+        position: str = "last",
+        causal: bool = True,
+        rank: int = 16,
+        alpha: float = 16.0,
+        seed: int = 123,
+    ):
+        if position not in POSITIONS:
+            raise InputError(f"position {position!r}: use one of {', '.join(POSITIONS)}")
+        self.gpt, self.config, self.encoding = gpt, gpt.config, gpt.encoding
+        self.labels = [str(label) for label in labels]
+        if len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:
+            raise InputError(f"labels {self.labels}: at least two are needed, all different")
+        self.pad_to = padded_length("none" if pad is None else str(pad), [], self.config.n_positions)
+        self.reading = Reading(position, causal)
+        generator = Generator(seed)
+        self.params: dict[str, np.ndarray] = dict(gpt.params)
+        head = linear_init(generator, self.config.n_embd, len(self.labels))
+        self.params["head.weight"], self.params["head.bias"] = head
+        self.lora_scale: float | None = None
+        if "lora" in trainable.split(","):
+            self.params |= adapters(self.params, self.config, rank, generator)
+            self.lora_scale = alpha / rank
+        self.trainable: frozenset[str] = trainable_names(trainable, self.params, self.config)
+        self.params |= {name: np.array(self.params[name]) for name in self.trainable}  # copies that may be written to
+
+    @property
+    def depth(self) -> int:
+        """How many of the lowest blocks come before everything that learns."""
+        return frozen_depth(self.trainable, self.config)
+
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """(T,) token ids of each text, cut and padded. Raises InputError for a text without tokens."""
+        return encode(texts, self.encoding, self.pad_to, self.config.n_positions)
+
+    def numbers(self, labels: Sequence[str]) -> np.ndarray:
+        """(B,) the labels' places in `self.labels`. Raises InputError for a label that is not among them."""
+        place = {label: number for number, label in enumerate(self.labels)}
+        unknown = sorted({str(label) for label in labels} - place.keys())
+        if unknown:
+            raise InputError(
+                f"unknown label {', '.join(map(repr, unknown[:5]))}: this classifier knows {', '.join(self.labels)}"
+            )
+        return np.array([place[str(label)] for label in labels])
+
+    def logits(self, texts: Sequence[str]) -> np.ndarray:
+        """(B, C) float32: of each text, one number for each label; the largest is the answer."""
+        messages, params = self.encode(texts), self._weights()[0]
+        parts = []
+        for start in range(0, len(messages), BATCH):
+            ids, lengths = pack(messages[start : start + BATCH])
+            parts.append(classifier(Tape(params), ids, lengths, self.config, self.reading)[0])
+        return np.concatenate(parts) if parts else np.empty((0, len(self.labels)), np.float32)
+
+    def predict(self, texts: Sequence[str]) -> pd.DataFrame:
+        """A row for each text: its `label`, and in a column of each label's name, float32, that label's probability."""
+        probabilities, _ = softmax(self.logits(texts))
+        frame = pd.DataFrame(probabilities, columns=self.labels)
+        frame.insert(0, "label", [self.labels[i] for i in probabilities.argmax(axis=1)], allow_duplicates=True)
+        return frame
+
+    def loss(self, texts: Sequence[str], labels: Sequence[str]) -> tuple[float, dict[str, np.ndarray]]:
+        """The mean cross-entropy of the texts, in nats, and its gradients {name: array} for exactly the trainable names."""
+        texts, numbers = list(texts), self.numbers(labels)
+        if len(texts) != len(numbers) or not texts:
+            raise InputError(
+                f"{len(texts)} texts and {len(numbers)} labels: expected as many of both, and at least one"
+            )
+        ids, lengths = pack(self.encode(texts))
+        return self.batch_loss(ids, lengths, numbers, 0)
+
+    def batch_loss(self, x, lengths, numbers, start, ignore_index=None) -> tuple[float, dict[str, np.ndarray]]:
+        """The same of a batch: x is what enters block `start` (with 0, token ids), `numbers` the labels' places."""
+        params, d_weights = self._weights()
+        learning = self.trainable if d_weights is None else self.trainable | adapted_weights(self.config)
+        logits, backward = self._forward(Tape(params, learning), x, lengths, start)
+        loss, d_loss = cross_entropy(logits, numbers, ignore_index)
+        grads = backward(d_loss())
+        if d_weights is not None:
+            grads = d_weights(grads)
+        return float(loss), {name: grads[name] for name in self.trainable}
+
+    def batch_logits(self, x, lengths, start) -> np.ndarray:
+        """logits (B, C) of a batch as in batch_loss."""
+        return self._forward(Tape(self._weights()[0]), x, lengths, start)[0]
+
+    def _forward(self, tape, x, lengths, start):
+        if start == 0:
+            return classifier(tape, x, lengths, self.config, self.reading)
+        return classifier_above(tape, x, lengths, start, self.config, self.reading)
+
+    def _weights(self):
+        """The parameters that the model runs on, and where LoRA's products are added to them, how their gradients go back."""
+        return (self.params, None) if self.lora_scale is None else merge(self.params, self.config, self.lora_scale)
+
+    def save(self, folder: str | Path, settings: dict | None = None) -> None:
+        """Write a run folder: what was trained and all that `numpygpt.load_run` needs; `settings`, JSON-able, are kept beside it.
+
+        Raises InputError where the folder holds a run already.
+        """
+        from .run_folder import save_run
+
+        save_run(folder, self, settings or {})
