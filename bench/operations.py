@@ -20,6 +20,8 @@ from .step import numpygpt_step
 from .turns import timed
 
 REPETITIONS = 10
+PRODUCTS = 20  # sgemms, of which the median counts
+LEAST = 0.01  # of a step: what takes less is counted together
 
 
 def measure(options):
@@ -40,7 +42,7 @@ def measure(options):
     for what, runs in clocked.items():
         whole = [1000 * seconds for seconds, _, _ in runs]
         shares = {part: [1000 * parts[part] for _, parts, _ in runs] for part in runs[0][1]}
-        large = [part for part in shares if median(shares[part]) >= median(whole) / 100]
+        large = [part for part in shares if median(shares[part]) >= LEAST * median(whole)]
         rest = [total - sum(shares[part][i] for part in large) for i, total in enumerate(whole)]
         rows.append(Row(f"{what}, whole step", "ms", whole, []))
         rows.append(Row(f"{what}: products at sgemm's rate", "ms", [1000 * runs[0][2] / rate], []))
@@ -79,5 +81,5 @@ def _sgemm_rate():
     """Floating-point operations a second of the product that the subject `forward` measures."""
     a, b = (np.random.default_rng(123).standard_normal(shape, np.float32) for shape in ((960, 768), (768, 3072)))
     a @ b
-    seconds = [timed(lambda: a @ b)[0] for _ in range(20)]
+    seconds = [timed(lambda: a @ b)[0] for _ in range(PRODUCTS)]
     return 2 * len(a) * b.size / median(seconds)
