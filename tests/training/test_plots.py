@@ -1,0 +1,75 @@
+"""What the curves show: every evaluation, at its place in epochs and in examples seen."""
+
+import pandas as pd
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from numpygpt.training.plots import plot, plot_perplexity, save_plot
+
+# Two epochs of three steps of four messages; losses at every second step, accuracies after each epoch.
+HISTORY = pd.DataFrame(
+    [
+        {"epoch": 1, "step": 0, "examples": 4, "loss": 0.9, "train_loss": 0.8, "validation_loss": 0.85},
+        {"epoch": 1, "step": 1, "examples": 8, "loss": 0.7},
+        {"epoch": 1, "step": 2, "examples": 12, "loss": 0.6, "train_loss": 0.5, "validation_loss": 0.55},
+        {"epoch": 1, "step": 2, "examples": 12, "train_accuracy": 0.75, "validation_accuracy": 0.5},
+        {"epoch": 2, "step": 3, "examples": 16, "loss": 0.4},
+        {"epoch": 2, "step": 4, "examples": 20, "loss": 0.3, "train_loss": 0.2, "validation_loss": 0.25},
+        {"epoch": 2, "step": 5, "examples": 24, "loss": 0.2},
+        {"epoch": 2, "step": 5, "examples": 24, "train_accuracy": 1.0, "validation_accuracy": 0.875},
+    ]
+)
+
+
+def drawn(axes):
+    """{label of each line: ([x], [y])}"""
+    return {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.get_lines()}
+
+
+@pytest.fixture(scope="module")
+def figure():
+    figure = plot(HISTORY)
+    figure.draw_without_rendering()  # places the upper axes
+    return figure
+
+
+def test_losses_and_accuracies_stand_at_the_epochs_where_they_were_measured(figure):
+    loss, accuracy = map(drawn, figure.axes)
+    at = pytest.approx([1 / 3, 1, 5 / 3])
+    assert loss == {"training": (at, [0.8, 0.5, 0.2]), "validation": (at, [0.85, 0.55, 0.25])}
+    assert accuracy == {"training": ([1, 2], [0.75, 1.0]), "validation": ([1, 2], [0.5, 0.875])}
+
+
+def test_the_axes_say_what_they_show_and_the_legend_tells_the_lines_apart(figure):
+    assert [axes.get_ylabel() for axes in figure.axes] == ["cross-entropy, nats", "accuracy"]
+    for axes in figure.axes:
+        assert axes.get_xlabel() == "epochs"
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["training", "validation"]
+        training, validation = axes.get_lines()
+        assert training.get_linestyle() != validation.get_linestyle()  # in black and white, too
+
+
+def test_the_upper_axis_counts_the_messages_seen(figure):
+    for axes in figure.axes:
+        (upper,) = axes.child_axes
+        assert upper.get_xlabel() == "examples seen"
+        assert upper.get_xlim() == pytest.approx([12 * end for end in axes.get_xlim()])
+        assert upper.xaxis.get_transform().transform([24.0]) == pytest.approx([2.0])
+
+
+def test_pretrainings_curve_is_perplexity_against_millions_of_tokens():
+    rows = [{"tokens": 500_000, "held_out_perplexity": 900.0}, {"tokens": 2_000_000, "held_out_perplexity": 30.0}]
+    (axes,) = plot_perplexity(rows).axes
+    (line,) = axes.get_lines()
+    assert (list(line.get_xdata()), list(line.get_ydata())) == ([0.5, 2.0], [900.0, 30.0])
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("million tokens", "held-out perplexity")
+    assert axes.get_yscale() == "log"
+
+
+def test_the_picture_that_is_written_is_the_figure(tmp_path):
+    assert save_plot(tmp_path / "curves.png", plot, HISTORY)
+    from matplotlib.image import imread
+
+    picture = imread(tmp_path / "curves.png")
+    assert picture.shape[:2] == (600, 1800) and picture[..., :3].std() > 0.05  # 12 by 4 inches, and not blank
