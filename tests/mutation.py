@@ -64,18 +64,18 @@ class Change:
     """Of the bytes start … end of a file into others."""
 
     path: str
+    content: bytes  # of the file, unchanged
     start: int
     end: int
     new: bytes
 
     def __str__(self):
-        content = (ROOT / self.path).read_bytes()
-        line = content.count(b"\n", 0, self.start)
-        before, after = content.split(b"\n")[line].strip(), self.apply(content).split(b"\n")[line].strip()
+        line = self.content.count(b"\n", 0, self.start)
+        before, after = (content.split(b"\n")[line].strip() for content in (self.content, self.changed()))
         return f"{self.path}:{line + 1}: {before.decode()}\n    became {after.decode()}"
 
-    def apply(self, content):
-        return content[: self.start] + self.new + content[self.end :]
+    def changed(self):
+        return self.content[: self.start] + self.new + self.content[self.end :]
 
 
 def changes(path):
@@ -94,7 +94,7 @@ def changes(path):
         gap = re.sub(rb"#[^\n]*", lambda comment: b" " * len(comment[0]), content[start:end])
         word = rb"\b" if old[0].isalpha() else b""
         found = re.search(word + re.escape(old.encode()).replace(rb"\ ", rb"\s+") + word, gap)
-        yield Change(path, start + found.start(), start + found.end(), new.encode())
+        yield Change(path, content, start + found.start(), start + found.end(), new.encode())
 
     def between(op, left, right):
         if type(op) in OPERATORS:
@@ -119,7 +119,7 @@ def changes(path):
                 number = value + 1 if isinstance(value, int) else 2 * value or 1.0
                 new = repr(not value if isinstance(value, bool) else number)
                 start, end = place(node.lineno, node.col_offset), place(node.end_lineno, node.end_col_offset)
-                yield Change(path, start, end, new.encode())
+                yield Change(path, content, start, end, new.encode())
         for field, children in ast.iter_fields(node):
             if field in ("annotation", "returns") or isinstance(node, (ast.JoinedStr, ast.Raise, ast.Import)):
                 continue
@@ -176,8 +176,7 @@ class Tree:
     def outcome(self, change):
         """What becomes of it: "noticed", "too slow" or "survived"."""
         path = self.root / change.path
-        content = path.read_bytes()
-        path.write_bytes(change.apply(content))
+        path.write_bytes(change.changed())
         try:
             nearest = nearest_tests(change)
             for tests, others in ((nearest, ()), ((), nearest)):
@@ -186,7 +185,7 @@ class Tree:
                     return "too slow" if passed is None else "noticed"
             return "survived"
         finally:
-            path.write_bytes(content)
+            path.write_bytes(change.content)
 
 
 def main():

@@ -46,6 +46,10 @@ def test_what_is_written_is_read_back(tmp_path_factory, config):
     assert read_config(path) == config
 
 
+def test_what_is_written_has_endoftext_the_last_token_begin_and_end_a_text():
+    assert (GOOD["bos_token_id"], GOOD["eos_token_id"]) == (50256, 50256)  # as in OpenAI's and Hugging Face's GPT-2
+
+
 def test_an_old_file_may_name_its_context_n_ctx_and_leave_out_what_has_a_default(tmp_path):
     entries = {"vocab_size": 7, "n_ctx": 5, "n_embd": 6, "n_layer": 1, "n_head": 2, "n_inner": None}
     assert read(tmp_path, entries) == Config(7, 5, 6, 1, 2)
