@@ -8,14 +8,17 @@ from .tokenizer import encode_message
 
 
 def padded_length(mode, lengths, n_positions):
-    """How many tokens every message is cut and padded to; None where each keeps its own.
+    """How many tokens every message is cut and padded to; None where each keeps its own length, "end" where it also
+    gets one `<|endoftext|>`.
 
-    mode is "longest" (the longest of `lengths`, the training messages' token counts), "none", "context"
+    mode is "longest" (the longest of `lengths`, the training messages' token counts), "none", "end", "context"
     (n_positions) or a number up to n_positions, else InputError. The answer belongs to the trained
     model: its predictions depend on it.
     """
     if mode == "none":
         return None
+    if mode == "end":
+        return "end"
     if mode == "context":
         return n_positions
     if mode == "longest":
@@ -25,23 +28,27 @@ def padded_length(mode, lengths, n_positions):
     except ValueError:
         length = 0
     if not 0 < length <= n_positions:
-        raise InputError(f"cannot pad to {mode!r}: use longest, none, context or a number from 1 to {n_positions}")
+        raise InputError(
+            f"cannot pad to {mode!r}: use longest, none, end, context or a number from 1 to {n_positions}"
+        )
     return length
 
 
 def encode(texts, encoding, pad_to, n_positions):
     """A list of int32 arrays (T,), the token ids of each text: cut to pad_to tokens and padded on the right to as many
-    with `<|endoftext|>`, as the book does; with pad_to None only cut, to n_positions.
+    with `<|endoftext|>`, as the book does; with pad_to None only cut, to n_positions; with "end" cut to one less, and
+    one `<|endoftext|>` after it, which pretraining has put after every document.
 
     Raises InputError for a text without tokens, giving its number from 1.
     """
+    most = {None: n_positions, "end": n_positions - 1}.get(pad_to, pad_to)
     messages = []
     for number, text in enumerate(texts, start=1):
-        ids = encode_message(encoding, text)[: pad_to or n_positions]
+        ids = encode_message(encoding, text)[:most]
         if not ids:
             raise InputError(f"message {number} is empty: there is nothing to classify; remove it or give it text")
-        padding = [encoding.eot_token] * ((pad_to or 0) - len(ids))
-        messages.append(np.array(ids + padding, np.int32))
+        padding = {None: 0, "end": 1}.get(pad_to, most - len(ids))
+        messages.append(np.array(ids + [encoding.eot_token] * padding, np.int32))
     return messages
 
 

@@ -14,6 +14,7 @@ from ..system.errors import InputError
 from ..text.batches import batches
 from .adamw import AdamW
 from .rng import Generator, loader_order
+from .schedule import SCHEDULES, clip, learning_rate
 from .text_classifier import Classifier
 
 
@@ -100,6 +101,9 @@ def fine_tune(
     batch_size: int = 8,
     lr: float | None = None,
     weight_decay: float = 0.1,
+    warmup: float = 0.0,
+    schedule: str = "constant",
+    clip_norm: float | None = None,
     accumulate: int = 1,
     eval_every: int = 50,
     eval_batches: int = 5,
@@ -111,6 +115,8 @@ def fine_tune(
 
     training, validation   what `loaders` takes, or two of the Loaders that it made (batch_size and seed are then theirs)
     lr           default_lr's, unless told
+    warmup, schedule   the rate rises over this share of the updates, then is "constant" or falls to a tenth as a "cosine"
+    clip_norm    the largest norm of an update's gradient, or None
     accumulate   batches to an update: each one's loss is divided by that many, the gradients add up, and the update comes after every
                  so-manieth batch and after the last of an epoch. A step is a batch, as in the book.
     eval_every, eval_batches   at steps 0, eval_every, … (after the update) the losses, and after each epoch the accuracies, are
@@ -122,6 +128,8 @@ def fine_tune(
 
     Raises InputError where the loss stops being a number, the training messages do not fill one batch, or all are ignored.
     """
+    if schedule not in SCHEDULES:
+        raise InputError(f"schedule {schedule!r}: use one of {', '.join(SCHEDULES)}")
     if not isinstance(training, Loader):
         training, validation = loaders(clf, (training, validation), batch_size, seed)
     check_not_all_ignored((training, validation), ignore_index)
@@ -133,6 +141,7 @@ def fine_tune(
 
     lr = default_lr(clf.config) if lr is None else lr
     optimizer = AdamW(clf.params, clf.trainable, lr, weight_decay)
+    updates, done = epochs * math.ceil(len(training) / accumulate), 0
     step = examples = 0
     for epoch in range(1, epochs + 1):
         total: dict[str, np.ndarray] = {}
@@ -147,8 +156,11 @@ def fine_tune(
                     )
                 total = _add(total, grads, 1 / accumulate)
             if total and (batch % accumulate == 0 or batch == len(training)):
+                if clip_norm is not None:
+                    clip(total, clip_norm)
+                optimizer.lr = learning_rate(done, updates, lr, round(warmup * updates), schedule)
                 optimizer.step(total)
-                total = {}
+                total, done = {}, done + 1
             if step % eval_every == 0:
                 row["train_loss"] = mean_loss(clf, training, eval_batches, ignore_index)
                 row["validation_loss"] = mean_loss(clf, validation, eval_batches, ignore_index)

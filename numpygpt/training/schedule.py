@@ -1,0 +1,26 @@
+"""The learning rate from step to step, and a limit on the gradient."""
+
+import math
+
+import numpy as np
+
+SCHEDULES = ("constant", "cosine")
+
+
+def learning_rate(step, steps, peak, warmup, schedule="cosine"):
+    """Linear warm-up over `warmup` steps; then the peak, or half a cosine to a tenth of it (Brown et al. 2020, app. B)."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    if schedule == "constant":
+        return peak
+    done = (step - warmup) / max(1, steps - warmup)
+    return peak * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
+
+
+def clip(grads, limit):
+    """Scale all gradients in place so that their common norm is at most `limit`; returns the norm they had."""
+    norm = math.sqrt(sum(float(np.sum(g * g)) for g in grads.values()))  # a BLAS's dot depends on its threads
+    if norm > limit:
+        for g in grads.values():
+            g *= limit / norm
+    return norm
