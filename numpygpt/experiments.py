@@ -17,6 +17,7 @@ from statistics import mean, stdev
 from .system import command
 from .system.errors import InputError
 from .system.files import replacing
+from .training.recipes import BOOK
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ ROWS = [
     Row(17, "no causal mask", "--no-causal"),
     Row(18, "loss ignores label 50256, which there is not", "--ignore-index 50256"),
     Row(19, "mean of all positions", "--position mean"),
+    Row(20, "one <|endoftext|> after each message, which is read", "--pad end"),
 ]
 OTHER_MODELS = sorted({row.model for row in ROWS if row.model})
 SETS = ("training", "validation", "test")
@@ -114,7 +116,8 @@ def main(argv=None):
     rows = [row for row in ROWS if row.number in args.rows]
     lacking = [row for row in rows if row.model not in models]
     notes = [f"Row {row.number} is left out: it needs --models {row.model}, or {row.model}=FOLDER." for row in lacking]
-    shared = ["--data", args.data, *(["--lr", str(args.lr)] if args.lr else []), *args.settings]
+    book = [f"--{name}={value}" for name, value in BOOK.items()]
+    shared = ["--data", args.data, *book, *(["--lr", str(args.lr)] if args.lr else []), *args.settings]
     runs = [
         Run(row, seed, args.out, ("--model", models[row.model], *shared, *row.options.split(), "--seed", str(seed)))
         for seed in args.seeds

@@ -14,6 +14,8 @@ from .system.files import replacing
 from .text.tokenizer import ENDOFTEXT, tokenizer_files
 from .training.run_folder import load_run
 
+PAD = "<|pad|>"
+
 
 def arguments(argv=None):
     parser = command.parser(
@@ -61,7 +63,7 @@ def main(argv=None):
         "  from transformers import AutoModelForSequenceClassification, AutoTokenizer\n"
         f"  tokenizer = AutoTokenizer.from_pretrained('{args.folder}')\n"
         f"  model = AutoModelForSequenceClassification.from_pretrained('{args.folder}')\n"
-        f"  model(**tokenizer(texts, padding={True if run.pad_to is None else 'max_length'!r}, truncation=True, "
+        f"  model(**tokenizer(texts, padding={'max_length' if isinstance(run.pad_to, int) else True!r}, truncation=True, "
         "return_tensors='pt')).logits"
     )
 
@@ -71,7 +73,8 @@ def for_transformers(run):
 
     That class reads the last token that is not padding. For messages of their own lengths, that is what ours reads. For messages
     padded as in the book, the padding is text like any other and the last of it is read: so what counts as padding there is a
-    byte that UTF-8 text never holds, and the tokenizer gives no attention mask.
+    byte that UTF-8 text never holds, and the tokenizer gives no attention mask. For messages that end in one `<|endoftext|>`
+    (--pad end), the tokenizer appends it, and padding is a new token <|pad|>, a row of zeros in the embedding.
 
     Raises InputError where the classifier reads another position, or has no causal mask: that class cannot.
     """
@@ -85,17 +88,20 @@ def for_transformers(run):
     tensors["transformer.ln_f.bias"] = run.params["ln_f.bias"] + bias_before(
         run.params["head.weight"], run.params["head.bias"]
     )
-    padded = run.pad_to is not None
-    pad_id = run.encoding.encode_single_token(b"\xff") if padded else run.encoding.eot_token
+    ends, padded = run.pad_to == "end", isinstance(run.pad_to, int)
+    pad_id = run.encoding.encode_single_token(b"\xff") if padded else run.encoding.eot_token + ends
+    if ends:
+        tensors["transformer.wte.weight"] = np.pad(run.params["wte.weight"], ((0, 1), (0, 0)))
     config = json.loads(config_json(run.config)) | {
         "architectures": ["GPT2ForSequenceClassification"],
         "id2label": dict(enumerate(run.labels)),
         "label2id": {label: number for number, label in enumerate(run.labels)},
         "pad_token_id": pad_id,
+        "vocab_size": len(tensors["transformer.wte.weight"]),
     }
     tokenizer = {
         "tokenizer_class": "GPT2Tokenizer",
-        "model_max_length": run.pad_to or run.config.n_positions,
+        "model_max_length": run.pad_to if padded else run.config.n_positions,
         "padding_side": "right",
         **{token: ENDOFTEXT for token in ("bos_token", "eos_token", "unk_token", "pad_token")},
     }
@@ -105,7 +111,43 @@ def for_transformers(run):
         "config.json": json.dumps(config, indent=2) + "\n",
         "tokenizer_config.json": json.dumps(tokenizer, indent=2) + "\n",
     }
-    return tensors, texts | tokenizer_files(run.encoding)
+    texts |= tokenizer_files(run.encoding)
+    if ends:
+        tokenizer |= {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": PAD}
+        texts |= {
+            "tokenizer_config.json": json.dumps(tokenizer, indent=2) + "\n",
+            "tokenizer.json": ending_tokenizer(texts["vocab.json"], texts["merges.txt"]),
+        }
+    return tensors, texts
+
+
+def ending_tokenizer(vocab, merges):
+    """tokenizer.json of a GPT-2 tokenizer that puts `<|endoftext|>` after each text and knows <|pad|>.
+
+    vocab, merges   the contents of vocab.json and merges.txt
+    """
+    vocab = json.loads(vocab)
+    end, byte_level = vocab[ENDOFTEXT], {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    flags = {name: False for name in ("single_word", "lstrip", "rstrip", "normalized")}
+    special = {"id": ENDOFTEXT, "ids": [end], "tokens": [ENDOFTEXT]}
+    template = [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": ENDOFTEXT, "type_id": 0}}]
+    content = {
+        "version": "1.0",
+        "added_tokens": [
+            {"id": number, "content": token, "special": True} | flags
+            for number, token in ((end, ENDOFTEXT), (end + 1, PAD))
+        ],
+        "pre_tokenizer": byte_level | {"use_regex": True},
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": template,
+            "pair": template,
+            "special_tokens": {ENDOFTEXT: special},
+        },
+        "decoder": byte_level | {"use_regex": True},
+        "model": {"type": "BPE", "vocab": vocab, "merges": merges.rstrip("\n").split("\n")[1:]},
+    }
+    return json.dumps(content, ensure_ascii=False) + "\n"
 
 
 def bias_before(weight, bias):

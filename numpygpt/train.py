@@ -18,8 +18,15 @@ from .text.sources import find_messages
 from .text.split import balance, split, write_split
 from .training.fine_tune import accuracy, check_not_all_ignored, default_lr, fine_tune, loaders
 from .training.plots import plot, save_plot
+from .training.recipes import BOOK, DEFAULT
 from .training.run_folder import History, new_folder
+from .training.schedule import SCHEDULES
 from .training.text_classifier import Classifier
+
+
+def differs(option):
+    """What a help text says of an option whose default is another with --recipe book."""
+    return f"(default: {DEFAULT[option]}; with --recipe book: {BOOK[option]})"
 
 
 def arguments(argv=None):
@@ -77,9 +84,9 @@ def arguments(argv=None):
     )
     how.add_argument(
         "--pad",
-        default="longest",
-        help="pad and cut messages to the longest training message (longest), the model's "
-        "context length (context) or that many tokens; or leave each its own length (none), which is fastest",
+        help=f"leave each message its own length, with one <|endoftext|> after it (end) or without (none); or pad and cut "
+        "all to the longest training message (longest), the model's context length (context) or that many tokens "
+        f"{differs('pad')}",
     )
     how.add_argument(
         "--position", choices=POSITIONS, default="last", help="the token whose output is classified, or the mean of all"
@@ -102,6 +109,21 @@ def arguments(argv=None):
         type=number(float, 0, 1e3, above=True),
         help="AdamW's learning rate (default: the book's 5e-5 for GPT-2's widths, "
         "and more for a narrower model, mini's 4e-4)",
+    )
+    fit.add_argument(
+        "--warmup",
+        type=number(float, 0, 1),
+        help=f"share of the updates over which the rate rises from nothing {differs('warmup')}",
+    )
+    fit.add_argument(
+        "--schedule",
+        choices=SCHEDULES,
+        help=f"what the rate then does: stay, or fall to a tenth as a cosine {differs('schedule')}",
+    )
+    fit.add_argument(
+        "--clip",
+        type=number(float, 0, above=True),
+        help=f"largest norm of an update's gradient; inf for no limit {differs('clip')}",
     )
     fit.add_argument(
         "--weight-decay",
@@ -135,7 +157,11 @@ def arguments(argv=None):
     parser.add_argument(
         "--out", type=Path, help="the run folder, which must not exist (default: the next free runs/NNN)"
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    for option, value in (BOOK if args.recipe == "book" else DEFAULT).items():
+        if getattr(args, option) is None:
+            setattr(args, option, value)
+    return args
 
 
 def main(argv=None):
@@ -166,7 +192,7 @@ def main(argv=None):
     )
     counts = " + ".join(str(len(part)) for part in sets)
     print(f"data     {args.data}: {counts} messages to train, validate and test; labels {', '.join(labels)}")
-    padding = "none" if pad is None else f"{pad} tokens a message"
+    padding = {None: "none", "end": "one <|endoftext|> after each message"}.get(pad, f"{pad} tokens a message")
     print(f"padding  {padding}; classified at position: {args.position}")
     print(
         f"learning {args.trainable}: {learning:,} parameters, at rate {lr:g}; frozen: {total - learning:,}, "
@@ -188,7 +214,10 @@ def main(argv=None):
     print(f"results  {folder}", flush=True)
     settings = {
         name: getattr(args, name)
-        for name in ("epochs", "weight_decay", "accumulate", "eval_every", "eval_batches", "ignore_index")
+        for name in (
+            *("epochs", "weight_decay", "warmup", "schedule", "clip"),
+            *("accumulate", "eval_every", "eval_batches", "ignore_index"),
+        )
     }
     report = Report(History(folder), args.epochs * len(training))
     history = fine_tune(clf, training, validation, lr=lr, report=report, **settings)

@@ -27,7 +27,7 @@ from numpygpt.system import command
 from numpygpt.system.errors import InputError
 from numpygpt.text.bpe import learn_bpe
 from numpygpt.training.plots import plot, save_plot
-from numpygpt.training.pretraining import learning_rate
+from numpygpt.training.schedule import learning_rate
 from numpygpt.training.run_folder import load_run, new_folder
 
 PACKAGE = Path(numpygpt.__file__).parent
@@ -235,6 +235,8 @@ def test_progress_shows_on_a_terminal_only_and_can_be_removed(capsys, monkeypatc
 OPTIONS = [
     "",
     "--pad none",
+    "--pad end --position mean --warmup 0.3 --schedule cosine --clip 0.5",
+    "--recipe book",
     "--pad 6 --position mean",
     "--pad context --position first --no-causal",
     "--trainable head --accumulate 2",
@@ -258,6 +260,17 @@ def test_classify_answers_as_was_measured_in_training(here, capsys, options):
     assert all(1 / 3 < float(probability) <= 1 for _, probability, _ in answers)
     right = [label == ["ham", "order", "spam"][number] for (label, _, _), number in zip(answers, test["Label"])]
     assert lines[-1] == f"Test accuracy: {np.mean(right):.2%}"
+
+
+def test_the_books_recipe_is_the_books_whatever_the_default_is(monkeypatch):
+    monkeypatch.setattr(train, "DEFAULT", {"pad": "none", "warmup": 0.5, "schedule": "cosine", "clip": 1.0})
+    book = vars(train.arguments(["--recipe", "book"]))
+    expected = {"pad": "longest", "position": "last", "warmup": 0, "schedule": "constant", "clip": np.inf}
+    assert {name: book[name] for name in expected} == expected
+    assert (book["epochs"], book["batch_size"], book["weight_decay"], book["accumulate"]) == (5, 8, 0.1, 1)
+    default = vars(train.arguments([]))
+    assert {name: default[name] for name in train.DEFAULT} == train.DEFAULT
+    assert train.arguments(["--recipe", "book", "--pad", "7"]).pad == "7", "what is asked for goes before"
 
 
 def test_the_first_position_of_a_causal_model_knows_the_first_token_alone(here, capsys):
@@ -453,6 +466,9 @@ REFUSED_BY_TRAIN = {
     "a pattern that fits nothing": (lambda: None, "--trainable h.2.*", "--trainable: 'h.2.*' is neither"),
     "nothing trainable": (lambda: None, "--trainable=", "--trainable: '' is neither"),
     "padding of a nonsense length": (lambda: None, "--pad short", "cannot pad to 'short'"),
+    "a schedule of a nonsense name": (lambda: None, "--schedule up", "--schedule: invalid choice: 'up'"),
+    "a warm-up longer than the training": (lambda: None, "--warmup 1.1", "--warmup: expected a number at least 0"),
+    "a clip of nothing": (lambda: None, "--clip 0", "--clip: expected a number above 0"),
     "padding to nothing": (lambda: None, "--pad 0", "cannot pad to '0'"),
     "padding beyond the positions": (lambda: None, "--pad 25", "cannot pad to '25': .* 1 to 24"),
     "a batch too large": (lambda: None, "--batch-size 43", "42 training messages do not fill one batch of 43"),

@@ -44,14 +44,16 @@ def exported(run, folder, monkeypatch, *options):
 
 
 @pytest.mark.parametrize("labels", [2, 5])
-@pytest.mark.parametrize("padded_length", [None, 50])
+@pytest.mark.parametrize("padded_length", [None, "end", 50])
 def test_transformers_gives_our_logits_and_labels_for_a_padded_batch(labels, padded_length, tmp_path, monkeypatch):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     run = make_run(labels, padded_length)
     folder = exported(run, tmp_path / "out", monkeypatch)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
-    inputs = tokenizer(TEXTS, padding="max_length" if padded_length else True, truncation=True, return_tensors="pt")
+    inputs = tokenizer(
+        TEXTS, padding="max_length" if padded_length == 50 else True, truncation=True, return_tensors="pt"
+    )
     with torch.no_grad():
         logits = model(**inputs).logits.numpy()
     assert list(model.config.id2label.values()) == run.labels

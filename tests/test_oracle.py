@@ -19,7 +19,7 @@ from tests.classifiers import classifier_of, loss_of
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-WAYS = list(product(POSITIONS, ("longest", "none")))  # (position, padding)
+WAYS = list(product(POSITIONS, ("longest", "none", "end")))  # (position, padding)
 CLASSES = 3
 
 
@@ -48,8 +48,9 @@ class Oracle:
         rng, pad = np.random.default_rng(seed), self.config.vocab_size - 1
         self.messages = [rng.integers(0, pad, T).astype(np.int32) for T in lengths]
         self.labels = rng.integers(0, CLASSES, len(lengths))
-        self.padded = [np.append(ids, np.full(max(lengths) - len(ids), pad, np.int32)) for ids in self.messages]
-        # Padding stands behind the message, where a causal mask hides it: one forward pass serves both paddings.
+        self.ended = [np.append(ids, np.int32(pad)) for ids in self.messages]
+        self.padded = [np.append(ids, np.full(max(lengths) + 1 - len(ids), pad, np.int32)) for ids in self.messages]
+        # Padding stands behind the message, where a causal mask hides it: one forward pass serves every padding.
         self.hidden = self.model.transformer(torch.tensor(np.stack(self.padded)).long()).last_hidden_state
 
     def language_logits(self):
@@ -62,7 +63,7 @@ class Oracle:
         pool = {"last": lambda rows: rows[-1], "first": lambda rows: rows[0], "mean": lambda rows: rows.mean(dim=0)}[
             position
         ]
-        ends = [len(ids) if padding == "none" else None for ids in self.messages]
+        ends = [{"none": len(ids), "end": len(ids) + 1}.get(padding) for ids in self.messages]
         pooled = torch.stack([pool(rows[:end]) for rows, end in zip(self.hidden, ends)])
         loss = torch.nn.functional.cross_entropy(self.head(pooled), torch.tensor(self.labels))
         wanted = self.named | {"head.weight": self.head.weight, "head.bias": self.head.bias}
@@ -81,7 +82,7 @@ def our_language_logits(oracle):
 def our_loss_and_gradients(oracle, choice, position, padding):
     """The loss and {name: gradient} of the trainable parameters, on the way that training takes."""
     clf = classifier_of(oracle.params, oracle.config, choice, position=position)
-    messages = oracle.messages if padding == "none" else oracle.padded
+    messages = {"none": oracle.messages, "end": oracle.ended, "longest": oracle.padded}[padding]
     loss, grads = loss_of(clf, messages, oracle.labels)
     assert grads.keys() == clf.trainable
     return loss, grads

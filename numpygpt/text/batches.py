@@ -28,9 +28,7 @@ def padded_length(mode, lengths, n_positions):
     except ValueError:
         length = 0
     if not 0 < length <= n_positions:
-        raise InputError(
-            f"cannot pad to {mode!r}: use longest, none, end, context or a number from 1 to {n_positions}"
-        )
+        raise InputError(f"cannot pad to {mode!r}: use longest, none, end, context or a number from 1 to {n_positions}")
     return length
 
 

@@ -13,8 +13,9 @@ from ..ops.cross_entropy import cross_entropy
 from ..system.errors import InputError
 from ..text.batches import batches
 from .adamw import AdamW
+from .recipes import DEFAULT
 from .rng import Generator, loader_order
-from .schedule import SCHEDULES, clip, learning_rate
+from .schedule import SCHEDULES, clip_norm, learning_rate
 from .text_classifier import Classifier
 
 
@@ -101,9 +102,9 @@ def fine_tune(
     batch_size: int = 8,
     lr: float | None = None,
     weight_decay: float = 0.1,
-    warmup: float = 0.0,
-    schedule: str = "constant",
-    clip_norm: float | None = None,
+    warmup: float = DEFAULT["warmup"],
+    schedule: str = DEFAULT["schedule"],
+    clip: float = DEFAULT["clip"],
     accumulate: int = 1,
     eval_every: int = 50,
     eval_batches: int = 5,
@@ -116,7 +117,7 @@ def fine_tune(
     training, validation   what `loaders` takes, or two of the Loaders that it made (batch_size and seed are then theirs)
     lr           default_lr's, unless told
     warmup, schedule   the rate rises over this share of the updates, then is "constant" or falls to a tenth as a "cosine"
-    clip_norm    the largest norm of an update's gradient, or None
+    clip         the largest norm of an update's gradient
     accumulate   batches to an update: each one's loss is divided by that many, the gradients add up, and the update comes after every
                  so-manieth batch and after the last of an epoch. A step is a batch, as in the book.
     eval_every, eval_batches   at steps 0, eval_every, … (after the update) the losses, and after each epoch the accuracies, are
@@ -156,8 +157,7 @@ def fine_tune(
                     )
                 total = _add(total, grads, 1 / accumulate)
             if total and (batch % accumulate == 0 or batch == len(training)):
-                if clip_norm is not None:
-                    clip(total, clip_norm)
+                clip_norm(total, clip)
                 optimizer.lr = learning_rate(done, updates, lr, round(warmup * updates), schedule)
                 optimizer.step(total)
                 total, done = {}, done + 1

@@ -16,6 +16,7 @@ from ..model.tape import Tape
 from ..system.blas import parallel, threads
 from ..system.errors import InputError
 from .adamw import AdamW
+from .schedule import clip_norm, learning_rate
 
 PART = 1024  # tokens whose activations are alive at a time, on one core: few enough for its cache
 
@@ -31,23 +32,6 @@ def windows(documents, separator, length, rng):
     count = (len(stream) - 1) // length
     starts = np.arange(count)[:, None] * length
     return stream[starts + np.arange(length + 1)]
-
-
-def learning_rate(step, steps, peak, warmup):
-    """Linear warm-up over `warmup` steps, then half a cosine to a tenth of the peak (Brown et al. 2020, app. B)."""
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    done = (step - warmup) / max(1, steps - warmup)
-    return peak * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
-
-
-def clip(grads, limit):
-    """Scale all gradients in place so that their common norm is at most `limit`; returns the norm they had."""
-    norm = math.sqrt(sum(float(np.sum(g * g)) for g in grads.values()))  # a BLAS's dot depends on its threads
-    if norm > limit:
-        for g in grads.values():
-            g *= limit / norm
-    return norm
 
 
 class OrderedSum:
@@ -117,7 +101,7 @@ class Pretraining:
 
     documents   list of (T,) int32 arrays; separator the id between them
     steps, batch_size, context   updates in all, windows to an update, tokens to a window
-    lr, warmup, weight_decay, limit   see `learning_rate`, AdamW, `clip`; matrices decay, biases and layernorms do not
+    lr, warmup, weight_decay, limit   see `learning_rate`, AdamW, `clip_norm`; matrices decay, biases and layernorms do not
 
     The batch of a step depends on the seed and the step alone, and its gradient on no number of threads, so a run that
     is saved and resumed is, bit for bit, the run that was not interrupted.
@@ -156,7 +140,7 @@ class Pretraining:
         loss, grads = self._gradients(batch)
         if not np.isfinite(loss):
             raise InputError(f"the loss became {loss} at step {self.done}: lower the learning rate (now {self.lr:g})")
-        clip(grads, self.limit)
+        clip_norm(grads, self.limit)
         for optimizer in self.optimizers:
             optimizer.lr = learning_rate(self.done, self.steps, self.lr, self.warmup)
             optimizer.step(grads)

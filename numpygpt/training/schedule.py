@@ -17,10 +17,11 @@ def learning_rate(step, steps, peak, warmup, schedule="cosine"):
     return peak * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
 
 
-def clip(grads, limit):
-    """Scale all gradients in place so that their common norm is at most `limit`; returns the norm they had."""
-    norm = math.sqrt(sum(float(np.sum(g * g)) for g in grads.values()))  # a BLAS's dot depends on its threads
+def clip_norm(grads, limit):
+    """Scale all gradients in place so that their common norm is at most `limit`."""
+    if math.isinf(limit):
+        return
+    norm = math.sqrt(sum(float(np.sum(g * g)) for g in grads.values()))  # np.vdot's would depend on the BLAS's threads
     if norm > limit:
         for g in grads.values():
             g *= limit / norm
-    return norm

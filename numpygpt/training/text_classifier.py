@@ -16,6 +16,7 @@ from ..ops.cross_entropy import cross_entropy
 from ..ops.softmax import softmax
 from ..system.errors import InputError
 from ..text.batches import encode, pack, padded_length
+from .recipes import DEFAULT
 from .rng import Generator, linear_init
 
 BATCH = 32  # messages to a forward pass where nothing is learned
@@ -44,7 +45,7 @@ class Classifier:
         labels: Sequence[str],
         trainable: str = "last_block",
         *,
-        pad: str | int | None = "none",
+        pad: str | int | None = DEFAULT["pad"],
         position: str = "last",
         causal: bool = True,
         rank: int = 16,

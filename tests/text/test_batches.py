@@ -32,7 +32,7 @@ def test_the_books_longest_training_message_has_120_tokens(shared, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "mode, length", [("longest", 7), ("none", None), ("context", 10), ("1", 1), ("10", 10), (5, 5)]
+    "mode, length", [("longest", 7), ("none", None), ("end", "end"), ("context", 10), ("1", 1), ("10", 10), (5, 5)]
 )
 def test_every_way_to_pad_has_its_length(mode, length):
     assert padded_length(mode, [3, 7, 2], 10) == length
@@ -57,6 +57,11 @@ def test_messages_are_cut_and_padded_on_the_right_with_endoftext(byte_encoding, 
         kept = list(text.encode()[: pad_to or 9])
         assert ids.dtype == np.int32
         assert ids.tolist() == kept + [END] * ((pad_to or 0) - len(kept))
+
+
+def test_one_endoftext_ends_each_message_also_one_that_is_cut(byte_encoding):
+    ids = encode(["ab", "abcdefgh", "abcdefghij"], byte_encoding, "end", 9)
+    assert [i.tolist() for i in ids] == [[*b"ab", END], [*b"abcdefgh", END], [*b"abcdefgh", END]]
 
 
 def test_a_message_cannot_smuggle_in_the_special_token(byte_encoding):

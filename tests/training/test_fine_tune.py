@@ -1,6 +1,8 @@
 """The loop: which messages it takes in which order, when it evaluates,
 what it reports, what it changes, and that it learns."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -122,6 +124,41 @@ def test_accumulated_batches_make_one_update_each_divided_by_their_number(accumu
         optimizer.step(total)
     for name in task.params:
         np.testing.assert_allclose(task.params[name], expected.params[name], rtol=2e-4, atol=2e-6, err_msg=name)
+
+
+def test_the_rate_follows_its_schedule_from_update_to_update_and_gradients_are_clipped():
+    recipe = RECIPE | dict(accumulate=2, warmup=0.5, schedule="cosine", clip=0.01, eval_every=100)
+    task, (training, validation) = a_run()
+    fine_tune(task, training, validation, **recipe)
+
+    expected, (training, validation) = a_run()
+    optimizer = AdamW(expected.params, expected.trainable, lr=1e-3, weight_decay=0.1)
+    done = 0
+    for epoch in range(2):
+        batches = list(training)
+        if epoch == 0:
+            evaluations = [mean_loss(expected, part, 2) for part in (training, validation)]  # they move the generator
+            del evaluations
+        for update in (batches[:2], batches[2:]):
+            total = dict.fromkeys(expected.trainable, 0)
+            for x, lengths, labels in update:
+                _, grads = expected.batch_loss(x, lengths, labels, expected.depth)
+                total = {name: total[name] + gradient / 2 for name, gradient in grads.items()}
+            norm = math.sqrt(sum(np.sum(gradient**2) for gradient in total.values()))
+            assert norm > 0.01
+            optimizer.lr = [0.5e-3, 1e-3, 1e-3, 0.55e-3][done]
+            optimizer.step({name: (gradient * (0.01 / norm)) for name, gradient in total.items()})
+            done += 1
+        for part in (training, validation):
+            accuracy(expected, part, 2)
+    for name in task.params:
+        np.testing.assert_allclose(task.params[name], expected.params[name], rtol=2e-4, atol=2e-6, err_msg=name)
+
+
+def test_a_schedule_that_does_not_exist_is_refused():
+    task, (training, validation) = a_run()
+    with pytest.raises(InputError, match="schedule 'up': use one of constant, cosine"):
+        fine_tune(task, training, validation, schedule="up")
 
 
 @pytest.mark.parametrize("choice", ["head", "last_block", "last_two_blocks", "all", "h.1.attn.*,wpe.weight"])

@@ -17,7 +17,7 @@ from numpygpt.model.tape import Tape
 from numpygpt.system import blas
 from numpygpt.system.errors import InputError
 from numpygpt.training import pretraining as module
-from numpygpt.training.pretraining import OrderedSum, Pretraining, clip, learning_rate, windows
+from numpygpt.training.pretraining import OrderedSum, Pretraining, windows
 
 CONFIG = Config(vocab_size=31, n_positions=8, n_embd=12, n_layer=1, n_head=3)
 END = 30
@@ -65,29 +65,6 @@ def test_the_order_is_kept_without_a_generator_and_another_with_each_seed():
     assert np.array_equal(stream(None)[:, :-1].ravel(), kept[: stream(None)[:, :-1].size])
     one, same, other = (stream(np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert np.array_equal(one, same) and not np.array_equal(one, other) and not np.array_equal(one, stream(None))
-
-
-def test_the_learning_rate_rises_in_a_line_and_falls_in_half_a_cosine_to_a_tenth():
-    rates = np.array([learning_rate(step, 110, 2.0, 10) for step in range(110)])
-    np.testing.assert_allclose(rates[:11], [0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.0])
-    assert (np.diff(rates[10:]) < 0).all()
-    assert learning_rate(60, 110, 2.0, 10) == pytest.approx(1.1)  # halfway, the mean of 2 and 0.2
-    assert learning_rate(110, 110, 2.0, 10) == pytest.approx(0.2)
-    np.testing.assert_allclose(rates[10:60] + [learning_rate(120 - step, 110, 2.0, 10) for step in range(10, 60)], 2.2)
-
-
-def test_the_learning_rate_without_warm_up_or_with_nothing_else():
-    assert learning_rate(0, 5, 2.0, 0) == 2.0
-    assert [learning_rate(step, 3, 2.0, 4) for step in range(3)] == [0.5, 1.0, 1.5]
-
-
-def test_gradients_are_clipped_together_and_keep_their_direction():
-    grads = {"a": np.array([[3.0, 0.0]]), "b": np.array([4.0])}
-    assert clip(grads, 2.5) == 5.0
-    assert grads["a"].tolist() == [[1.5, 0.0]] and grads["b"].tolist() == [2.0]
-    assert clip(grads, 2.5) == pytest.approx(2.5)
-    assert clip(grads, 100.0) == pytest.approx(2.5)
-    assert grads["b"].tolist() == [2.0], "a small gradient is left as it is"
 
 
 def test_the_loss_falls():
