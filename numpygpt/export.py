@@ -103,6 +103,7 @@ def for_transformers(run):
         "tokenizer_class": "GPT2Tokenizer",
         "model_max_length": run.pad_to if padded else run.config.n_positions,
         "padding_side": "right",
+        "split_special_tokens": True,  # a literal <|endoftext|> in a message is text
         **{token: ENDOFTEXT for token in ("bos_token", "eos_token", "unk_token", "pad_token")},
     }
     if padded:

@@ -27,8 +27,8 @@ from numpygpt.system import command
 from numpygpt.system.errors import InputError
 from numpygpt.text.bpe import learn_bpe
 from numpygpt.training.plots import plot, save_plot
-from numpygpt.training.schedule import learning_rate
 from numpygpt.training.run_folder import load_run, new_folder
+from numpygpt.training.schedule import learning_rate
 
 PACKAGE = Path(numpygpt.__file__).parent
 WORDS = {

@@ -110,7 +110,8 @@ def test_every_row_runs_with_every_seed_and_the_shared_options(trained, tmp_path
     assert trained == [
         (
             f"row-{row:02}-seed-{seed}",
-            f"--model M --data D {' '.join(AS_IN_THE_BOOK)} --lr 0.001 --epochs 1 {position}--seed {seed} --out".split(),
+            ["--model", "M", "--data", "D", *AS_IN_THE_BOOK]
+            + f"--lr 0.001 --epochs 1 {position}--seed {seed} --out".split(),
         )
         for seed in (4, 6)
         for row, position in [(1, ""), (2, "--position first ")]

@@ -14,6 +14,7 @@ from numpygpt.text.bpe import learn_bpe
 from numpygpt.training.text_classifier import Classifier
 
 TEXTS = [f"Message {n}: call {'me ' * (n % 7)}now! £{n * 37} or naïve 😀 prize" for n in range(200)]
+TEXTS += ["a literal <|endoftext|> or <|pad|>", "<|endoftext|>", "much too long " * 50, "ÿ"]
 
 
 def make_run(labels, padded_length, **changes):

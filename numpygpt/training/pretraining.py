@@ -101,7 +101,7 @@ class Pretraining:
 
     documents   list of (T,) int32 arrays; separator the id between them
     steps, batch_size, context   updates in all, windows to an update, tokens to a window
-    lr, warmup, weight_decay, limit   see `learning_rate`, AdamW, `clip_norm`; matrices decay, biases and layernorms do not
+    lr, warmup, weight_decay, limit   see `learning_rate`, AdamW, `clip_norm`; only matrices decay
 
     The batch of a step depends on the seed and the step alone, and its gradient on no number of threads, so a run that
     is saved and resumed is, bit for bit, the run that was not interrupted.

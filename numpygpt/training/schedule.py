@@ -8,7 +8,7 @@ SCHEDULES = ("constant", "cosine")
 
 
 def learning_rate(step, steps, peak, warmup, schedule="cosine"):
-    """Linear warm-up over `warmup` steps; then the peak, or half a cosine to a tenth of it (Brown et al. 2020, app. B)."""
+    """Linear warm-up over `warmup` steps; then the peak, or half a cosine to a tenth (Brown et al. 2020, app. B)."""
     if step < warmup:
         return peak * (step + 1) / warmup
     if schedule == "constant":

@@ -29,8 +29,8 @@ class Classifier:
     labels      the labels' names, in the order of the logits
     trainable   what learns: "head", "last_block" (with the final layernorm and the head), "last_two_blocks", "all", "lora", or names as
                 glob patterns, separated by commas
-    pad         "none": each message has its own length; "end": and one <|endoftext|> after it, which is read, too. A number, or
-                "context": all are cut and padded to so many tokens, as in the book
+    pad         "end": each message has its own length and one <|endoftext|> after it; "none": without that.
+                A number, or "context": all are cut and padded to so many tokens, as in the book
     position    the row that is classified: "last", "first", or "mean" for the mean of all
     causal      whether a token sees only those before it
     rank, alpha   of LoRA's adapters, which count alpha / rank times
