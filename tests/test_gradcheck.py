@@ -11,6 +11,8 @@ from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.ops.layernorm import layernorm
 from numpygpt.ops.linear import linear
+from numpygpt.study import cases
+from numpygpt.study.complex_step import complex_step, entry_errors, operation_errors
 
 
 def linear_error(spoil):
@@ -28,12 +30,12 @@ def linear_error(spoil):
 
     rng = np.random.default_rng(0)
     normal = rng.standard_normal
-    return gradcheck.operation_errors(rng, spoiled, x=normal((3, 4)), weight=normal((4, 4)), bias=normal(4))["weight"]
+    return operation_errors(rng, spoiled, x=normal((3, 4)), weight=normal((4, 4)), bias=normal(4))["weight"]
 
 
 def test_a_complex_step_is_the_derivative_to_the_last_digits():
     x = np.array([[0.3, 2.0], [-1.5, 40.0]])
-    derivative = gradcheck.complex_step(lambda arrays: (arrays["x"] ** 3).sum(), {"x": x.astype(complex)}, "x")
+    derivative = complex_step(lambda arrays: (arrays["x"] ** 3).sum(), {"x": x.astype(complex)}, "x")
     np.testing.assert_allclose(derivative, 3 * x**2, rtol=1e-15)
 
 
@@ -56,6 +58,22 @@ def test_a_wrong_gradient_is_rejected(spoil):
     assert not linear_error(spoil) < 1e-9
 
 
+def test_a_small_entry_that_is_wrong_is_seen_beside_a_large_one():
+    derivative = np.array([1e6, 3e4, 1.0])
+    assert entry_errors(derivative * [1, 1 + 1e-9, 1], derivative).max() > 0.9e-9, "3e4 is above the floor"
+    assert entry_errors(derivative + [0, 0, 1e-4], derivative).max() > 0.9e-8, "1 is held to the floor, 1e4"
+
+
+def test_a_small_entry_may_be_as_far_off_as_rounding_of_large_terms_brings():
+    derivative = np.array([1.0, 1e-14])
+    assert entry_errors(derivative + [0, 1e-15], derivative).max() < 1e-12
+
+
+def test_a_gradient_that_is_zero_everywhere_passes_as_zero_only():
+    assert entry_errors(np.zeros(3), np.zeros(3)).max() == 0
+    assert not entry_errors(np.array([0, 1e-9, 0]), np.zeros(3)).max() < 1e-9
+
+
 def test_a_dropped_term_is_rejected():
     def two_terms(x, gain, bias):
         y, backward = layernorm(x, gain, bias)
@@ -70,12 +88,12 @@ def test_a_dropped_term_is_rejected():
 
     rng = np.random.default_rng(0)
     normal = rng.standard_normal
-    errors = gradcheck.operation_errors(rng, two_terms, x=normal((3, 4)), gain=normal(4), bias=normal(4))
+    errors = operation_errors(rng, two_terms, x=normal((3, 4)), gain=normal(4), bias=normal(4))
     assert errors["x"] > 0.01 and errors["gain"] < 1e-14
 
 
 def test_every_operation_is_checked():
-    checked = {op.__name__ for _, op, _ in gradcheck.operation_cases(np.random.default_rng(0))}
+    checked = {op.__name__ for _, op, _ in cases.operation_cases(np.random.default_rng(0))}
     files = {path.stem for path in Path(ops.__path__[0]).glob("[a-z]*.py")}
     assert checked == files - {"pool"} | {"take_rows", "mean_rows"}
 
@@ -99,7 +117,7 @@ def test_the_command_shows_every_operation_and_every_kind_of_parameter_and_all_h
 @pytest.mark.parametrize("error", [2e-9, float("nan"), float("inf")])
 def test_the_command_fails_and_names_the_row_where_one_gradient_is_wrong(capsys, monkeypatch, error):
     rows = [("good", 3, 1e-16), ("bad", 3, error), ("bad", 3, 1e-16)]
-    monkeypatch.setattr(gradcheck, "CHECKS", (("these", 1e-9, lambda: iter(rows)),))
+    monkeypatch.setattr(cases, "CHECKS", (("these", 1e-9, lambda: iter(rows)),))
     with pytest.raises(SystemExit) as exit:
         gradcheck.main([])
     assert exit.value.code == 1

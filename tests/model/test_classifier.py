@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numpygpt.gradcheck import SMALL, random_messages, random_weights
 from numpygpt.model import prefix as prefix_module
 from numpygpt.model.block import block, block_at
 from numpygpt.model.classifier import classifier, classifier_above
@@ -22,6 +21,7 @@ from numpygpt.model.trunk import blocks
 from numpygpt.ops.attention import attention
 from numpygpt.ops.embedding import embedding
 from numpygpt.ops.layernorm import layernorm
+from numpygpt.study.cases import SMALL, random_messages, random_weights
 from numpygpt.text.batches import pack
 
 RNG = np.random.default_rng(7)

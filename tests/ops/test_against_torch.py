@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from numpygpt import gradcheck
 from numpygpt.ops.attention import attention
 from numpygpt.ops.cross_entropy import cross_entropy
 from numpygpt.ops.embedding import embedding
@@ -14,6 +13,7 @@ from numpygpt.ops.output_loss import output_loss
 from numpygpt.ops.pool import mean_rows, take_rows
 from numpygpt.ops.query_attention import query_attention
 from numpygpt.ops.softmax import softmax
+from numpygpt.study import cases
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -53,7 +53,7 @@ ORACLES = {
     ),
     output_loss: lambda x, wte, targets: F.cross_entropy(x @ wte.T, torch.tensor(targets)),
 }
-CASES = gradcheck.operation_cases(np.random.default_rng(4))
+CASES = cases.operation_cases(np.random.default_rng(4))
 
 
 def close(ours, theirs):

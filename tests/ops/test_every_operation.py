@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numpygpt import gradcheck
 from numpygpt.ops.attention import attention
 from numpygpt.ops.cross_entropy import cross_entropy
 from numpygpt.ops.embedding import embedding
@@ -18,8 +17,10 @@ from numpygpt.ops.output_loss import output_loss
 from numpygpt.ops.pool import mean_rows, take_rows
 from numpygpt.ops.query_attention import query_attention
 from numpygpt.ops.softmax import softmax
+from numpygpt.study import cases
+from numpygpt.study.complex_step import operation_errors
 
-CASES = gradcheck.operation_cases(np.random.default_rng(0))
+CASES = cases.operation_cases(np.random.default_rng(0))
 BY_LABEL = pytest.mark.parametrize("label, op, arguments", CASES, ids=[label for label, _, _ in CASES])
 
 
@@ -39,7 +40,7 @@ def gradients(op, arguments, dy):
 
 @BY_LABEL
 def test_gradients_are_the_complex_step_derivatives(label, op, arguments):
-    errors = gradcheck.operation_errors(np.random.default_rng(1), op, **arguments)
+    errors = operation_errors(np.random.default_rng(1), op, **arguments)
     assert max(errors.values()) <= 1e-12, errors
 
 

@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from numpygpt.gradcheck import SMALL, random_weights
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.ops.cross_entropy import cross_entropy
+from numpygpt.study.cases import SMALL, random_weights
 from numpygpt.system.errors import InputError
 from numpygpt.training.adamw import AdamW
 from numpygpt.training.fine_tune import Loader, accuracy, fine_tune, mean_loss

@@ -1,0 +1,157 @@
+"""What the gradient check runs: every operation, and small models, with inputs in which no slip can hide."""
+
+import re
+from itertools import product
+
+import numpy as np
+
+from ..model.classifier import classifier
+from ..model.config import Config
+from ..model.language import language_model
+from ..model.lora import adapted_weights, adapters, merge
+from ..model.parameters import parameter_shapes
+from ..model.reading import POSITIONS, Reading
+from ..model.tape import Tape
+from ..ops.attention import attention
+from ..ops.cross_entropy import cross_entropy
+from ..ops.embedding import embedding
+from ..ops.gelu import gelu
+from ..ops.layernorm import layernorm
+from ..ops.linear import linear
+from ..ops.output_loss import output_loss
+from ..ops.pool import mean_rows, take_rows
+from ..ops.query_attention import query_attention
+from ..ops.softmax import softmax
+from ..text.batches import pack
+from ..training.rng import Generator
+from .complex_step import operation_errors, relative_errors
+
+SMALL = Config(vocab_size=11, n_positions=9, n_embd=6, n_layer=2, n_head=3)
+
+
+def operation_cases(rng):
+    """(label, operation, arguments) of every operation. Sizes that could be mixed up differ; one message is one row."""
+    lengths, N, D, H, B, C, V, P = np.array([4, 4, 1]), 9, 10, 2, 3, 7, 8, 6
+    rows = np.cumsum(lengths) - 1
+    normal, gain = rng.standard_normal, far_from_0_and_1(rng, D)
+    ids, targets = rng.integers(0, V // 2, N), rng.integers(0, C, B)
+    attend, query = (
+        dict(qkv=normal((N, 3 * D)), lengths=lengths, n_head=H),
+        dict(lengths=lengths, rows=rows, n_head=H),
+    )
+    return [
+        ("embedding", embedding, dict(ids=ids, wte=normal((V, D)), wpe=normal((P, D)), lengths=lengths)),
+        ("layernorm", layernorm, dict(x=normal((N, D)), gain=gain, bias=normal(D))),
+        ("linear", linear, dict(x=normal((N, D)), weight=normal((D, C)), bias=normal(C))),
+        ("gelu", gelu, dict(x=2 * normal((N, D)))),
+        ("softmax", softmax, dict(x=normal((H, N, D)))),
+        ("attention, causal", attention, dict(**attend, causal=True)),
+        ("attention, to all", attention, dict(**attend, causal=False)),
+        (
+            "query_attention",
+            query_attention,
+            dict(x=normal((N, D)), weight=normal((D, 3 * D)), bias=normal(3 * D), **query),
+        ),
+        ("take_rows", take_rows, dict(x=normal((N, D)), rows=rows)),
+        ("mean_rows", mean_rows, dict(x=normal((N, D)), lengths=lengths)),
+        ("cross_entropy", cross_entropy, dict(logits=normal((B, C)), targets=targets)),
+        (
+            "cross_entropy, one ignored",
+            cross_entropy,
+            dict(logits=normal((B, C)), targets=np.array([2, 0, 5]), ignore_index=0),
+        ),
+        ("output_loss", output_loss, dict(x=normal((N, D)), wte=normal((V, D)), targets=rng.integers(0, V, N))),
+    ]
+
+
+def random_messages(rng):
+    """Token ids of four messages for a SMALL model, of unequal lengths, one with a single token."""
+    return [rng.integers(0, SMALL.vocab_size, T) for T in (5, 1, 8, 5)]
+
+
+def random_weights(rng, shapes):
+    """float64 {name: array} in which nothing is zero or one, as in a fresh model: a wrong gradient could hide there."""
+    params = {}
+    for name, shape in shapes.items():
+        gain = ".ln_" in f".{name}" and name.endswith(".weight")
+        params[name] = far_from_0_and_1(rng, shape) if gain else 0.5 * rng.standard_normal(shape)
+    return params
+
+
+def far_from_0_and_1(rng, shape):
+    return rng.uniform(1.5, 2.5, shape)
+
+
+def operations():
+    """Yields (row, numbers, error) of every input of every operation."""
+    rng = np.random.default_rng(1)
+    for label, op, arguments in operation_cases(rng):
+        for name, error in operation_errors(rng, op, **arguments).items():
+            yield f"{label}: d{name}", arguments[name].size, error
+
+
+def classifiers():
+    """Yields (row, numbers, error) of every parameter of a small classifier, at every position, causal or not."""
+    rng = np.random.default_rng(2)
+    params = random_weights(rng, parameter_shapes(SMALL) | {"head.weight": (6, 7), "head.bias": (7,)})
+    messages = random_messages(rng)
+    dlogits = rng.standard_normal((len(messages), 7))
+    ids, lengths = pack(messages)
+    for position, causal in product(POSITIONS, (True, False)):
+        reading = Reading(position, causal)
+
+        def logits(tape, reading=reading):
+            return classifier(tape, ids, lengths, SMALL, reading)
+
+        tape = Tape(params, frozenset(params))
+        logits(tape)[1](dlogits)
+        errors = relative_errors(lambda params: (logits(Tape(params))[0] * dlogits).sum(), params, tape.grads)
+        yield from by_kind(errors, params)
+
+
+def low_rank_adapters():
+    """Yields (row, numbers, error) of every adapter that LoRA adds to a small classifier."""
+    rng = np.random.default_rng(4)
+    base = random_weights(rng, parameter_shapes(SMALL) | {"head.weight": (6, 7), "head.bias": (7,)})
+    new = random_weights(rng, {name: array.shape for name, array in adapters(base, SMALL, 4, Generator(4)).items()})
+    ids, lengths = pack(random_messages(rng))
+    dlogits, scale = rng.standard_normal((len(lengths), 7)), 1.5
+
+    def logits(params, trainable=frozenset()):
+        merged, d_merge = merge(params, SMALL, scale)
+        tape = Tape(merged, trainable)
+        return *classifier(tape, ids, lengths, SMALL), lambda: d_merge(tape.grads)
+
+    _, d_classifier, gradients = logits(base | new, adapted_weights(SMALL))
+    d_classifier(dlogits)
+    base = {name: array.astype(np.complex128) for name, array in base.items()}
+    yield from by_kind(relative_errors(lambda new: (logits(base | new)[0] * dlogits).sum(), new, gradients()), new)
+
+
+def language_models():
+    """Yields (row, numbers, error) of every parameter of a small language model."""
+    rng = np.random.default_rng(3)
+    params = random_weights(rng, parameter_shapes(SMALL))
+    ids, lengths = pack(random_messages(rng))
+    targets = rng.integers(0, SMALL.vocab_size, len(ids))
+    tape = Tape(params, frozenset(params))
+    language_model(tape, ids, lengths, targets, SMALL)[1]()
+    errors = relative_errors(
+        lambda params: language_model(Tape(params), ids, lengths, targets, SMALL)[0], params, tape.grads
+    )
+    yield from by_kind(errors, params)
+
+
+def by_kind(errors, params):
+    """Yields (row, numbers, error) of {name: error}. A row is a kind of parameter, all blocks' together."""
+    for name, error in errors.items():
+        yield re.sub(r"^h\.\d+", "h.*", name), params[name].size, error
+
+
+# What is checked, the bound on its relative errors, and the function that yields (row, numbers, error).
+CHECKS = (
+    ("operations", 1e-12, operations),
+    ("classifier", 1e-11, classifiers),
+    ("LoRA", 1e-11, low_rank_adapters),
+    ("language model", 1e-11, language_models),
+)
