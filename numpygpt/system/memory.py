@@ -22,11 +22,16 @@ def keep_freed_memory():
 
 
 def release(array):
-    """Let the system forget what it holds of the file of an array mapped from one.
-    Whoever reads the array makes it read the file again."""
+    """Let the system forget what it holds of the file of an array mapped from one, to be read again when it is needed.
+
+    Does nothing where the map can be written to: one that keeps its changes for itself (np.memmap's mode "c") would lose
+    them.
+    """
     owner = array
     while isinstance(owner, np.ndarray):
         owner = owner.base
     owner = owner.obj if isinstance(owner, memoryview) else owner
     if isinstance(owner, mmap.mmap) and hasattr(owner, "madvise"):  # Windows has none
-        owner.madvise(mmap.MADV_DONTNEED)  # loses nothing: no file here is mapped for changes of its own
+        with memoryview(owner) as view:
+            if view.readonly:
+                owner.madvise(mmap.MADV_DONTNEED)

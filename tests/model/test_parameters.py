@@ -70,3 +70,12 @@ def test_a_fingerprint_tells_any_change(change):
 def test_a_fingerprint_depends_on_values_alone_not_on_order_or_memory():
     a, b = np.arange(6.0).reshape(2, 3), np.ones(2)
     assert fingerprint({"b": b, "a": np.asfortranarray(a)}) == fingerprint({"a": a, "b": b})
+
+
+@pytest.mark.parametrize("mode", ["c", "r+"])
+def test_a_fingerprint_leaves_changes_of_a_mapped_array_as_they_are(tmp_path, mode):
+    np.arange(6.0).tofile(tmp_path / "a")
+    a = np.memmap(tmp_path / "a", float, mode)
+    a[2] = 9
+    before = fingerprint({"a": a})
+    assert a.tolist() == [0, 1, 9, 3, 4, 5] and fingerprint({"a": a}) == before
