@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,26 @@ import pytest
 # A job that a shell started in the background ignores Ctrl-C,
 # and so would all that the tests start, those of Ctrl-C too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def as_on_windows(monkeypatch):
+    """No file is renamed or replaced while this process has it mapped or open: Windows refuses."""
+    if not os.path.isdir("/proc/self/fd"):
+        return
+    replace = os.replace
+
+    def strict(source, target):
+        with open("/proc/self/maps") as maps:
+            held = {line.split(maxsplit=5)[5].rstrip("\n") for line in maps if "/" in line}
+        for number in os.listdir("/proc/self/fd"):
+            with suppress(OSError):  # that of the listing itself
+                held.add(os.readlink(f"/proc/self/fd/{number}"))
+        for path in map(os.path.realpath, (source, target)):
+            assert path not in held, f"{path} is renamed or replaced while it is mapped or open"
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", strict)
 
 
 @pytest.fixture(scope="session")
