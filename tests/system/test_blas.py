@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -150,57 +149,52 @@ def test_a_number_of_threads_that_someone_sets_meanwhile_stays(set_to):
 
 
 @pytest.fixture
-def ctrl_c():
-    """A function that sends Ctrl-C to the main thread."""
-    if not hasattr(signal, "pthread_kill"):
-        pytest.skip("signals of POSIX")
-    return lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+def interrupted(monkeypatch):
+    """Lets Ctrl-C come while `parallel` waits for two items that have begun: each call of `begin` is one of them. It is
+    given what to do when `parallel` waits again."""
+    begun = threading.Semaphore(0)
+
+    def first(workers):
+        for _ in range(2):
+            assert begun.acquire(timeout=LONG)
+        raise KeyboardInterrupt
+
+    def interrupt(then):
+        waits = iter([first, then])
+        monkeypatch.setattr(blas, "wait", lambda workers: next(waits)(workers))
+
+    interrupt.begin = begun.release
+    return interrupt
 
 
-def test_ctrl_c_waits_for_what_was_begun_and_begins_nothing_else(set_to, ctrl_c, monkeypatch):
-    arrived, begun, ended = threading.Event(), [], []
-    together = at_once(2)
-
-    def waiting(workers):
-        if begun:
-            arrived.set()
-        return wait(workers)
+def test_ctrl_c_waits_for_what_was_begun_and_begins_nothing_else(set_to, interrupted):
+    go_on, ended = threading.Event(), []
 
     def work(n):
-        begun.append(n)
-        if together(n) == 0:
-            ctrl_c()
-        arrived.wait(LONG)
+        interrupted.begin()
+        assert go_on.wait(LONG)
         ended.append(n)
 
-    calls = iter([wait, waiting])  # the second is that of the interrupted
-    monkeypatch.setattr(blas, "wait", lambda workers: next(calls)(workers))
+    interrupted(lambda workers: (go_on.set(), wait(workers)))
     with pytest.raises(KeyboardInterrupt):
         blas.parallel(work, range(99))
-    assert sorted(begun) == sorted(ended) == [0, 1]
+    assert sorted(ended) == [0, 1]
     assert set_to == [2, 1, 2]
 
 
-def test_the_second_ctrl_c_does_not_wait_and_the_threads_come_back_when_the_workers_have_ended(
-    set_to, ctrl_c, monkeypatch
-):
-    begun, go_on = threading.Semaphore(0), threading.Event()
-
-    def interrupted(workers):
-        for _ in range(2):
-            assert begun.acquire(timeout=LONG)
-        for _ in range(2):  # given back, for the next call
-            begun.release()
-        ctrl_c()
-        wait(workers)
+def test_after_a_second_ctrl_c_the_threads_come_back_when_the_workers_have_ended(set_to, interrupted):
+    go_on = threading.Event()
 
     def work(n):
-        begun.release()
-        go_on.wait(LONG)
+        interrupted.begin()
+        assert go_on.wait(LONG)
 
-    monkeypatch.setattr(blas, "wait", interrupted)
+    def again(workers):
+        raise KeyboardInterrupt
+
+    interrupted(again)
     with pytest.raises(KeyboardInterrupt):
-        blas.parallel(work, range(2))
+        blas.parallel(work, range(99))
     assert set_to == [2, 1]
     go_on.set()
     blas._of_thread.pool.shutdown()  # waits
