@@ -3,7 +3,9 @@
 import csv
 import io
 import textwrap
+import threading
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +18,8 @@ _USUAL = {
     "label": {"label", "class", "category", "v1"},
     "text": {"text", "message", "sms", "v2"},
 }
+
+_CSV_LIMIT = threading.Lock()  # two readers at once must not take each other's limit for that of the process
 
 
 def read_messages(path, text_column=None, label_column=None, book_quotes=False):
@@ -36,7 +40,8 @@ def read_messages(path, text_column=None, label_column=None, book_quotes=False):
     path = Path(path)
     content = _read_utf8(path)
     tabbed = "\t" in io.StringIO(content.lstrip("\r\n"), newline="").readline()
-    rows = list(_rows(path, content, tabbed, book_quotes))
+    with _long_fields(len(content)):
+        rows = list(_rows(path, content, tabbed, book_quotes))
     if not rows:
         raise InputError(f"{path}: the file is empty; expected one labelled message a line")
     names = [name.strip() for name in rows[0][1]]
@@ -97,6 +102,18 @@ def _read_utf8(path):
         line = text.count("\n", 0, text.index("\0")) + 1
         raise InputError(f"{path}, line {line}: a NUL character; expected a text file saved as UTF-8")
     return text
+
+
+@contextmanager
+def _long_fields(limit):
+    """Inside, a field may have that many characters. csv's own limit, 131,072, is the process's, and comes back."""
+    with _CSV_LIMIT:
+        before = csv.field_size_limit()
+        csv.field_size_limit(max(before, min(limit, 2**31 - 1)))  # a C long has 32 bits on Windows
+        try:
+            yield
+        finally:
+            csv.field_size_limit(before)
 
 
 def _rows(path, content, tabbed, book_quotes):

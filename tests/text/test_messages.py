@@ -1,4 +1,5 @@
 import codecs
+import csv
 
 import pandas as pd
 import pytest
@@ -73,6 +74,20 @@ def test_awkward_messages_survive_a_csv_that_pandas_wrote(tmp_path_factory, text
     frame = read_messages(path)
     assert frame["Text"].tolist() == texts
     assert frame["Label"].tolist() == [str(label) for label in written["Label"]]
+
+
+@pytest.mark.parametrize(
+    "form, book_quotes", [("{},{}\n", False), ('"{}","{}"\n', False), ("{}\t{}\n", False), ('{}\t"{}"\n', True)]
+)
+def test_a_text_may_be_longer_than_csvs_own_limit_which_stays_as_it_was(file, form, book_quotes):
+    limit = csv.field_size_limit()
+    texts = ["win " * limit, "home"]
+    rows = [("label", "text"), ("spam", texts[0]), ("ham", texts[1])]
+    frame = read_messages(file("".join(form.format(*row) for row in rows)), book_quotes=book_quotes)
+    assert frame["Text"].tolist() == texts
+    with pytest.raises(InputError, match="line 2: .*quote"):
+        read_messages(file('label,text\nspam,"' + texts[0]))
+    assert csv.field_size_limit() == limit
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
