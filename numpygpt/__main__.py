@@ -1,21 +1,51 @@
-"""`python -m numpygpt`: the list of commands."""
+"""`python -m numpygpt` and the console script `numpygpt`: the list of commands; with a command's name, that command."""
 
 import ast
+import difflib
+import importlib
+import sys
 from pathlib import Path
 
 from .system import command
+from .system.errors import InputError
 
-COMMANDS = ("train", "classify", "generate", "pretrain", "gradcheck", "experiments", "convert", "export")
+_FIRST = ("train", "classify", "generate")  # what a new user wants; then all others in alphabetical order
 
 
-def main():
+def commands():
+    """The names of the commands: every file beside this one is one."""
+    names = {path.stem for path in Path(__file__).parent.glob("*.py")} - {"__init__", "__main__"}
+    return sorted(names, key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name))
+
+
+def main(argv=None):
+    name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    if name in ("-h", "--help"):
+        show_list()
+    elif name in commands():
+        command.shorten_busy_waits()
+        importlib.import_module(f".{name}", __package__).main(rest)
+    else:
+        meant = difflib.get_close_matches(name, commands(), n=1)
+        hint = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(commands())}"
+        raise InputError(f"{name!r} is no command of numpygpt: {hint}")
+
+
+def show_list():
     print("numpygpt: GPT-2 in NumPy alone, fine-tuned into a text classifier, every gradient written by hand.\n")
-    for name in COMMANDS:
+    for name in commands():
         source = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
         summary = ast.get_docstring(ast.parse(source)).splitlines()[0]
         print(f"  python -m numpygpt.{name:<12} {summary.split(': ', 1)[1]}")
-    print("\nEach explains itself with --help. Start with: python -m numpygpt.train")
+    print(
+        "\nEach explains itself with --help, and is also called as: numpygpt NAME. Start with: python -m numpygpt.train"
+    )
+
+
+def script():
+    """What the console script calls."""
+    command.run(main)
 
 
 if __name__ == "__main__":
-    command.run(main)
+    script()

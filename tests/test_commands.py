@@ -1,6 +1,8 @@
 """The commands as a user meets them: whole runs with tiny models, and every bad input ending in one line."""
 
+import contextlib
 import importlib
+import io
 import json
 import os
 import re
@@ -8,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
+from configparser import ConfigParser
 from pathlib import Path
 
 import numpy as np
@@ -132,17 +136,42 @@ def python(*arguments, **settings):
 
 
 def test_every_command_is_listed_with_what_it_does(capsys):
-    listing.main()
+    listing.main([])
     shown = capsys.readouterr().out
-    commands = {path.stem for path in PACKAGE.glob("*.py") if "command.run(main)" in path.read_text("utf-8")} - {
-        "__main__"
-    }
-    assert set(listing.COMMANDS) == commands
-    for name in commands:
+    listing.main(["--help"])
+    assert capsys.readouterr().out == shown
+    named = {path.stem for path in PACKAGE.glob("*.py") if "command.run(main)" in path.read_text("utf-8")}
+    assert set(listing.commands()) == named - {"__main__"}
+    for name in listing.commands():
         assert re.search(rf"python -m numpygpt\.{name} +\w", shown), name
 
 
-@pytest.mark.parametrize("name", listing.COMMANDS)
+def test_a_command_is_also_called_by_its_name(made, capsys):
+    asked = [str(made / "run"), "win a prize"]
+    answer = output(capsys, classify.main, *asked)
+    assert output(capsys, listing.main, "classify", *asked) == answer
+    process = python("-m", "numpygpt", "classify", *asked)
+    assert process.communicate() == (answer.encode(), b"") and process.returncode == 0
+    for called in (("numpygpt", "classify"), ("numpygpt.classify",)):
+        process = python("-m", *called, "--none")
+        error = b"error: the following arguments are required: run (see: python -m numpygpt.classify --help)\n"
+        assert process.communicate() == (b"", error) and process.returncode == 2
+
+
+def test_the_console_script_is_the_list_of_commands():
+    config = ConfigParser()
+    config.read(PACKAGE.parent / "setup.cfg")
+    name, target = config["options.entry_points"]["console_scripts"].strip().split(" = ")
+    module, function = target.split(":")
+    script = f"import sys, {module}; sys.argv = [{name!r}, 'generat']; sys.exit({module}.{function}())"
+    process = python("-c", script)
+    assert process.communicate() == (b"", b"error: 'generat' is no command of numpygpt: did you mean generate?\n")
+    assert (name, process.returncode) == ("numpygpt", 2)
+    with pytest.raises(InputError, match="'zzz' is no command of numpygpt: there are train, classify, generate, "):
+        listing.main(["zzz"])
+
+
+@pytest.mark.parametrize("name", listing.commands())
 def test_help_explains_every_option_and_shows_its_default(capsys, name, monkeypatch):
     monkeypatch.setenv("COLUMNS", "500")
     with pytest.raises(SystemExit) as exit:
@@ -163,6 +192,38 @@ def test_a_default_of_one_is_shown_too(capsys):
     assert "(default: 1.0)" in capsys.readouterr().out
 
 
+# What the package does to the process that it is imported in
+
+
+SETTING = "import os; print(os.environ.get('OPENBLAS_THREAD_TIMEOUT'))"
+
+
+def test_importing_the_package_changes_and_loads_nothing(tmp_path):
+    script = (
+        "import os, sys; before = dict(os.environ); import numpygpt; "
+        "print(before == dict(os.environ), 'numpy' in sys.modules, 'pandas' in sys.modules)"
+    )
+    clean = {name: value for name, value in os.environ.items() if name != "OPENBLAS_THREAD_TIMEOUT"}
+    assert python("-c", script, env=clean).communicate() == (b"True False False\n", b"")
+    (tmp_path / "other.py").write_text(script)
+    clean["PYTHONPATH"] = str(PACKAGE.parent)
+    assert python("-m", "other", cwd=tmp_path, env=clean).communicate() == (b"True False False\n", b"")
+
+
+@pytest.mark.parametrize("called", ["-m numpygpt.generate", "-mnumpygpt.generate", "-m numpygpt generate", "console"])
+def test_a_command_keeps_openblas_from_busy_waiting_before_numpy_is_loaded(tmp_path, called):
+    (tmp_path / "numpy.py").write_text(SETTING)  # found instead of NumPy
+    clean = {name: value for name, value in os.environ.items() if name != "OPENBLAS_THREAD_TIMEOUT"}
+    clean["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])
+    if called == "console":
+        called = ["-c", "import sys; sys.argv[1:] = ['generate']; from numpygpt.__main__ import script; script()"]
+    else:
+        called = called.split()
+    assert python(*called, env=clean).communicate()[0].split()[:1] == [b"18"]
+    kept = clean | {"OPENBLAS_THREAD_TIMEOUT": "25"}
+    assert python(*called, env=kept).communicate()[0].split()[:1] == [b"25"], "a user's own setting stays"
+
+
 # command.run, which turns what ends a command into its exit status
 
 
@@ -177,11 +238,13 @@ def test_a_default_of_one_is_shown_too(capsys):
         ("raise BrokenPipeError", 0, ""),
         ("sys.exit(1)", 1, ""),
         ("import warnings; warnings.warn('overflow', RuntimeWarning)", 0, ""),
+        ("import warnings; warnings.warn('two\\nlines', Note)", 0, "note: two lines\n"),
+        ("import warnings; warnings.warn_explicit('odd', UserWarning, 'file', 3)", 0, "file:3: UserWarning: odd\n"),
     ],
 )
 def test_what_ends_a_command_is_its_exit_status_and_one_line(body, status, error):
     script = (
-        f"import sys\nfrom numpygpt.system import command\nfrom numpygpt.system.errors import InputError\n"
+        f"import sys\nfrom numpygpt.system import command\nfrom numpygpt.system.errors import InputError, Note\n"
         f"def main():\n    print('printed before')\n    {body}\ncommand.run(main)"
     )
     process = python("-c", script)
@@ -193,6 +256,22 @@ def test_a_character_that_the_terminal_lacks_does_not_end_a_command():
     script = "from numpygpt.system import command\ncommand.run(lambda: print('\\xe9\\udcff'))"
     process = python("-c", script, env=os.environ | {"PYTHONIOENCODING": "ascii"})
     assert process.communicate() == (b"\\xe9\\udcff\n", b"")
+
+
+@pytest.mark.parametrize("body, status", [("print('shown')", None), ("raise InputError('bad')", 2)])
+def test_a_command_runs_where_standard_output_is_no_file(body, status, capsys):
+    out, filters = io.StringIO(), list(warnings.filters)
+    with contextlib.redirect_stdout(out):
+        try:
+            command.run(lambda: exec(body, globals()))
+            code = None
+        except SystemExit as exit:
+            code = exit.code
+    assert code == status and (out.getvalue() == "shown\n") == (status is None)
+    assert capsys.readouterr().err == ("" if status is None else "error: bad\n")
+    assert warnings.filters == filters
+    print("goes on", flush=True)
+    assert capsys.readouterr().out == "goes on\n"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -215,6 +294,35 @@ def test_numbers_at_the_bounds():
         command.number(float, 0, above=True)("0")
     with pytest.raises(Exception, match="expected a number at least 0, got 'nan'"):
         command.number(float, 0)("nan")
+
+
+@pytest.mark.parametrize(
+    "arguments, values",
+    [
+        ("one", ("one", [])),
+        ("one --", ("one", [])),
+        ("one two three", ("one", ["two", "three"])),
+        ("one -- hello --", ("one", ["hello", "--"])),
+        ("one -- --", ("one", ["--"])),
+        ("one two -- -- three", ("one", ["two", "--", "three"])),
+        ("-- one -- --flag -x", ("one", ["--", "--flag", "-x"])),
+    ],
+)
+def test_what_follows_two_dashes_is_a_value_also_two_dashes(arguments, values):
+    parser = command.parser("name", "what it does", [])
+    parser.add_argument("first", type=Path)
+    parser.add_argument("rest", nargs="*", default=[])
+    parser.add_argument("--flag", action="store_true")
+    found = parser.parse_args(arguments.split())
+    assert (str(found.first), found.rest) == values and not found.flag
+
+
+def test_two_dashes_too_many_are_refused_as_they_were_given(capsys):
+    parser = command.parser("name", "what it does", [])
+    parser.add_argument("only")
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--", "one", "--"])
+    assert "unrecognized arguments: --" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("terminal", [False, True])
@@ -623,6 +731,13 @@ def test_a_run_whose_model_moved_works_again_once_told_so(here_with_run, capsys)
     refusal(capsys, classify.main, "run", "win a prize")
     set_in("run/run.json", model="moved")
     assert output(capsys, classify.main, "run", "win a prize") == expected
+
+
+def test_two_dashes_are_a_message_like_any_other(made, capsys):
+    expected = output(capsys, classify.main, made / "run", "-", "hello").splitlines()[1:]
+    shown = output(capsys, classify.main, made / "run", "--", "hello", "--").splitlines()
+    assert shown[:1] == expected and shown[1].endswith("\t--")
+    assert output(capsys, classify.main, made / "run", "--", "--").splitlines() == shown[1:]
 
 
 @pytest.mark.parametrize("texts, number", [([""], 1), (["fine", " \n"], 2), (["fine"] * 40 + [""], 41)])

@@ -6,6 +6,7 @@ function that a _Derived tensor carries.
 """
 
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,14 +14,14 @@ import numpy as np
 
 from ..model.config import Config
 from ..model.parameters import parameter_shapes
-from ..system.errors import InputError
+from ..system.errors import InputError, Note
 
 # The causal masks, which older files carry along. They are constants, not parameters (`attn.c_attn.bias` is one).
 _MASK = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
 
 _BLOCK = re.compile(r"h\.(\d{1,4})\.")
 
-_LISTED = 3  # tensors named in an error; the rest are counted
+_LISTED = 3  # tensors named in an error or a note; the rest are counted
 
 # The book's names, of the model and of its block N (behind `trf_blocks.N.`), with ours.
 # Its linear layers are [out, in].
@@ -65,7 +66,7 @@ def to_gpt2(tensors, source):
     `lm_head.weight` stays, where there is one.
     """
     if any(name.startswith("model/") for name in tensors):
-        return from_openai(tensors)
+        return from_openai(tensors, source)
     if any(name in _BOOK or _BOOK_IN_BLOCK.fullmatch(name) for name in tensors):
         return from_book(tensors, source)
     return from_hugging_face(tensors, source)
@@ -86,9 +87,13 @@ def from_hugging_face(tensors, source):
     return named
 
 
-def from_openai(tensors):
-    """The tensors of OpenAI's release: `model/h0/attn/c_attn/w` is ours but for a first axis of size 1."""
-    named = {}
+def from_openai(tensors, source):
+    """The tensors of OpenAI's release: `model/h0/attn/c_attn/w` is ours but for a first axis of size 1.
+
+    What a training saved beside the model is left aside, with a Note that names it: a step counter, an optimizer's
+    moments, which stand outside `model/` or under the name of the variable that they belong to (`model/wte/Adam`).
+    """
+    named, aside = {}, []
     for name, tensor in tensors.items():
         match = _OPENAI.fullmatch(name)
         if match:
@@ -97,7 +102,13 @@ def from_openai(tensors):
             name = (f"h.{block}." if block else "") + layer + (".bias" if kind == "b" else ".weight")
             if kind == "w" and len(tensor.shape) == 3 and tensor.shape[0] == 1:
                 tensor = _without_first_axis(tensor)
+        elif not name.startswith("model/") or name.rpartition("/")[0] in tensors:
+            aside.append(name[:100])
+            continue
         named[name] = tensor
+    if aside:
+        more = f" and {len(aside) - _LISTED} more" if len(aside) > _LISTED else ""
+        warnings.warn(f"{source}: left aside what is not the model's: {', '.join(aside[:_LISTED])}{more}", Note, 2)
     return named
 
 

@@ -1,12 +1,13 @@
 """What all commands share: errors in one line, help that keeps its layout, a progress line."""
 
 import argparse
+import io
 import os
 import sys
 import time
 import warnings
 
-from .errors import InputError
+from .errors import InputError, Note
 
 
 def parser(module, description, examples):
@@ -19,9 +20,23 @@ def parser(module, description, examples):
     )
 
 
+_DASHES = "\0--"  # stands for a `--` that is an argument; no command line holds a NUL
+
+
 class _Parser(argparse.ArgumentParser):
+    """After the first `--` every argument is a value, another `--` too. argparse drops those, each version differently."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        args = list(sys.argv[1:] if args is None else args)
+        after = args.index("--") + 1 if "--" in args else len(args)
+        args[after:] = [_DASHES if value == "--" else value for value in args[after:]]
+        return super().parse_known_args(args, namespace)
+
+    def _get_value(self, action, value):
+        return super()._get_value(action, "--" if value == _DASHES else value)
+
     def error(self, message):
-        self.exit(2, f"error: {message} (see: {self.prog} --help)\n")
+        self.exit(2, f"error: {message.replace(_DASHES, '--')} (see: {self.prog} --help)\n")
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -30,15 +45,29 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
         return action.help if plain else super()._get_help_string(action)
 
 
+def shorten_busy_waits():
+    """Let OpenBLAS's threads sleep soon after a product. A program calls it for itself, before it imports NumPy.
+
+    OpenBLAS reads the variable when it is loaded, with NumPy. After a product its threads wait for the next one in a
+    busy loop, for 2^26 cycles unless told, and keep the cores from the Python threads of `parallel`; 2^18 cycles, a
+    tenth of a millisecond, bridge most gaps.
+    """
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "18")
+
+
 def run(main):
     """Run a command's main() and exit: bad input is one line on standard error and status 2, never a traceback."""
-    sys.stdout.reconfigure(errors="backslashreplace")  # a character that the terminal lacks is no reason to stop
-    warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's, of overflow: a loss that is no number has its own error
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a notebook's is none
+        sys.stdout.reconfigure(errors="backslashreplace")  # a character that the terminal lacks is no reason to stop
     try:
-        try:
-            main()
-        finally:
-            sys.stdout.flush()
+        with warnings.catch_warnings():
+            # NumPy's, of overflow: a loss that is no number has its own error.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            warnings.showwarning = _show_warning
+            try:
+                main()
+            finally:
+                sys.stdout.flush()
         return
     except BrokenPipeError:  # the reader of a pipe, `head` say, has seen enough
         status = 0
@@ -49,10 +78,16 @@ def run(main):
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         status = 130
-    os.dup2(
-        os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-    )  # what could not be written must not be tried again at exit
+    if sys.stdout is sys.__stdout__:  # what could not be written must not be tried again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)
+
+
+def _show_warning(message, category, *where):
+    if issubclass(category, Note):
+        print("note: " + " ".join(str(message).split()), file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, *where[:2]), end="", file=sys.stderr)
 
 
 def _fail(message):

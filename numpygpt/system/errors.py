@@ -1,4 +1,4 @@
-"""The one exception a user is meant to see."""
+"""What a user is meant to see: the one exception, and the one warning."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     Every command prints the message without a traceback and exits with status 2.
     """
+
+
+class Note(UserWarning):
+    """Something that a user should know, though nothing is wrong. Every command prints it on one line and goes on."""

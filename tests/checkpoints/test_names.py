@@ -1,12 +1,14 @@
 """Everybody's names become ours, and weights that are not the Config's are refused by name."""
 
+import re
+
 import numpy as np
 import pytest
 
 from numpygpt.checkpoints.names import check_parameters, deduced_config, from_hugging_face, to_book, to_gpt2
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
-from numpygpt.system.errors import InputError
+from numpygpt.system.errors import InputError, Note
 from tests.checkpoints.writers import openai_names
 
 CONFIG = Config(vocab_size=11, n_positions=7, n_embd=6, n_layer=2, n_head=3)
@@ -209,9 +211,27 @@ def test_openais_names_become_ours(params):
 
 def test_an_unknown_name_among_openais_is_named(params):
     tensors = to_gpt2(
-        stored(openai_names(params) | {"model/h0/extra/w": np.ones((2, 6, 6)), "global_step": np.ones(1)}), ""
+        stored(openai_names(params) | {"model/h0/extra/w": np.ones((2, 6, 6)), "model/x": np.ones(1)}), ""
     )
-    assert "'h.0.extra.weight' is not a parameter of GPT-2; 'global_step' is not a parameter" in refusal(tensors)
+    assert "'h.0.extra.weight' is not a parameter of GPT-2; 'model/x' is not a parameter" in refusal(tensors)
+
+
+def beside(params):
+    """What TensorFlow's Adam and a step counter put beside a model's variables."""
+    named = openai_names(params)
+    moments = {f"{name}/{slot}": array for name, array in named.items() for slot in ("Adam", "Adam_1")}
+    return named | moments | {"beta1_power": np.ones(()), "beta2_power": np.ones(()), "global_step": np.ones((), int)}
+
+
+def test_what_training_put_beside_openais_model_is_left_aside_in_a_word(params):
+    with pytest.warns(Note) as notes:
+        tensors = to_gpt2(stored(beside(params)), "the file")
+    check_parameters(tensors, CONFIG, "the file")
+    assert same(tensors, params)
+    [note] = notes
+    found = re.fullmatch(r"the file: left aside what is not the model's: (.*) and (\d+) more", str(note.message))
+    assert found[1].split(", ") == ["model/wte/Adam", "model/wte/Adam_1", "model/wpe/Adam"]
+    assert int(found[2]) == 2 * len(params) + 3 - 3
 
 
 def test_sizes_are_told_from_shapes_with_heads_of_64():
