@@ -1,15 +1,17 @@
 """The published GPT-2 models by name, kept in the cache folder."""
 
+import warnings
+
 from ..model.config import SIZES, config_json, read_config
 from ..system.downloads import Unavailable, announced, cache_folder, download, exclusive, first_of, is_verified
-from ..system.errors import InputError
+from ..system.errors import InputError, Note
 from ..system.files import replacing
 
 _HUB = "https://huggingface.co/openai-community"
 _OPENAI = (
     "https://openaipublic.blob.core.windows.net/gpt-2/models/124M"  # has the tokenizer's two files too, byte for byte
 )
-_REVISION = "607a30d783dfa663caf39e06633721c8d4cfcd7e"  # of gpt2; the larger models come from their newest one, main
+_REVISION = "607a30d783dfa663caf39e06633721c8d4cfcd7e"  # of gpt2; of the larger models none is fixed here
 
 # (bytes, SHA-256) of gpt2's files at that revision. All sizes share its tokenizer.
 _PUBLISHED = {
@@ -39,6 +41,13 @@ def fetch_model(name):
                 file.write(config_json(SIZES[name]).encode())
         try:
             for file in _lacking(folder, name):  # looked up anew: another process may have fetched it meanwhile
+                if not _published(name, file):
+                    warnings.warn(
+                        f"{name}: no revision of {file} is fixed, as it is for gpt2: what {_HUB}/{name} has on its "
+                        "branch main today is downloaded, and verified by the SHA-256 announced there",
+                        Note,
+                        stacklevel=2,
+                    )
                 urls = _urls(name, file)
                 published = _published(name, file) or first_of(urls, announced)
                 download(folder / file, urls, *published)
