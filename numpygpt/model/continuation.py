@@ -55,13 +55,13 @@ def continuation(params, config, ids, choose):
 
     choose   logits (V,) -> id, such as a Sampler or np.argmax
 
-    Raises InputError where a logit is no number.
+    Raises InputError where a logit is no number, or the largest is infinite.
     """
     cache = Cache(config)
     new = np.asarray(ids)
     while cache.length + len(new) <= config.n_positions:
         logits = next_logits(params, config, cache, new)
-        if np.isnan(logits).any():
+        if not np.isfinite(logits.max()):
             raise InputError("the model's output is no number: its weights are damaged, or too large")
         chosen = int(choose(logits))
         yield chosen

@@ -79,9 +79,24 @@ def test_it_stops_when_the_positions_are_full(length):
     assert list(continuation(params, config, [1] * 9, np.argmax)) == []
 
 
-def test_weights_that_are_no_numbers_are_refused():
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("choose", [np.argmax, Sampler()])
+@pytest.mark.parametrize("bad", [[np.nan], [np.inf], [-np.inf], [3e38, 3e38]])
+def test_an_output_that_is_no_number_or_infinite_is_refused(bad, choose):
+    bias, embedding = np.zeros(12, np.float32), np.ones_like(PARAMS["wte.weight"])
+    bias[: len(bad)] = bad
     with pytest.raises(InputError, match="no number"):
-        next(continuation(PARAMS | {"ln_f.bias": np.full(12, np.nan, np.float32)}, CONFIG, [1], np.argmax))
+        next(continuation(PARAMS | {"ln_f.bias": bias, "wte.weight": embedding}, CONFIG, [1], choose))
+
+
+def test_a_token_of_probability_zero_does_no_harm():
+    embedding = PARAMS["wte.weight"].copy()
+    embedding[3] = -3e38
+    bias = np.full(12, 9, np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        tokens = continuation(PARAMS | {"ln_f.bias": bias, "wte.weight": embedding}, CONFIG, [1], Sampler())
+        chosen = list(islice(tokens, 20))
+    assert len(chosen) == 20 and 3 not in chosen
 
 
 # Out of order, so that a mix-up of ids and ranks shows.
