@@ -41,6 +41,7 @@ def main(argv=None):
     if args.folder.exists():
         raise InputError(f"{args.folder} exists: name a folder that does not, or remove it")
     run = load_run(args.run)
+    refuse_what_others_cannot(run, args.book)
     if args.book:
         tensors = to_book(
             {name: array for name, array in run.params.items() if not name.startswith("head.")}, run.config
@@ -68,6 +69,20 @@ def main(argv=None):
     )
 
 
+def refuse_what_others_cannot(run, book):
+    """Raise InputError where transformers' class, or the book's model, would give other answers than the Run does."""
+    which = "the book's model" if book else "transformers' class"
+    if run.reading.position != "last" or not run.reading.causal:
+        raise InputError(
+            f"{which} reads the last token, under a causal mask; this classifier was trained with --position "
+            f"{run.reading.position}{'' if run.reading.causal else ' --no-causal'}"
+        )
+    if book and run.config.layer_norm_epsilon != 1e-5:
+        raise InputError(
+            f"the book's model has the layernorm epsilon 1e-05; this classifier's is {run.config.layer_norm_epsilon:g}"
+        )
+
+
 def for_transformers(run):
     """({name: array}, {file name: text}) of the GPT2ForSequenceClassification that gives the Run's logits.
 
@@ -75,14 +90,7 @@ def for_transformers(run):
     padded as in the book, the padding is text like any other and the last of it is read: so what counts as padding there is a
     byte that UTF-8 text never holds, and the tokenizer gives no attention mask. For messages that end in one `<|endoftext|>`
     (--pad end), the tokenizer appends it, and padding is a new token <|pad|>, a row of zeros in the embedding.
-
-    Raises InputError where the classifier reads another position, or has no causal mask: that class cannot.
     """
-    if run.reading.position != "last" or not run.reading.causal:
-        raise InputError(
-            f"transformers' class reads the last token, under a causal mask; this classifier was trained with --position "
-            f"{run.reading.position}{'' if run.reading.causal else ' --no-causal'}"
-        )
     tensors = {f"transformer.{name}": array for name, array in run.params.items() if not name.startswith("head.")}
     tensors["score.weight"] = np.ascontiguousarray(run.params["head.weight"].T)
     tensors["transformer.ln_f.bias"] = run.params["ln_f.bias"] + bias_before(

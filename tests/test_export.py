@@ -1,5 +1,8 @@
 """What is exported gives our logits: in transformers, and in a model with the book's names."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -81,11 +84,22 @@ def test_folding_the_heads_bias_into_its_input_changes_no_logit():
         export.bias_before(np.repeat(weight[:, :1], 5, axis=1), bias)
 
 
+@pytest.mark.parametrize("options", [[], ["--book"]], ids=["transformers", "book"])
 @pytest.mark.parametrize("changes", [{"position": "mean"}, {"position": "first"}, {"causal": False}])
-def test_a_classifier_that_transformers_cannot_express_is_refused(changes, tmp_path, monkeypatch):
+def test_a_classifier_that_the_other_model_cannot_express_is_refused(changes, options, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="--position"):
-        exported(make_run(2, None, **changes), tmp_path / "out", monkeypatch)
+        exported(make_run(2, None, **changes), tmp_path / "out", monkeypatch, *options)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_books_model_has_one_epsilon_and_transformers_any(tmp_path, monkeypatch):
+    run = make_run(2, None)
+    run.config = replace(run.config, layer_norm_epsilon=1e-6)
+    with pytest.raises(InputError, match="epsilon 1e-05; this classifier's is 1e-06"):
+        exported(run, tmp_path / "out", monkeypatch, "--book")
+    assert not (tmp_path / "out").exists()
+    folder = exported(run, tmp_path / "out", monkeypatch)
+    assert json.loads((folder / "config.json").read_text())["layer_norm_epsilon"] == 1e-6
 
 
 def test_an_existing_folder_is_left_alone(tmp_path):
