@@ -24,7 +24,7 @@ _DASHES = "\0--"  # stands for a `--` that is an argument; no command line holds
 
 
 class _Parser(argparse.ArgumentParser):
-    """After the first `--` every argument is a value, another `--` too. argparse drops those, each version differently."""
+    """After a `--` every argument is a value, another `--` too. argparse drops those, depending on its version."""
 
     def parse_known_args(self, args=None, namespace=None):
         args = list(sys.argv[1:] if args is None else args)

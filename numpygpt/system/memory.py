@@ -24,8 +24,8 @@ def keep_freed_memory():
 def release(array):
     """Let the system forget what it holds of the file of an array mapped from one, to be read again when it is needed.
 
-    Does nothing where the map can be written to: one that keeps its changes for itself (np.memmap's mode "c") would lose
-    them.
+    Does nothing where the map can be written to: one that keeps its changes for itself (np.memmap's mode "c")
+    would lose them.
     """
     owner = array
     while isinstance(owner, np.ndarray):
