@@ -625,7 +625,9 @@ def test_a_loss_that_is_no_number_is_refused_and_the_history_kept(here, capsys):
 
 def change_weights():
     config, params, encoding = load_checkpoint("model")
-    save_folder("model", config, params | {"h.0.ln_1.bias": params["h.0.ln_1.bias"] + np.float32(1e-6)}, encoding)
+    params = {name: array.copy() for name, array in params.items()}  # which lets go of the file
+    params["h.0.ln_1.bias"] += np.float32(1e-6)
+    save_folder("model", config, params, encoding)
 
 
 REFUSED_BY_CLASSIFY = {
