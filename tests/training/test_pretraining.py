@@ -139,7 +139,8 @@ def progress(text):
 def test_a_damaged_file_is_refused(tmp_path, damage):
     run = pretraining()
     run.save(tmp_path / "resume", {"lr": "1"})
-    write_safetensors(tmp_path / "resume", damage(dict(read_safetensors(tmp_path / "resume"))))
+    copies = {name: array.copy() for name, array in read_safetensors(tmp_path / "resume").items()}
+    write_safetensors(tmp_path / "resume", damage(copies))
     with pytest.raises(InputError, match="resume: .*remove it to start anew"):
         pretraining().resume(tmp_path / "resume", {"lr": "1"})
 
