@@ -4,7 +4,7 @@
     python -m bench.first_60_steps SMSSpamCollection --model FOLDER    # the weights of a Hugging Face folder
 
 Needs torch, 4 GB of memory, and about ten minutes of one core. Exits with status 1 where any loss differs by 1e-3 or
-more. first_60_steps.txt is the table that it printed with random weights.
+more. first_60_steps.txt is such a table, with random weights that transformers made.
 """
 
 import argparse
