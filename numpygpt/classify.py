@@ -14,7 +14,8 @@ from .training.text_classifier import BATCH
 def arguments(argv=None):
     parser = command.parser(
         "classify",
-        "Label messages with a classifier from numpygpt.train. For each message one line: label, probability, text, with tabs between.",
+        "Label messages with a classifier from numpygpt.train. For each message one line: label, probability, "
+        "text, with tabs between.",
         [
             'python -m numpygpt.classify runs/001 "You have won a prize, call now" "Home at six?"',
             "python -m numpygpt.classify runs/001 < messages.txt",

@@ -22,7 +22,8 @@ from .training.recipes import BOOK
 
 @dataclass(frozen=True)
 class Row:
-    """One experiment: its number in the book's table, what varies, the options of `train` for that, and the model if it needs its own."""
+    """One experiment: its number in the book's table, what varies, the options of `train` for that, and the model if
+    it needs its own."""
 
     number: int
     varied: str
@@ -30,7 +31,8 @@ class Row:
     model: str | None = None
 
 
-# Rows 11 and 12 add alpha * A @ B in the book's script, where alpha is not divided by the rank: --alpha is 16 times theirs.
+# Rows 11 and 12 add alpha * A @ B in the book's script, where alpha is not divided by the rank: --alpha is 16 times
+# theirs.
 ROWS = [
     Row(1, "reference: last token, last block, padded to the longest"),
     Row(2, "first token", "--position first"),
@@ -61,15 +63,19 @@ def arguments(argv=None):
     rows = "\n".join(f"  {row.number:2} {row.varied:<58}{row.options}".rstrip() for row in ROWS)
     parser = command.parser(
         "experiments",
-        "Ask the questions of the book's table of additional experiments: first token or last, which layers, what padding? Each row\n"
-        "is numpygpt.train with other options, once for every seed, and becomes a line of one table. What is finished is kept: the\n"
+        "Ask the questions of the book's table of additional experiments: first token or last, which layers, "
+        "what padding? Each row\n"
+        "is numpygpt.train with other options, once for every seed, and becomes a line of one table. What is "
+        "finished is kept: the\n"
         "same command goes on where it was interrupted.\n\n"
         f"{rows}\n\n"
-        "The messages are balanced and split as in the book's main chapter. The script behind the published table shuffles them once\n"
+        "The messages are balanced and split as in the book's main chapter. The script behind the published "
+        "table shuffles them once\n"
         "more, so it trains and tests on other sets, and its accuracies differ from these for that reason too.",
         [
             "python -m numpygpt.experiments --rows 1,2 --seeds 123-127 --out runs/first-or-last",
-            "python -m numpygpt.experiments --model FOLDER --data SMSSpamCollection --models gpt2-medium=FOLDER2 -- --recipe book",
+            "python -m numpygpt.experiments --model FOLDER --data SMSSpamCollection --models "
+            "gpt2-medium=FOLDER2 -- --recipe book",
         ],
     )
     parser.add_argument(
@@ -91,7 +97,8 @@ def arguments(argv=None):
         type=other_model,
         metavar="NAME[=FOLDER]",
         help="the larger models of rows "
-        f"{', '.join(str(row.number) for row in ROWS if row.model)}: {', '.join(OTHER_MODELS)}, in a folder or downloaded. "
+        f"{', '.join(str(row.number) for row in ROWS if row.model)}: {', '.join(OTHER_MODELS)}, in a folder or "
+        f"downloaded. "
         "Rows whose model is not given are left out",
     )
     parser.add_argument("--data", default="sample", help="as in numpygpt.train")
@@ -145,7 +152,8 @@ def main(argv=None):
 
 @dataclass(frozen=True)
 class Run:
-    """One row with one seed, and its folder. A finished one has train's run.json, and experiment.json, written after it."""
+    """One row with one seed, and its folder. A finished one has train's run.json, and experiment.json, written after
+    it."""
 
     row: Row
     seed: int
@@ -157,7 +165,8 @@ class Run:
         return self.out / f"row-{self.row.number:02}-seed-{self.seed}"
 
     def result(self):
-        """What a finished run has measured: a dict with accuracy, trained_parameters, seconds, peak_bytes (None if unknown); else None.
+        """What a finished run has measured: a dict with accuracy, trained_parameters, seconds, peak_bytes (None if
+        unknown); else None.
 
         Raises InputError where the folder's run was made with other arguments, or its files are damaged.
         """
@@ -179,7 +188,8 @@ class Run:
         return result
 
     def perform(self):
-        """Run it in a process of its own, so that its peak of memory is its own too. Returns None, or in one line why it failed."""
+        """Run it in a process of its own, so that its peak of memory is its own too. Returns None, or in one line why
+        it failed."""
         if self.folder.exists():
             shutil.rmtree(self.folder)  # unfinished
         log = self.folder.with_suffix(".log")
@@ -194,9 +204,11 @@ class Run:
 
 
 def run_process(command_line, log):
-    """(exit status, peak of resident memory in bytes) of a command whose output goes to the file `log`; no peak, None, on Windows.
+    """(exit status, peak of resident memory in bytes) of a command whose output goes to the file `log`; no peak,
+    None, on Windows.
 
-    Linux counts a process from its fork on, so the peak is at least what this one holds: little, as long as it does not load NumPy.
+    Linux counts a process from its fork on, so the peak is at least what this one holds: little, as long as it does
+    not load NumPy.
     """
     with open(log, "wb") as file, subprocess.Popen(command_line, stdout=file, stderr=subprocess.STDOUT) as process:
         try:
@@ -279,8 +291,10 @@ def save_table(out, title, table, notes):
         "",
         *markdown(table),
         "",
-        "Accuracies: mean ± standard deviation over the seeds. Seconds: mean. Sets: balanced and split as in the book's main chapter; the",
-        "published table of these experiments comes from a script that shuffles once more before the split, and so from other sets.",
+        "Accuracies: mean ± standard deviation over the seeds. Seconds: mean. Sets: balanced and split as in "
+        "the book's main chapter; the",
+        "published table of these experiments comes from a script that shuffles once more before the split, and "
+        "so from other sets.",
         *([""] if notes else []),
         *(f"- {note}" for note in notes),
     ]

@@ -21,9 +21,12 @@ def arguments(argv=None):
     parser = command.parser(
         "export",
         "Write the classifier of a run folder, frozen weights and all, for use outside numpygpt.\n\n"
-        "For transformers: a folder from which AutoModelForSequenceClassification and AutoTokenizer load our classifier, with its\n"
-        "label names, and which gives our logits. Its class has no bias in the head, so the bias moves into the final layernorm.\n"
-        "With --book: one file, book.safetensors, whose tensors the book's model.load_state_dict accepts (made with qkv_bias=True\n"
+        "For transformers: a folder from which AutoModelForSequenceClassification and AutoTokenizer load our "
+        "classifier, with its\n"
+        "label names, and which gives our logits. Its class has no bias in the head, so the bias moves into the "
+        "final layernorm.\n"
+        "With --book: one file, book.safetensors, whose tensors the book's model.load_state_dict accepts (made "
+        "with qkv_bias=True\n"
         "and out_head = torch.nn.Linear(emb_dim, labels)).",
         [
             "python -m numpygpt.export runs/001 spam-classifier",
@@ -50,7 +53,8 @@ def main(argv=None):
         args.folder.mkdir(parents=True)
         write_safetensors(args.folder / "book.safetensors", tensors)
         print(
-            f"saved in {args.folder}. In PyTorch: model.load_state_dict(safetensors.torch.load_file('{args.folder}/book.safetensors'))"
+            f"saved in {args.folder}. In PyTorch: "
+            f"model.load_state_dict(safetensors.torch.load_file('{args.folder}/book.safetensors'))"
         )
         return
     tensors, texts = for_transformers(run)
@@ -64,7 +68,8 @@ def main(argv=None):
         "  from transformers import AutoModelForSequenceClassification, AutoTokenizer\n"
         f"  tokenizer = AutoTokenizer.from_pretrained('{args.folder}')\n"
         f"  model = AutoModelForSequenceClassification.from_pretrained('{args.folder}')\n"
-        f"  model(**tokenizer(texts, padding={'max_length' if isinstance(run.pad_to, int) else True!r}, truncation=True, "
+        f"  model(**tokenizer(texts, padding={'max_length' if isinstance(run.pad_to, int) else True!r}, "
+        f"truncation=True, "
         "return_tensors='pt')).logits"
     )
 
@@ -162,8 +167,8 @@ def ending_tokenizer(vocab, merges):
 def bias_before(weight, bias):
     """The shift (D,) of a linear layer's input that does what its bias (C,) does: shift @ weight = bias.
 
-    There is one, since weight (D, C) has fewer columns than rows and they are independent; of the many, the shortest is taken.
-    Raises InputError where the columns are not independent.
+    There is one, since weight (D, C) has fewer columns than rows and they are independent; of the many, the shortest
+    is taken. Raises InputError where the columns are not independent.
     """
     weight, bias = weight.astype(np.float64), bias.astype(np.float64)
     shift, *_ = np.linalg.lstsq(weight.T, bias, rcond=None)

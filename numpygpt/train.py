@@ -32,8 +32,10 @@ def differs(option):
 def arguments(argv=None):
     parser = command.parser(
         "train",
-        "Fine-tune a pretrained GPT-2 into a text classifier, as chapter 6 of Build a Large Language Model (From Scratch)\n"
-        "does: balance the messages, split them 70/10/20, pad them, replace the output layer by a new head, freeze all but\n"
+        "Fine-tune a pretrained GPT-2 into a text classifier, as chapter 6 of Build a Large Language Model "
+        "(From Scratch)\n"
+        "does: balance the messages, split them 70/10/20, pad them, replace the output layer by a new head, "
+        "freeze all but\n"
         "the parameters of --trainable, and train those on the cross-entropy at one position of each message.",
         [
             "python -m numpygpt.train --model FOLDER --data SMSSpamCollection --out runs/spam",
@@ -75,7 +77,8 @@ def arguments(argv=None):
         "--trainable",
         default="last_block",
         help="the parameters that learn, all others are frozen: head, last_block "
-        "(with the final layernorm and the head), last_two_blocks, all, lora (a low-rank addition to every linear layer), "
+        "(with the final layernorm and the head), last_two_blocks, all, lora (a low-rank addition to every "
+        "linear layer), "
         "or names as glob patterns, separated by commas",
     )
     how.add_argument("--rank", type=number(int, 1), default=16, help="of lora's additions")
@@ -84,7 +87,7 @@ def arguments(argv=None):
     )
     how.add_argument(
         "--pad",
-        help=f"leave each message its own length, with one <|endoftext|> after it (end) or without (none); or pad and cut "
+        help="leave each message its own length, with one <|endoftext|> after it (end) or without (none); or pad and cut "
         "all to the longest training message (longest), the model's context length (context) or that many tokens "
         f"{differs('pad')}",
     )
@@ -238,7 +241,8 @@ def main(argv=None):
 
 
 class Report:
-    """What fine_tune calls: keeps the history, prints the book's lines, and between them shows how far the training is."""
+    """What fine_tune calls: keeps the history, prints the book's lines, and between them shows how far the training
+    is."""
 
     def __init__(self, history, steps):
         self.history, self.steps, self.live = history, steps, command.Progress("training", "steps")
@@ -250,12 +254,14 @@ class Report:
         if "train_loss" in row:
             self.live.clear()
             print(
-                f"Ep {row['epoch']} (Step {row['step']:06d}): Train loss {row['train_loss']:.3f}, Val loss {row['validation_loss']:.3f}"
+                f"Ep {row['epoch']} (Step {row['step']:06d}): Train loss {row['train_loss']:.3f}, Val loss "
+                f"{row['validation_loss']:.3f}"
             )
         if "train_accuracy" in row:
             self.live.clear()
             print(
-                f"Training accuracy: {row['train_accuracy']:.2%} | Validation accuracy: {row['validation_accuracy']:.2%}",
+                f"Training accuracy: {row['train_accuracy']:.2%} | Validation accuracy: "
+                f"{row['validation_accuracy']:.2%}",
                 flush=True,
             )
 

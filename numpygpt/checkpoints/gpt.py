@@ -33,14 +33,16 @@ class GPT:
     seed: int = 123
 
     def encode(self, text: str) -> list[int]:
-        """The token ids of a text. A literal `<|endoftext|>` in it is text like any other. Raises InputError where they are too many."""
+        """The token ids of a text. A literal `<|endoftext|>` in it is text like any other. Raises InputError where
+        they are too many."""
         ids = encode_message(self.encoding, text)
         if len(ids) > self.config.n_positions:
             raise InputError(f"the text has {len(ids)} tokens; {self.source} takes at most {self.config.n_positions}")
         return ids
 
     def logits(self, text: str | Sequence[int]) -> np.ndarray:
-        """(T, V) float32: after each of the text's T tokens, the next one's logits. Token ids may be given instead of the text."""
+        """(T, V) float32: after each of the text's T tokens, the next one's logits. Token ids may be given instead of
+        the text."""
         ids = np.array(self.encode(text) if isinstance(text, str) else text, np.int64)
         if not 0 < len(ids) <= self.config.n_positions or not 0 <= ids.min() <= ids.max() < self.config.vocab_size:
             raise InputError(f"expected 1 to {self.config.n_positions} token ids below {self.config.vocab_size}")
@@ -65,7 +67,8 @@ class GPT:
     ) -> Iterator[str]:
         """The continuation as it is made, piece by piece.
 
-        greedy   take the most probable token each time, instead of drawing one as a Sampler with the other settings does
+        greedy   take the most probable token each time, instead of drawing one as a Sampler with the other settings
+                 does
 
         Raises InputError where the prompt is too long or the model's output is no number.
         """
@@ -85,8 +88,8 @@ class GPT:
 def load(source: str, weights: str = "pretrained", seed: int = 123) -> GPT:
     """A GPT-2 by name or path.
 
-    source    "mini" (bundled); "gpt2", "gpt2-medium", "gpt2-large" or "gpt2-xl" (downloaded once); or a folder or file with the
-              weights of one, in any usual format. What exists under that path wins over a name.
+    source    "mini" (bundled); "gpt2", "gpt2-medium", "gpt2-large" or "gpt2-xl" (downloaded once); or a folder or
+              file with the weights of one, in any usual format. What exists under that path wins over a name.
     weights, seed   see GPT
 
     Raises InputError, naming the file, where something is missing, damaged or not GPT-2's.

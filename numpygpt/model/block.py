@@ -15,8 +15,8 @@ def block(tape, n, x, attend, config):
 
     attend   an operation qkv (N, 3D) -> (N, D): `attention` with its settings, or with a cache of earlier rows
 
-    A sum hands its gradient on to both its terms unchanged. So where x goes two ways, itself and through a layer, its gradient is
-    that of the sum plus what comes back through the layer.
+    A sum hands its gradient on to both its terms unchanged. So where x goes two ways, itself and through a layer, its
+    gradient is that of the sum plus what comes back through the layer.
     """
     attended, d_self_attention = self_attention(tape, n, x, attend, config)
     a = x + attended
@@ -32,8 +32,8 @@ def block(tape, n, x, attend, config):
 
 
 def block_at(tape, n, x, lengths, rows, config):
-    """Block n at one row of each message, all that is read afterwards: x (N, D), rows (B,) -> y (B, D), equal to block(...)[rows]
-    where those rows see all of their message. backward: dy (B, D) -> dx (N, D).
+    """Block n at one row of each message, all that is read afterwards: x (N, D), rows (B,) -> y (B, D), equal to
+    block(...)[rows] where those rows see all of their message. backward: dy (B, D) -> dx (N, D).
 
     The other rows are there to be attended to: query, projection and MLP are computed for the one row.
     """

@@ -1,4 +1,5 @@
-"""The classifier: the embeddings, GPT-2's blocks, the final layernorm at the row that is read (or the mean of all), and a new head."""
+"""The classifier: the embeddings, GPT-2's blocks, the final layernorm at the row that is read (or the mean of all),
+and a new head."""
 
 from ..ops.embedding import embedding
 from ..ops.layernorm import layernorm
@@ -10,7 +11,8 @@ from .trunk import trunk
 
 
 def classifier(tape, ids, lengths, config, reading=Reading()):
-    """logits (B, C) of B messages, token ids (N,) laid end to end. backward, which can be called once: dlogits -> {name: gradient}."""
+    """logits (B, C) of B messages, token ids (N,) laid end to end. backward, which can be called once: dlogits ->
+    {name: gradient}."""
     x, d_embedding = tape(embedding, ids, "wte.weight", "wpe.weight", lengths=lengths)
     logits, d_upper = upper(tape, x, lengths, 0, config, reading)
     return logits, tape.way_back(lambda dlogits: d_embedding(d_upper(dlogits)))

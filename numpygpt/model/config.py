@@ -49,8 +49,8 @@ _ARITHMETIC = {
 def read_config(path):
     """The Config that a Hugging Face `config.json` describes.
 
-    Raises InputError, naming the file and the key, where it is not JSON, a size is missing or impossible, or it asks for
-    arithmetic that is not GPT-2's (the exact-erf GELU, say).
+    Raises InputError, naming the file and the key, where it is not JSON, a size is missing or impossible, or it asks
+    for arithmetic that is not GPT-2's (the exact-erf GELU, say).
     """
     path = Path(path)
     try:

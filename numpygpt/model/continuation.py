@@ -22,7 +22,8 @@ class Cache:
         self.length = 0
 
     def attend(self, qkv, n, needs):
-        """Block n's attention of T new rows, to those before them and themselves: qkv (T, 3D) -> (T, D). It has no backward."""
+        """Block n's attention of T new rows, to those before them and themselves: qkv (T, 3D) -> (T, D). It has no
+        backward."""
         T, H, d = len(qkv), *self.keys.shape[1::2]
         start, end = self.length, self.length + T
         q, k, v = qkv.reshape(T, 3, H, d).transpose(1, 2, 0, 3)  # (H, T, d) each
@@ -38,8 +39,8 @@ class Cache:
 def next_logits(params, config, cache, ids):
     """The logits (V,) of the token after `ids` (T,), which come after the cache's tokens and join them.
 
-    All T may be given at once (a prompt) or one at a time: the result is the same to rounding, and each costs one pass of its own rows
-    only. The caller sees to it that cache.length + T stays within config.n_positions.
+    All T may be given at once (a prompt) or one at a time: the result is the same to rounding, and each costs one
+    pass of its own rows only. The caller sees to it that cache.length + T stays within config.n_positions.
     """
     tape = Tape(params)
     x = params["wte.weight"][ids] + params["wpe.weight"][cache.length : cache.length + len(ids)]  # (T, D)
@@ -69,8 +70,8 @@ def continuation(params, config, ids, choose):
 
 
 class Sampler:
-    """Draws an id from softmax(logits / temperature), among the top_k most probable, and of those among the fewest whose
-    probabilities reach top_p (Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration").
+    """Draws an id from softmax(logits / temperature), among the top_k most probable, and of those among the fewest
+    whose probabilities reach top_p (Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration").
     """
 
     def __init__(self, temperature=1.0, top_k=None, top_p=None, seed=123):

@@ -34,7 +34,8 @@ def language_logits(tape, ids, lengths, config):
 
 
 def perplexity(params, config, windows, progress=lambda done, total: None):
-    """exp of the mean loss over all predictions in `windows`, (T + 1,) ids each: every id but the first, from those before."""
+    """exp of the mean loss over all predictions in `windows`, (T + 1,) ids each: every id but the first, from those
+    before."""
     total = count = 0
     for done, window in enumerate(windows, start=1):
         ids, targets = window[:-1], window[1:]

@@ -2,16 +2,18 @@
 
     weight' = weight + scale * A @ B        A (in, rank), B (rank, out), scale = alpha / rank
 
-It is a change of variables: the model runs on weight' and knows nothing of A and B, and the gradient that it finds for weight' is
-carried on to them here. Every linear layer has a pair; query, key and value, which GPT-2 keeps side by side in one matrix, have
-one each; and so has the head. B starts at zero, so that training starts from the model as it was.
+It is a change of variables: the model runs on weight' and knows nothing of A and B, and the gradient that it finds
+for weight' is carried on to them here. Every linear layer has a pair; query, key and value, which GPT-2 keeps side by
+side in one matrix, have one each; and so has the head. B starts at zero, so that training starts from the model as it
+was.
 """
 
 import numpy as np
 
 
 def _places(config):
-    """(adapter, weight, columns): an adapter's name, and where its product is added. In the order of the book's script."""
+    """(adapter, weight, columns): an adapter's name, and where its product is added. In the order of the book's
+    script."""
     D = config.n_embd
     for n in range(config.n_layer):
         for i, part in enumerate(("query", "key", "value")):
@@ -40,7 +42,8 @@ def adapted_weights(config):
 
 
 def merge(params, config, scale):
-    """params with every adapter's product added to its weight. backward: grads, with every merged weight's -> the adapters' too.
+    """params with every adapter's product added to its weight. backward: grads, with every merged weight's -> the
+    adapters' too.
 
     From weight' = weight + scale * A @ B:     dA = scale * dweight' @ B.T      dB = scale * A.T @ dweight'
     and the gradient of `weight` itself, should it be wanted, is that of weight'.

@@ -1,7 +1,7 @@
 """The flat dict of parameters: GPT-2's own names, to arrays laid out as GPT-2 has them.
 
-Matrices are `[in, out]`, so a linear layer is `x @ weight + bias`. There is no entry for the output layer of the language
-model: it is tied to `wte.weight`.
+Matrices are `[in, out]`, so a linear layer is `x @ weight + bias`. There is no entry for the output layer of the
+language model: it is tied to `wte.weight`.
 """
 
 import hashlib
@@ -39,10 +39,10 @@ INITIALISATIONS = ("random", "pytorch")
 def random_parameters(config, seed, how="random"):
     """Random float32 parameters, biases 0 and layernorm gains 1.
 
-    how   "random": GPT-2's own initialisation, every matrix normal(0, 0.02), the two that write to the residual stream (both `c_proj`)
-          divided by sqrt(2 n_layer) (Radford et al. 2019, section 2.3).
-          "pytorch": as PyTorch's layers start, and so the book's untrained model: embeddings normal(0, 1), linear layers uniform in
-          ±1/sqrt(in), their biases too.
+    how   "random": GPT-2's own initialisation, every matrix normal(0, 0.02), the two that write to the residual
+          stream (both `c_proj`) divided by sqrt(2 n_layer) (Radford et al. 2019, section 2.3).
+          "pytorch": as PyTorch's layers start, and so the book's untrained model: embeddings normal(0, 1), linear
+          layers uniform in ±1/sqrt(in), their biases too.
     """
     rng = np.random.RandomState(seed % 2**32)  # whose numbers no version of NumPy will change: a run is loaded by them
     params, shapes = {}, parameter_shapes(config)

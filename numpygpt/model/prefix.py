@@ -1,7 +1,7 @@
 """The frozen blocks, run once per distinct message.
 
-What lies below the lowest trainable parameter is a fixed function of the text. Its rows are computed here once, kept, and every
-training step and evaluation starts from them.
+What lies below the lowest trainable parameter is a fixed function of the text. Its rows are computed here once, kept,
+and every training step and evaluation starts from them.
 """
 
 import hashlib
@@ -39,8 +39,8 @@ class FrozenPrefix:
     depth      how many blocks are frozen. With 0 nothing is: the "rows" are then the token ids themselves.
     reading    as in `classifier`: it decides which rows are ever read
     progress   called as progress(rows done, rows in all) after every batch
-    cache      a folder that keeps the rows for later runs, or None. They are found again by the content of the weights, the messages
-               and the code, so that no change of them can go unnoticed.
+    cache      a folder that keeps the rows for later runs, or None. They are found again by the content of the
+               weights, the messages and the code, so that no change of them can go unnoticed.
 
     Raises InputError where neither memory nor the folder for temporary files has room for the rows.
     """
@@ -119,7 +119,8 @@ def _below(name, depth):
 
 
 def _batches(messages):
-    """Indices of the messages, shortest first (equal lengths share their attention's products), about BATCH_ROWS rows at a time."""
+    """Indices of the messages, shortest first (equal lengths share their attention's products), about BATCH_ROWS rows
+    at a time."""
     batch, rows = [], 0
     for i in sorted(range(len(messages)), key=lambda i: len(messages[i])):
         if batch and rows + len(messages[i]) > BATCH_ROWS:
@@ -134,7 +135,8 @@ def _batches(messages):
 def _reserve(shape, dtype):
     """An uninitialised array, in memory or, where it is too large, in a file that vanishes with it.
 
-    The file's room on the disk is taken now: a full disk would otherwise kill the process when a page is written (SIGBUS).
+    The file's room on the disk is taken now: a full disk would otherwise kill the process when a page is written
+    (SIGBUS).
     """
     size = math.prod(shape) * dtype.itemsize
     if size <= IN_MEMORY:
@@ -149,7 +151,8 @@ def _reserve(shape, dtype):
     except OSError:
         file.close()
         raise InputError(
-            f"what the frozen blocks make of the messages takes {size / 1e9:.1f} GB, and {folder} has no room for it: set TMPDIR to "
+            f"what the frozen blocks make of the messages takes {size / 1e9:.1f} GB, and {folder} has no room "
+            f"for it: set TMPDIR to "
             "a folder that has, use fewer messages, or --pad none"
         ) from None
     return np.memmap(file, dtype, "r+", shape=shape)

@@ -11,8 +11,8 @@ POSITIONS = ("last", "first", "mean")
 class Reading:
     """position   which row of a message the head reads: "last", "first", or "mean" for the mean of all
     causal     whether a row sees only those before it and itself
-    folded     whether the last block computes only the row that is read, where it is one: the same numbers for less work. Without, the
-               block is the textbook's, over all rows.
+    folded     whether the last block computes only the row that is read, where it is one: the same numbers for less
+               work. Without, the block is the textbook's, over all rows.
     """
 
     position: str = "last"
@@ -26,5 +26,6 @@ class Reading:
 
     @property
     def first_alone(self):
-        """Whether only a message's first row can change its answer: under a causal mask the first sees nothing but itself."""
+        """Whether only a message's first row can change its answer: under a causal mask the first sees nothing but
+        itself."""
         return self.causal and self.position == "first"

@@ -1,4 +1,5 @@
-"""The tape: what a forward pass carries through the model besides the rows, so that the way back finds its parameters' gradients.
+"""The tape: what a forward pass carries through the model besides the rows, so that the way back finds its
+parameters' gradients.
 
 The model's own files read as if everything learned. What is frozen is spared here, in one place.
 """
@@ -12,9 +13,10 @@ class Tape:
     grads       {name: gradient}, filled on the way back
     input_learns   whether a gradient is wanted for what enters the first operation, too
 
-    y, backward = tape(op, x, *names, **settings) runs op(x, *parameters of those names, **settings). Its backward takes dy, stores
-    the gradients of the parameters that learn, and returns dx. Where nothing before x learns, it ends the way back instead, by
-    raising NothingBelowLearns; operations before that one have kept nothing for a backward pass.
+    y, backward = tape(op, x, *names, **settings) runs op(x, *parameters of those names, **settings). Its backward
+    takes dy, stores the gradients of the parameters that learn, and returns dx. Where nothing before x learns, it
+    ends the way back instead, by raising NothingBelowLearns; operations before that one have kept nothing for a
+    backward pass.
     """
 
     def __init__(self, params, trainable=frozenset(), input_learns=False):
@@ -50,7 +52,8 @@ class Tape:
             self.grads[name] = dparam
 
     def way_back(self, backward):
-        """A model's whole backward, made a function that returns grads, {name: gradient of what learns}, and can be called once.
+        """A model's whole backward, made a function that returns grads, {name: gradient of what learns}, and can be
+        called once.
 
         Once, because activations are given back on the way, and gradients add up. A second call raises RuntimeError.
         """

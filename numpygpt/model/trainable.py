@@ -36,7 +36,8 @@ def trainable_names(choice, params, config):
 
 
 def frozen_depth(trainable, config):
-    """How many of the lowest blocks come before every trainable parameter: 0 where an embedding learns, n_layer where no block does."""
+    """How many of the lowest blocks come before every trainable parameter: 0 where an embedding learns, n_layer where
+    no block does."""
     if trainable & {"wte.weight", "wpe.weight"}:
         return 0
     return min(

@@ -27,8 +27,8 @@ def blocks(tape, x, lengths, numbers, config, causal=True):
 
 
 def trunk(tape, x, lengths, numbers, config, reading):
-    """The same, down to what a classifier reads: where the last block is among the numbers and the Reading is of one row, the result is
-    that row of each message, (B, D).
+    """The same, down to what a classifier reads: where the last block is among the numbers and the Reading is of one
+    row, the result is that row of each message, (B, D).
     """
     if reading.first_alone and len(x) > len(lengths):
         x, d_first = tape(take_rows, x, rows=reading.rows(lengths))

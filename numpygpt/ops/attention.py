@@ -8,13 +8,13 @@ from .softmax import softmax
 
 @by_message
 def attention(qkv, lengths, n_head, causal=True, needs=(True,)):
-    """In each message, each head: y = weights @ v,  weights = softmax(scores),  scores = q @ k.T / sqrt(d),  d = D / n_head
+    """In each message and head: y = weights @ v,  weights = softmax(scores),  scores = q @ k.T / sqrt(d)
 
-    qkv (N, 3D): query, key and value of every row side by side, each n_head heads of d -> y (N, D). backward: dy (N, D) -> dqkv.
-    A row attends to the rows of its own message only; with `causal`, to itself and those before (Vaswani et al. 2017, section 3.2).
-    `by_message` calls this with messages of one length T at a time.
+    qkv (N, 3D): query, key and value of every row side by side, each n_head heads of d = D / n_head -> y (N, D).
+    backward: dy -> dqkv. A row attends to the rows of its own message only; with `causal`, to itself and those before
+    (Vaswani et al. 2017, section 3.2). `by_message` calls this with messages of one length T at a time.
 
-    Going back, each product gives its two factors' gradients, each from the other factor:
+    Going back, each product gives the gradient of either factor by the other:
         dv = weights.T @ dy       dweights = dy @ v.T       dscores = softmax's backward of dweights
         dq = dscores @ k / sqrt(d)        dk = dscores.T @ q / sqrt(d)
     """

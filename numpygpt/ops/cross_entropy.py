@@ -6,10 +6,12 @@ from .softmax import softmax
 def cross_entropy(logits, targets, ignore_index=None, needs=(True,)):
     """loss = mean over rows of -log softmax(logits)[target]
 
-    logits (B, C), targets (B,) whole numbers 0…C-1 -> loss, a scalar of logits' dtype. backward: dloss (1.0 unless given) -> dlogits.
-    Rows whose target is ignore_index count neither in the sum nor in the mean. Raises ValueError where that leaves none.
+    logits (B, C), targets (B,) whole numbers 0…C-1 -> loss, a scalar of logits' dtype. backward: dloss (1.0 unless
+    given) -> dlogits. Rows whose target is ignore_index count neither in the sum nor in the mean. Raises ValueError
+    where that leaves none.
 
-    A row's loss is log(sum_j exp(logits[j])) - logits[target]. The first term's derivative by logits[i] is softmax(logits)[i], so
+    A row's loss is log(sum_j exp(logits[j])) - logits[target]. The first term's derivative by logits[i] is
+    softmax(logits)[i], so
         dlogits = (softmax(logits) - onehot(target)) / B
     """
     rows = np.arange(len(targets)) if ignore_index is None else np.flatnonzero(targets != ignore_index)

@@ -4,7 +4,8 @@ import numpy as np
 def embedding(ids, wte, wpe, lengths, needs=(False, True, True)):
     """x[n] = wte[ids[n]] + wpe[positions[n]],  positions counting from 0 in each message
 
-    ids (N,) whole numbers, wte (V, D), wpe (positions, D) -> x (N, D). backward: dx (N, D) -> None (ids have no gradient), dwte, dwpe.
+    ids (N,) whole numbers, wte (V, D), wpe (positions, D) -> x (N, D). backward: dx (N, D) -> None (ids have no
+    gradient), dwte, dwpe.
 
     A row of a table is copied to every place that has its number, so it gets the sum of those places' gradients.
     """

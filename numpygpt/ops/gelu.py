@@ -12,8 +12,8 @@ CUBIC = 0.044715
 def gelu(x, needs=(True,)):
     """y = x/2 (1 + t),  t = tanh(u),  u = SLOPE (x + CUBIC x^3)
 
-    x (N, D) -> y (N, D). backward: dy -> dx. This is the tanh form of Hendrycks and Gimpel 2016, "Gaussian Error Linear Units", with
-    which GPT-2 was trained; the form with erf differs in the fourth digit.
+    x (N, D) -> y (N, D). backward: dy -> dx. This is the tanh form of Hendrycks and Gimpel 2016, "Gaussian Error
+    Linear Units", with which GPT-2 was trained; the form with erf differs in the fourth digit.
 
     dt/du = 1 - t^2 and du/dx = SLOPE (1 + 3 CUBIC x^2), so the product rule gives
         dx = dy ( (1 + t)/2  +  x/2 (1 - t^2) du/dx )

@@ -3,8 +3,9 @@ def linear(x, weight, bias, needs=(True, True, True)):
 
     x (N, in), weight (in, out), bias (out,) -> y (N, out). backward: dy (N, out) -> dx, dweight, dbias.
 
-    One output is y[n, o] = sum_i x[n, i] weight[i, o] + bias[o]. So x[n, i] reaches the loss through row n of y, each y[n, o]
-    with factor weight[i, o]; weight[i, o] through column o, each y[n, o] with factor x[n, i]; bias[o] through column o:
+    One output is y[n, o] = sum_i x[n, i] weight[i, o] + bias[o]. So x[n, i] reaches the loss through row n of y, each
+    y[n, o] with factor weight[i, o]; weight[i, o] through column o, each y[n, o] with factor x[n, i]; bias[o] through
+    column o:
         dx = dy @ weight.T        dweight = x.T @ dy        dbias = sum over rows of dy
     """
     y = x @ weight

@@ -21,7 +21,8 @@ def take_rows(x, rows, needs=(True,)):
 def mean_rows(x, lengths, needs=(True,)):
     """y[b] = the mean of message b's rows
 
-    x (N, D), lengths (B,) -> y (B, D). backward: dy -> dx: each of a message's T rows entered with the factor 1/T, so gets dy[b] / T.
+    x (N, D), lengths (B,) -> y (B, D). backward: dy -> dx: each of a message's T rows entered with the factor 1/T, so
+    gets dy[b] / T.
     """
     check_lengths(lengths, len(x))
     T = np.asarray(lengths, x.real.dtype)[:, None]  # (B, 1)

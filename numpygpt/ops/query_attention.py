@@ -9,13 +9,15 @@ from .softmax import softmax
 def query_attention(x, weight, bias, lengths, rows, n_head, needs=(True, True, True)):
     """`attention(linear(x, weight, bias))[rows]`, where the one row of each message sees all rows of its message
 
-    x (N, D), weight (D, 3D), bias (3D,): the layer that makes query, key and value; rows (B,): the row of each message that is read
-    -> y (B, D). backward: dy (B, D) -> dx, dweight, dbias.
+    x (N, D), weight (D, 3D), bias (3D,): the layer that makes query, key and value; rows (B,): the row of each
+    message that is read -> y (B, D). backward: dy (B, D) -> dx, dweight, dbias.
 
-    No book has this; it stands for those two operations where only one row of each message is read afterwards, as in a classifier's
-    last block, and gives the same numbers. With a single query q, neither keys nor values need be formed. Head by head,
+    No book has this; it stands for those two operations where only one row of each message is read afterwards, as in
+    a classifier's last block, and gives the same numbers. With a single query q, neither keys nor values need be
+    formed. Head by head,
         q . (x Wk + bk)  =  x . (Wk q) + q . bk
-    whose last term is the same for all rows, so softmax drops it: the key's bias has no gradient at all. And the weights sum to 1, so
+    whose last term is the same for all rows, so softmax drops it: the key's bias has no gradient at all. And the
+    weights sum to 1, so
         weights (x Wv + bv)  =  (weights x) Wv + bv
     Two products of T rows become two of one row:
         q = x[rows] Wq + bq     r = Wk q     z = weights x,  weights = softmax(x r / sqrt(d))     y = z Wv + bv

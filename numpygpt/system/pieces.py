@@ -1,8 +1,8 @@
 """How an operation is made fast without touching its formula: a piece of its rows at a time, on all cores.
 
-An elementwise formula goes over its arrays many times. Over a whole batch each pass is limited by memory; over a piece that stays
-in a core's cache, hardly, and a temporary array costs little. The operation is written for any number of rows; these decorators
-call it for pieces of them and put the results, and later the gradients, together.
+An elementwise formula goes over its arrays many times. Over a whole batch each pass is limited by memory; over a
+piece that stays in a core's cache, hardly, and a temporary array costs little. The operation is written for any
+number of rows; these decorators call it for pieces of them and put the results, and later the gradients, together.
 """
 
 from functools import wraps
@@ -39,9 +39,9 @@ def by_rows(op):
 def by_message(op):
     """An operation on messages of one length, made one on messages of any lengths, laid end to end.
 
-    op(x, lengths, …) may take it that all lengths are equal. Neighbours of one length come together, as many at a time as keep
-    n_head * T * T numbers each in the cache: a batch padded to one length is a few large products, other messages one each.
-    Raises ValueError where the lengths do not sum to its rows, or one is 0.
+    op(x, lengths, …) may take it that all lengths are equal. Neighbours of one length come together, as many at a
+    time as keep n_head * T * T numbers each in the cache: a batch padded to one length is a few large products, other
+    messages one each. Raises ValueError where the lengths do not sum to its rows, or one is 0.
     """
 
     @wraps(op)
@@ -133,7 +133,8 @@ def _equal_lengths(lengths, n_head):
 
 
 def each_piece(function, groups):
-    """function(*parts) for matching pieces of each group of equally shaped arrays, on all cores; for work done in place."""
+    """function(*parts) for matching pieces of each group of equally shaped arrays, on all cores; for work done in
+    place."""
     parallel(lambda bundle: [function(*parts) for parts in bundle], _bundles(groups))
 
 

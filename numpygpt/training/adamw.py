@@ -13,8 +13,8 @@ class AdamW:
         m = beta1 m + (1 - beta1) g              the mean of recent gradients
         v = beta2 v + (1 - beta2) g^2            and of their squares
         p = p - lr m / (1 - beta1^t)  /  ( sqrt(v / (1 - beta2^t)) + eps )
-    As m and v start at 0 they are too small at first, by the factors that divide them. Decay falls on every trainable parameter,
-    biases and layernorms too, as in the book.
+    As m and v start at 0 they are too small at first, by the factors that divide them. Decay falls on every trainable
+    parameter, biases and layernorms too, as in the book.
     """
 
     def __init__(

@@ -50,7 +50,8 @@ def loaders(
     progress: Callable[[int, int], None] = lambda done, total: None,
     cache=None,
 ) -> list[Loader]:
-    """A Loader for each of the sets, DataFrames with columns Label and Text or lists of (text, label); the first is for training.
+    """A Loader for each of the sets, DataFrames with columns Label and Text or lists of (text, label); the first is
+    for training.
 
     The frozen blocks run here, once for each distinct message; `progress` and `cache` are FrozenPrefix's.
     Raises InputError where the training messages do not fill one batch.
@@ -70,7 +71,8 @@ def loaders(
 
 
 def mean_loss(clf: Classifier, loader: Loader, most: int | None = None, ignore_index: int | None = None) -> float:
-    """The mean of the losses of the first `most` batches (all, unless told) of a fresh pass over the loader; ignored ones left out."""
+    """The mean of the losses of the first `most` batches (all, unless told) of a fresh pass over the loader; ignored
+    ones left out."""
     losses = [
         float(cross_entropy(clf.batch_logits(x, lengths, loader.prefix.depth), numbers, ignore_index)[0])
         for x, lengths, numbers in islice(loader, most)
@@ -89,7 +91,8 @@ def accuracy(clf: Classifier, loader: Loader, most: int | None = None) -> float:
 
 
 def default_lr(config) -> float:
-    """The book's 5e-5 for GPT-2's widths. A narrower model needs more: this rule gives the 4e-4 that served mini best."""
+    """The book's 5e-5 for GPT-2's widths. A narrower model needs more: this rule gives the 4e-4 that served mini
+    best."""
     return 5e-5 * max(1, 768 / config.n_embd) ** 1.5
 
 
@@ -112,22 +115,27 @@ def fine_tune(
     seed: int = 123,
     report: Callable[[dict], None] = lambda row: None,
 ) -> pd.DataFrame:
-    """Train the classifier's trainable parameters in place with AdamW. Returns the history, a DataFrame of the rows reported.
+    """Train the classifier's trainable parameters in place with AdamW. Returns the history, a DataFrame of the rows
+    reported.
 
-    training, validation   what `loaders` takes, or two of the Loaders that it made (batch_size and seed are then theirs)
+    training, validation   what `loaders` takes, or two of the Loaders that it made (batch_size and seed are then
+                           theirs)
     lr           default_lr's, unless told
-    warmup, schedule   the rate rises over this share of the updates, then is "constant" or falls to a tenth as a "cosine"
+    warmup, schedule   the rate rises over this share of the updates, then is "constant" or falls to a tenth as a
+                       "cosine"
     clip         the largest norm of an update's gradient
-    accumulate   batches to an update: each one's loss is divided by that many, the gradients add up, and the update comes after every
-                 so-manieth batch and after the last of an epoch. A step is a batch, as in the book.
-    eval_every, eval_batches   at steps 0, eval_every, … (after the update) the losses, and after each epoch the accuracies, are
-                           averaged over that many batches
+    accumulate   batches to an update: each one's loss is divided by that many, the gradients add up, and the update
+                 comes after every so-manieth batch and after the last of an epoch. A step is a batch, as in the book.
+    eval_every, eval_batches   at steps 0, eval_every, … (after the update) the losses, and after each epoch the
+                           accuracies, are averaged over that many batches
     ignore_index   the number of a label whose messages are left out of the losses; a batch of nothing else is no update
     seed         draws the order of the training messages, as PyTorch would
-    report       called with one dict for each step {epoch, step, examples, loss}, which at an evaluation has train_loss and
-                 validation_loss too; and after each epoch {epoch, step, examples, train_accuracy, validation_accuracy}
+    report       called with one dict for each step {epoch, step, examples, loss}, which at an evaluation has
+                 train_loss and validation_loss too; and after each epoch {epoch, step, examples, train_accuracy,
+                 validation_accuracy}
 
-    Raises InputError where the loss stops being a number, the training messages do not fill one batch, or all are ignored.
+    Raises InputError where the loss stops being a number, the training messages do not fill one batch, or all are
+    ignored.
     """
     if schedule not in SCHEDULES:
         raise InputError(f"schedule {schedule!r}: use one of {', '.join(SCHEDULES)}")
@@ -153,7 +161,8 @@ def fine_tune(
                 row["loss"], grads = clf.batch_loss(x, lengths, numbers, training.prefix.depth, ignore_index)
                 if not math.isfinite(row["loss"]):
                     raise InputError(
-                        f"the loss became {row['loss']} at step {step}: lower the learning rate (now {lr:g}) or look at the weights"
+                        f"the loss became {row['loss']} at step {step}: lower the learning rate (now {lr:g}) or "
+                        f"look at the weights"
                     )
                 total = _add(total, grads, 1 / accumulate)
             if total and (batch % accumulate == 0 or batch == len(training)):

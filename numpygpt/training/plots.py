@@ -1,10 +1,12 @@
-"""The curves of a run, where matplotlib is installed: fine-tuning's as the book draws them; pretraining's perplexity."""
+"""The curves of a run, where matplotlib is installed: fine-tuning's as the book draws them; pretraining's
+perplexity."""
 
 from ..system.errors import InputError
 
 
 def plot(history):
-    """A matplotlib figure of a history (the DataFrame of `fine_tune`): losses and accuracies, by epochs and examples seen.
+    """A matplotlib figure of a history (the DataFrame of `fine_tune`): losses and accuracies, by epochs and examples
+    seen.
 
     Raises InputError where matplotlib is not installed.
     """

@@ -1,7 +1,8 @@
 """PyTorch's CPU random numbers, drawn with NumPy: the same seed gives the same new head and the same order of messages.
 
-Both libraries run mt19937 (Matsumoto & Nishimura 1998), seeded alike; what differs is how 32-bit words become numbers, which here
-follows PyTorch's aten/src/ATen/core/TransformationHelper.h, native/TensorFactories.cpp (randperm) and nn/init.py.
+Both libraries run mt19937 (Matsumoto & Nishimura 1998), seeded alike; what differs is how 32-bit words become
+numbers, which here follows PyTorch's aten/src/ATen/core/TransformationHelper.h, native/TensorFactories.cpp (randperm)
+and nn/init.py.
 """
 
 import numpy as np
@@ -24,15 +25,16 @@ class Generator:
     def uniform(self, low, high, shape):
         """float32 array, uniform in [low, high): `torch.empty(shape).uniform_(low, high)`.
 
-        One word a number, its low 24 bits: u = (word mod 2^24) / 2^24, then u * (high - low) + low. PyTorch's kernels for AVX2 and
-        later fuse that into one rounding (2.13); float64 holds the unrounded value, so this does too.
+        One word a number, its low 24 bits: u = (word mod 2^24) / 2^24, then u * (high - low) + low. PyTorch's kernels
+        for AVX2 and later fuse that into one rounding (2.13); float64 holds the unrounded value, so this does too.
         """
         low, high = np.float32(low), np.float32(high)
         u = (self._words(shape) & 0xFFFFFF) * 2.0**-24
         return (u * float(high - low) + float(low)).astype(np.float32)
 
     def random_int64(self):
-        """An int in [0, 2^63): `torch.empty((), dtype=torch.int64).random_()`. Two words, the high one first, less the top bit."""
+        """An int in [0, 2^63): `torch.empty((), dtype=torch.int64).random_()`. Two words, the high one first, less
+        the top bit."""
         high, low = self._words(2).tolist()
         return (high << 32 | low) & (2**63 - 1)
 
@@ -53,7 +55,8 @@ class Generator:
 def linear_init(generator, in_features, out_features):
     """What `torch.nn.Linear(in_features, out_features)` starts from: (weight (in, out), bias (out,)), float32.
 
-    Both are uniform in ±1/sqrt(in_features). PyTorch draws the weight first, as [out, in]; it is returned as our [in, out].
+    Both are uniform in ±1/sqrt(in_features). PyTorch draws the weight first, as [out, in]; it is returned as our [in,
+    out].
     """
     bound = in_features**-0.5
     weight = generator.uniform(-bound, bound, (out_features, in_features))
@@ -64,8 +67,9 @@ def linear_init(generator, in_features, out_features):
 def loader_order(generator, n, shuffle):
     """The order, int64 (n,), of one fresh pass over a DataLoader of n messages.
 
-    Takes from the generator what PyTorch's default generator would lose to it: a base seed for workers, drawn even where there
-    are none; and for a shuffled loader, when its sampler starts, the seed of the generator that makes the permutation.
+    Takes from the generator what PyTorch's default generator would lose to it: a base seed for workers, drawn even
+    where there are none; and for a shuffled loader, when its sampler starts, the seed of the generator that makes the
+    permutation.
     """
     generator.random_int64()
     if not shuffle:

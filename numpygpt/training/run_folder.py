@@ -1,6 +1,7 @@
 """The folder that a training run leaves: what was trained, and all that is needed to use it.
 
-run.json            how to rebuild the classifier: the model, its labels, the padding, …; and the settings of the training
+run.json            how to rebuild the classifier: the model, its labels, the padding, …; and the settings of the
+training
 model.safetensors   the trained parameters; the frozen ones stay where they came from
 history.csv         the loss of every step, the evaluations, the accuracies
 train.csv, validation.csv, test.csv    the three sets
@@ -38,7 +39,8 @@ _DECIDING = ("weights", "seed", "labels", "position", "causal", "padded_length",
 
 
 def new_folder(out):
-    """Make the folder `out`, which must not exist yet, or where that is None, the next free one of runs/001, runs/002, …"""
+    """Make the folder `out`, which must not exist yet, or where that is None, the next free one of runs/001,
+    runs/002, …"""
     for folder in [Path(out)] if out else (Path("runs") / f"{n:03d}" for n in count(1)):
         try:
             folder.mkdir(parents=True)
@@ -67,9 +69,11 @@ class History:
 
 
 def save_run(folder, clf: Classifier, settings: dict) -> None:
-    """Write model.safetensors, the trained parameters and the head, and run.json, in this order: a folder with run.json is finished.
+    """Write model.safetensors, the trained parameters and the head, and run.json, in this order: a folder with
+    run.json is finished.
 
-    settings   a JSON-able dict of what else shall stand in run.json. Raises InputError where the folder has one already.
+    settings   a JSON-able dict of what else shall stand in run.json. Raises InputError where the folder has one
+               already.
     """
     folder = Path(folder)
     if (folder / "run.json").exists():
@@ -99,7 +103,8 @@ def save_run(folder, clf: Classifier, settings: dict) -> None:
 
 
 def _sha256(settings, trained):
-    """Of all in the folder that decides an answer: damage to it cannot go unnoticed, and load_run need not know its kinds."""
+    """Of all in the folder that decides an answer: damage to it cannot go unnoticed, and load_run need not know its
+    kinds."""
     deciding = json.dumps([settings[key] for key in _DECIDING])
     return hashlib.sha256((deciding + fingerprint(trained)).encode()).hexdigest()
 
@@ -109,8 +114,8 @@ def load_run(folder: str | Path) -> Classifier:
 
     LoRA's products are added to their weights, which then stand as what was trained.
 
-    Raises InputError where the folder holds no finished run, a file is damaged, or the model that the run was trained from is gone
-    or has changed since: its answers would not be those that were measured.
+    Raises InputError where the folder holds no finished run, a file is damaged, or the model that the run was trained
+    from is gone or has changed since: its answers would not be those that were measured.
     """
     folder = Path(folder)
     path = folder / "run.json"

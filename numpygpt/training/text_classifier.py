@@ -27,8 +27,8 @@ class Classifier:
 
     gpt         what `numpygpt.load` gives. Its parameters are not changed: those that learn are copied.
     labels      the labels' names, in the order of the logits
-    trainable   what learns: "head", "last_block" (with the final layernorm and the head), "last_two_blocks", "all", "lora", or names as
-                glob patterns, separated by commas
+    trainable   what learns: "head", "last_block" (with the final layernorm and the head), "last_two_blocks", "all",
+                "lora", or names as glob patterns, separated by commas
     pad         "end": each message has its own length and one <|endoftext|> after it; "none": without that.
                 A number, or "context": all are cut and padded to so many tokens, as in the book
     position    the row that is classified: "last", "first", or "mean" for the mean of all
@@ -36,7 +36,8 @@ class Classifier:
     rank, alpha   of LoRA's adapters, which count alpha / rank times
     seed        draws the head, and LoRA's adapters, as PyTorch would
 
-    params {name: array} and trainable, a set of names, are what an optimizer needs. Raises InputError for settings that cannot be.
+    params {name: array} and trainable, a set of names, are what an optimizer needs. Raises InputError for settings
+    that cannot be.
     """
 
     def __init__(
@@ -107,7 +108,8 @@ class Classifier:
         return frame
 
     def loss(self, texts: Sequence[str], labels: Sequence[str]) -> tuple[float, dict[str, np.ndarray]]:
-        """The mean cross-entropy of the texts, in nats, and its gradients {name: array} for exactly the trainable names."""
+        """The mean cross-entropy of the texts, in nats, and its gradients {name: array} for exactly the trainable
+        names."""
         texts, numbers = list(texts), self.numbers(labels)
         if len(texts) != len(numbers) or not texts:
             raise InputError(
@@ -137,11 +139,13 @@ class Classifier:
         return classifier_above(tape, x, lengths, start, self.config, self.reading)
 
     def _weights(self):
-        """The parameters that the model runs on, and where LoRA's products are added to them, how their gradients go back."""
+        """The parameters that the model runs on, and where LoRA's products are added to them, how their gradients go
+        back."""
         return (self.params, None) if self.lora_scale is None else merge(self.params, self.config, self.lora_scale)
 
     def save(self, folder: str | Path, settings: dict | None = None) -> None:
-        """Write a run folder: what was trained and all that `numpygpt.load_run` needs; `settings`, JSON-able, are kept beside it.
+        """Write a run folder: what was trained and all that `numpygpt.load_run` needs; `settings`, JSON-able, are
+        kept beside it.
 
         Raises InputError where the folder holds a run already.
         """

@@ -1,0 +1,141 @@
+"""`import numpygpt` in a notebook: the few names, what they give, and that they leave the process alone."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import numpygpt
+from numpygpt.text.messages import read_messages
+from numpygpt.text.sources import SAMPLE
+
+README = Path(numpygpt.__file__).parents[1] / "README.md"
+TEXTS, LABELS = ["You won! Call now", "Home at six?", "Free prize, reply WIN"], ["spam", "ham", "spam"]
+
+
+@pytest.fixture(scope="module")
+def gpt():
+    return numpygpt.load("mini")
+
+
+def spam(gpt, trainable="last_block", **settings):
+    return numpygpt.Classifier(gpt, labels=["ham", "spam"], trainable=trainable, seed=123, **settings)
+
+
+def test_importing_the_package_loads_nothing_heavy_and_every_name_is_there_when_used():
+    script = (
+        "import sys, numpygpt; print('numpy' in sys.modules, [getattr(numpygpt, n).__name__ for n in numpygpt.__all__])"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert shown.startswith("False ") and all(f"'{name}'" in shown for name in numpygpt.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        numpygpt.nonsense  # noqa: B018
+
+
+def test_logits_are_those_of_every_token_and_take_text_or_ids(gpt):
+    ids = gpt.encode("Hi, are you")
+    logits = gpt.logits("Hi, are you")
+    assert logits.shape == (len(ids), gpt.config.vocab_size) and logits.dtype == np.float32
+    assert np.array_equal(gpt.logits(ids), logits)
+    following = gpt.encoding.decode([int(logits[-1, : gpt.encoding.n_vocab].argmax())])
+    assert gpt.generate("Hi, are you", tokens=1, greedy=True) == following
+    for wrong in ([], [-1], [gpt.config.vocab_size], "word " * 999):
+        with pytest.raises(numpygpt.InputError, match="token"):
+            gpt.logits(wrong)
+
+
+def test_generated_text_follows_its_seed(gpt):
+    first, again, other = (gpt.generate("See you", tokens=12, seed=seed) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+@pytest.mark.parametrize("settings", [{}, {"pad": 20}, {"position": "mean"}, {"position": "first"}, {"causal": False}])
+@pytest.mark.parametrize("trainable", ["head", "last_block", "all", "lora"])
+def test_a_loss_and_its_gradients_come_for_exactly_what_learns_and_the_gpt_is_untouched(gpt, trainable, settings):
+    before = {name: array.copy() for name, array in gpt.params.items()}
+    clf = spam(gpt, trainable, **settings)
+    loss, grads = clf.loss(TEXTS, LABELS)
+    probabilities = clf.predict(TEXTS)
+    expected = -np.log([probabilities[label][i] for i, label in enumerate(LABELS)]).mean()
+    assert loss == pytest.approx(expected, rel=1e-5)
+    assert grads.keys() == clf.trainable
+    assert {name: (g.shape, g.dtype) for name, g in grads.items()} == {
+        name: (clf.params[name].shape, np.float32) for name in clf.trainable
+    }
+    numpygpt.AdamW(clf.params, clf.trainable, lr=1e-5).step(grads)
+    assert clf.loss(TEXTS, LABELS)[0] < loss
+    assert all(np.array_equal(gpt.params[name], array) for name, array in before.items())
+
+
+def test_predictions_come_in_order_with_a_probability_for_each_label(gpt):
+    clf = spam(gpt)
+    texts = [f"message {i}" * (i % 5 + 1) for i in range(70)]  # several batches
+    frame = clf.predict(texts)
+    assert list(frame.columns) == ["label", "ham", "spam"] and len(frame) == 70
+    np.testing.assert_allclose(frame[["ham", "spam"]].sum(axis=1), 1, rtol=1e-5)
+    alone = clf.predict(texts[66:67])
+    np.testing.assert_allclose(alone["spam"][0], frame["spam"][66], rtol=1e-4)
+    assert len(clf.predict([])) == 0
+
+
+@pytest.mark.parametrize("trainable", ["last_block", "lora", "h.0.ln_1.*"])
+def test_a_classifier_that_was_fine_tuned_saved_and_loaded_answers_the_same(gpt, tmp_path, trainable):
+    messages = read_messages(SAMPLE)
+    training, validation = messages[:40], list(zip(messages["Text"][40:50], messages["Label"][40:50]))
+    clf = spam(gpt, trainable, pad=30)
+    history = numpygpt.fine_tune(clf, training, validation, epochs=2, eval_every=2, eval_batches=1)
+    assert isinstance(history, pd.DataFrame) and history["loss"].count() == 10
+    assert history["validation_accuracy"].count() == 2 and history["train_loss"].count() == 5
+    clf.save(tmp_path / "run")
+    loaded = numpygpt.load_run(tmp_path / "run")
+    pd.testing.assert_frame_equal(loaded.predict(TEXTS), clf.predict(TEXTS), rtol=1e-5)
+    assert loaded.loss(TEXTS, LABELS)[0] == pytest.approx(clf.loss(TEXTS, LABELS)[0], rel=1e-5)
+    with pytest.raises(numpygpt.InputError, match="holds a run already"):
+        clf.save(tmp_path / "run")
+    loaded.save(tmp_path / "again")
+    pd.testing.assert_frame_equal(numpygpt.load_run(tmp_path / "again").predict(TEXTS), loaded.predict(TEXTS))
+
+
+def test_a_model_of_random_weights_is_the_same_under_every_numpy(tmp_path):
+    """Its numbers are RandomState's, which NumPy promises never to change: these were drawn by NumPy 2.4."""
+    gpt = numpygpt.load("mini", weights="random", seed=5)
+    drawn = 0.02 * np.random.RandomState(5).standard_normal(3)
+    np.testing.assert_array_equal(gpt.params["wte.weight"].ravel()[:3], drawn.astype(np.float32))
+    np.testing.assert_allclose(drawn, [0.00882455, -0.0066174, 0.04861542], atol=5e-9)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda gpt: spam(gpt, "nothing.*"), "neither one of"),
+        (lambda gpt: spam(gpt, pad="wide"), "cannot pad"),
+        (lambda gpt: spam(gpt, position="middle"), "position 'middle'"),
+        (lambda gpt: numpygpt.Classifier(gpt, ["ham"]), "at least two"),
+        (lambda gpt: numpygpt.Classifier(gpt, ["ham", "ham"]), "all different"),
+        (lambda gpt: spam(gpt).loss(TEXTS, ["spam", "ham", "eggs"]), "unknown label 'eggs'"),
+        (lambda gpt: spam(gpt).loss(TEXTS, ["spam"]), "3 texts and 1 labels"),
+        (lambda gpt: spam(gpt).predict([""]), "message 1 is empty"),
+        (lambda gpt: numpygpt.fine_tune(spam(gpt), [("hi", "ham")], [("hi", "ham")]), "do not fill one batch"),
+        (lambda gpt: numpygpt.load("nonsense"), "no such folder or file"),
+        (lambda gpt: numpygpt.load_run("nonsense"), "not a finished run"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(gpt, make, message):
+    with pytest.raises(numpygpt.InputError, match=message) as raised:
+        make(gpt)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_readmes_section_from_python_runs_as_it_stands(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    section = README.read_text(encoding="utf-8").split("## From Python")[1].split("\n## ")[0]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(code, names)
+    assert (tmp_path / "runs" / "mine" / "run.json").is_file()
+    assert names["loss"] > 0 and set(names["grads"]) == names["spam"].trainable
