@@ -91,10 +91,11 @@ def refuse_what_others_cannot(run, book):
 def for_transformers(run):
     """({name: array}, {file name: text}) of the GPT2ForSequenceClassification that gives the Run's logits.
 
-    That class reads the last token that is not padding. For messages of their own lengths, that is what ours reads. For messages
-    padded as in the book, the padding is text like any other and the last of it is read: so what counts as padding there is a
-    byte that UTF-8 text never holds, and the tokenizer gives no attention mask. For messages that end in one `<|endoftext|>`
-    (--pad end), the tokenizer appends it, and padding is a new token <|pad|>, a row of zeros in the embedding.
+    That class reads the last token that is not padding. For messages of their own lengths, that is what ours reads.
+    For messages padded as in the book, the padding is text like any other and the last of it is read: so what counts
+    as padding there is a byte that UTF-8 text never holds, and the tokenizer gives no attention mask. For messages
+    that end in one `<|endoftext|>` (--pad end), the tokenizer appends it, and padding is a new token <|pad|>, a row
+    of zeros in the embedding.
     """
     tensors = {f"transformer.{name}": array for name, array in run.params.items() if not name.startswith("head.")}
     tensors["score.weight"] = np.ascontiguousarray(run.params["head.weight"].T)
