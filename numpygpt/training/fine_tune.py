@@ -156,7 +156,7 @@ def fine_tune(
         total: dict[str, np.ndarray] = {}
         for batch, (x, lengths, numbers) in enumerate(training, start=1):
             examples += len(numbers)
-            row = {"epoch": epoch, "step": step, "examples": examples}
+            row: dict[str, float] = {"epoch": epoch, "step": step, "examples": examples}
             if (numbers != ignore_index).any():
                 row["loss"], grads = clf.batch_loss(x, lengths, numbers, training.prefix.depth, ignore_index)
                 if not math.isfinite(row["loss"]):
