@@ -48,6 +48,16 @@ class GPT:
             raise InputError(f"expected 1 to {self.config.n_positions} token ids below {self.config.vocab_size}")
         return language_logits(Tape(self.params), ids, np.array([len(ids)]), self.config)
 
+    def trace(self, text: str, trainable: str = "all"):
+        """The text's way through the language model's loss, forward and back, with every number.
+
+        A `numpygpt.study.trace.Trace`, as Classifier.trace gives.
+        trainable   what learns, as for a Classifier. Raises InputError for a text of fewer than two tokens.
+        """
+        from ..study.trace import trace_language
+
+        return trace_language(self, text, trainable)
+
     def generate(self, prompt: str = "", tokens: int = 60, **sampling) -> str:
         """The prompt's continuation, up to `<|endoftext|>` or so many tokens, or until the model's positions are full.
 

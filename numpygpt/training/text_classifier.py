@@ -143,6 +143,18 @@ class Classifier:
         back."""
         return (self.params, None) if self.lora_scale is None else merge(self.params, self.config, self.lora_scale)
 
+    def trace(self, text: str, label: str, folded: bool = False):
+        """The message's way through the model, forward and back, with every number: a `numpygpt.study.trace.Trace`.
+
+        A notebook shows it; trace["h.0.ln_1"]["xhat"] is an array, trace.save("trace.html") writes the page.
+        folded   run the last block for the one row that is read, as training does
+
+        Raises InputError for a message without tokens or an unknown label.
+        """
+        from ..study.trace import trace_classifier
+
+        return trace_classifier(self, text, label, folded)
+
     def save(self, folder: str | Path, settings: dict | None = None) -> None:
         """Write a run folder: what was trained and all that `numpygpt.load_run` needs; `settings`, JSON-able, are
         kept beside it.

@@ -1,0 +1,148 @@
+"""The proof beside the claim: entries of every hand-written gradient beside the derivative by complex step and by
+finite difference.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..model.tape import Tape
+from .complex_step import STEP
+
+DIFFERENCE = 1e-6  # of the finite difference
+ENOUGH = 10  # digits in which a gradient and the complex step must agree
+ENTRIES = 3
+HS = [10.0**-exponent for exponent in np.arange(1, 16)]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One entry of an argument's gradient: by hand, by complex step, by central difference; digits that the first
+    two have in common,
+    and the last two.
+    """
+
+    argument: str
+    index: tuple[int, ...]
+    by_hand: float
+    complex_step: float
+    difference: float
+
+    @property
+    def digits(self):
+        return _digits(self.by_hand, self.complex_step)
+
+    @property
+    def difference_digits(self):
+        return _digits(self.difference, self.complex_step)
+
+    @property
+    def holds(self):
+        return bool(self.digits >= ENOUGH)  # false for a NaN, too
+
+
+class PushedTape(Tape):
+    """A Tape that runs a forward pass again from one step on, for several copies of the message at once, laid end
+    to end.
+
+    In each copy one entry of one of that step's arguments is moved: pushes are [(argument, index, by)], one a
+    copy. Only this use of the
+    argument is moved: what also goes another way, past the step, goes there as it was. The loss is then an array
+    of one for each copy.
+    """
+
+    def __init__(self, params, steps, at, pushes):
+        super().__init__(params)
+        self.steps, self.at, self.pushes, self.count = steps, at, pushes, 0
+
+    def __call__(self, op, x, *names, **settings):
+        number, self.count = self.count, self.count + 1
+        step = self.steps[number]
+        if number == self.at:
+            y = [pushed(step, *push) for push in self.pushes]
+            return (np.concatenate(y) if y[0].ndim else np.array(y)), None
+        if number < self.at:
+            return np.concatenate([step.result] * len(self.pushes)), None
+        if number < len(self.steps) - 1:
+            return super().__call__(op, x, *names, **settings)
+        parameters = [self.params[name] for name in step.parameters.values()]
+        return np.array(
+            [step.op(copy, *parameters, **step.settings)[0] for copy in np.split(x, len(self.pushes))]
+        ), None
+
+
+def pushed(step, argument, index, by):
+    """The step's result, run again with one entry of one argument moved by `by`; complex where `by` is."""
+    dtype, arguments = np.result_type(type(by)), dict(step.arguments)
+    moved = np.array(arguments[argument], dtype)
+    moved[index] += by
+    first = next(iter(arguments))
+    if arguments[first].dtype.kind == "f":  # an operation works in place on what it makes of its first argument
+        arguments[first] = arguments[first].astype(dtype)
+    return step.op(**arguments | {argument: moved}, **step.settings)[0]
+
+
+def checks(trace, step, entries=ENTRIES):
+    """[Check] of entries of each of the step's gradients, with the whole forward pass after it run again."""
+    operations = [step for step in trace.steps if step.number is not None]
+
+    def losses(pushes):
+        return trace.run(PushedTape(trace.params, operations, step.number, pushes), len(pushes))[0]
+
+    return _checks(step, losses, entries)
+
+
+def operation_checks(step, entries=ENTRIES):
+    """[Check] of the operation alone, for the loss sum(result * dy), where dy is the gradient that its backward
+    was given.
+    """
+    return _checks(step, lambda pushes: np.array([(pushed(step, *push) * step.dy).sum() for push in pushes]), entries)
+
+
+def _checks(step, losses, entries):
+    places = [(name, index) for name, gradient in step.gradients.items() for index in chosen(gradient, entries)]
+    complex_step = losses([(*place, STEP * 1j) for place in places]).imag / STEP
+    up, down = np.split(losses([(*place, by) for by in (DIFFERENCE, -DIFFERENCE) for place in places]), 2)
+    difference = (up - down) / (2 * DIFFERENCE)
+    return [
+        Check(name, index, float(step.gradients[name][index]), *map(float, pair))
+        for (name, index), *pair in zip(places, complex_step, difference)
+    ]
+
+
+def chosen(gradient, entries):
+    """Indices of entries that say something: the largest, and others of at least a hundredth of its size, spread
+    over the array.
+    """
+    sizes = np.abs(gradient).ravel()
+    largest = int(sizes.argmax())
+    others = np.flatnonzero(sizes >= sizes[largest] / 100)
+    spread = others[np.linspace(0, len(others) - 1, entries + 2).astype(int)[1:-1]]
+    places = list(dict.fromkeys([largest, *map(int, spread)]))[:entries]
+    return [tuple(map(int, np.unravel_index(place, gradient.shape))) for place in places]
+
+
+def errors_by_step(step):
+    """(argument, index, [(h, error of the central difference, error of the complex step)]) of the largest entry of
+    the operation's first
+    gradient, for the loss sum(result * dy); errors relative to the hand-written gradient.
+    """
+    argument, gradient = next(iter(step.gradients.items()))
+    (index,) = chosen(gradient, 1)
+    exact = float(gradient[index])
+
+    def error(value):
+        return abs(float(value) - exact) / abs(exact) if exact else float("nan")
+
+    def loss(by):
+        return (pushed(step, argument, index, by) * step.dy).sum()
+
+    found = [(h, error((loss(h) - loss(-h)) / (2 * h)), error(loss(h * 1j).imag / h)) for h in HS]
+    return argument, index, found
+
+
+def _digits(a, b):
+    """In how many decimal digits two numbers agree, at most 16."""
+    if a == b:
+        return 16.0
+    return float(np.clip(-np.log10(abs(a - b) / max(abs(a), abs(b))), 0, 16)) if np.isfinite(a - b) else 0.0

@@ -1,0 +1,145 @@
+"""One operation on a tiny example, forward and back: for the terminal."""
+
+import inspect
+import textwrap
+
+import numpy as np
+
+from .. import ops
+from ..ops.attention import attention
+from ..ops.cross_entropy import cross_entropy
+from ..ops.embedding import embedding
+from ..ops.gelu import gelu
+from ..ops.layernorm import layernorm
+from ..ops.linear import linear
+from ..ops.output_loss import output_loss
+from ..ops.pool import mean_rows, take_rows
+from ..ops.query_attention import query_attention
+from ..ops.softmax import softmax
+from ..system.errors import InputError
+from .trace import Step, whole
+from .trace_check import operation_checks
+from .trace_recorder import Recorder
+from .trace_words import WORDS
+
+N, D, H, C = 3, 4, 2, 2
+
+
+def examples():
+    """{name: (operation, arguments)}: three rows of four numbers, with one decimal to be read."""
+    rng = np.random.default_rng(6)
+
+    def numbers(*shape):
+        return np.round(rng.standard_normal(shape), 1)
+
+    lengths, ids = np.array([N]), np.array([2, 0, 2])
+    found = {
+        embedding: dict(ids=ids, wte=numbers(4, D), wpe=numbers(N, D), lengths=lengths),
+        layernorm: dict(x=numbers(N, D), gain=np.array([1.0, 1.5, 0.5, 2.0]), bias=numbers(D)),
+        linear: dict(x=numbers(N, D), weight=numbers(D, C), bias=numbers(C)),
+        gelu: dict(x=2 * numbers(N, D)),
+        softmax: dict(x=numbers(N, D)),
+        attention: dict(qkv=numbers(N, 3 * D), lengths=lengths, n_head=H),
+        query_attention: dict(
+            x=numbers(N, D),
+            weight=numbers(D, 3 * D),
+            bias=numbers(3 * D),
+            lengths=lengths,
+            rows=np.array([N - 1]),
+            n_head=H,
+        ),
+        take_rows: dict(x=numbers(N, D), rows=np.array([N - 1])),
+        mean_rows: dict(x=numbers(N, D), lengths=lengths),
+        cross_entropy: dict(logits=numbers(N, C), targets=np.array([1, 0, 1])),
+        output_loss: dict(x=numbers(N, D), wte=numbers(5, D), targets=np.array([4, 2, 0])),
+    }
+    return {op.__name__: (op, arguments) for op, arguments in found.items()}
+
+
+def trace_operation(op, arguments) -> Step:
+    """The Step of an operation on these arguments, with a gradient dy of random numbers: one of ones would hide
+    mistakes.
+    """
+    op, settings = whole(op, {})
+    names = [name for name in inspect.signature(op).parameters if name in arguments]
+    floats = [name for name in names if np.asarray(arguments[name]).dtype.kind == "f"]
+    settings = {name: arguments[name] for name in names if name not in floats and name != "ids"}
+    given = {name: arguments[name] for name in names if name not in settings}
+    files = (str(ops.__path__[0]), inspect.getsourcefile(op))
+    with Recorder(lambda code: code.co_filename.startswith(files)) as recorder:
+        y, backward = op(**given, **settings)
+        dy = np.round(np.random.default_rng(1).standard_normal(np.shape(y)), 1) if np.ndim(y) else 1.0
+        gradients = backward(dy)
+    gradients = dict(zip(given, gradients if isinstance(gradients, tuple) else (gradients,)))
+    gradients = {name: gradient for name, gradient in gradients.items() if gradient is not None}
+    forward, backward = recorder.calls
+    return Step(
+        op.__name__, op, given, {}, settings, y, 0, list(gradients), gradients, [forward], [backward], False, dy
+    )
+
+
+def in_terminal(name) -> str:
+    """The operation's lines with, under each, what it made of the tiny example; then the same of its backward;
+    then the check.
+
+    Raises InputError for a name that is none.
+    """
+    known = examples()
+    if name not in known:
+        raise InputError(f"--op {name}: no such operation; use one of {', '.join(known)}")
+    step = trace_operation(*known[name])
+    parts = []
+    for title, words, calls in zip(("forward", "backward"), WORDS[name], (step.forward, step.backward)):
+        parts.append("\n".join(textwrap.wrap(f"{step.name}, {title}: {words}", 110)) + "\n")
+        for top in calls:
+            parts += [_call(call, call is top) for call in top.all() if call is top or call.makes_something()]
+    return "\n".join(parts) + "\n" + check_table(operation_checks(step))
+
+
+def check_table(checks) -> str:
+    """A line for each Check."""
+    lines = [
+        "the check: d sum(y * dy) / d (one entry)",
+        f"{'entry':<16}{'by hand':>22}{'complex step':>22}{'digits':>8}{'finite difference':>22}{'digits':>8}",
+    ]
+    for c in checks:
+        entry = f"{c.argument}[{', '.join(map(str, c.index))}]"
+        lines.append(
+            f"{entry:<16}{c.by_hand:>22.14g}{c.complex_step:>22.14g}{c.digits:>8.0f}{c.difference:>22.14g}"
+            f"{c.difference_digits:>8.0f}{'' if c.holds else '  WRONG'}"
+        )
+    return "\n".join(lines)
+
+
+def _call(call, outermost):
+    """A call's text, line by line, with what each line made under it."""
+    function, out = call.function, []
+    first, last = (
+        function.backward
+        if call.backward and function.backward
+        else (function.first, function.first + len(function.lines) - 1)
+    )
+    for number in range(first, last + 1):
+        if function.doc and function.doc[0] <= number <= function.doc[1]:
+            continue
+        if not call.backward and function.backward and function.backward[0] <= number <= function.backward[1]:
+            continue
+        text = function.lines[number - function.first]
+        if not text.strip():
+            continue
+        out.append(f"{number:>4}  {text}")
+        is_def = text.strip().startswith("def ")
+        made = [call.arguments] if is_def else call.lines.get(number, [])
+        for values in made:
+            out += [shown for name, value in values.items() for shown in _shown(name, value)]
+    return "\n".join(out) + "\n"
+
+
+def _shown(name, value):
+    """`name` and its numbers; an array's rows under each other, a matrix of a stack beside the others."""
+    text = np.array2string(
+        np.asarray(value), precision=4, suppress_small=True, max_line_width=110, floatmode="maxprec_equal"
+    )
+    lines = text.splitlines() if np.ndim(value) else [f"{value:.6g}"]
+    head = f"{name} = "
+    return [f"{'':>12}{head if i == 0 else ' ' * len(head)}{line}" for i, line in enumerate(lines) if line.strip()]

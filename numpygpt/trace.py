@@ -1,0 +1,83 @@
+"""python -m numpygpt.trace: one message forward and back through the real code, every line with its numbers."""
+
+from pathlib import Path
+
+from .checkpoints.gpt import load
+from .model.trainable import trainable_names
+from .study.trace_operation import examples, in_terminal
+from .study.trace_page import check_new, page, save
+from .system import command
+from .system.errors import InputError
+from .training.run_folder import load_run
+from .training.text_classifier import Classifier
+
+MESSAGE = "Your parcel is held. Pay the fee now and your parcel is sent."
+
+
+def arguments(argv=None):
+    parser = command.parser(
+        "trace",
+        "Follow one message through the model, forward to the loss and back, and write a page that shows every\n"
+        "operation's lines, as they stand in the files, with the numbers that each line made; and beside each\n"
+        "gradient the same derivative, found by pushing one number and running the rest again.",
+        [
+            "python -m numpygpt.trace",
+            'python -m numpygpt.trace "Home at six?" --label ham --run runs/001 --trainable last_block --out home.html',
+            "python -m numpygpt.trace --op layernorm",
+        ],
+    )
+    parser.add_argument("text", nargs="?", default=MESSAGE, help="the message")
+    parser.add_argument("--label", help="its label (default: the last that the classifier knows, spam)")
+    parser.add_argument(
+        "--run", type=Path, help="a run folder of numpygpt.train (default: an untrained head on --model)"
+    )
+    parser.add_argument("--model", default="mini", help="any GPT-2, as for numpygpt.train")
+    parser.add_argument("--language", action="store_true", help="the language model's loss instead of a classifier's")
+    parser.add_argument("--trainable", default="all", help="what learns, as for numpygpt.train")
+    parser.add_argument(
+        "--folded", action="store_true", help="the last block for the one row that is read, as in training"
+    )
+    parser.add_argument("--out", type=Path, default=Path("trace.html"), help="the page's file")
+    parser.add_argument(
+        "--op",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="instead of a page: one operation on a tiny example, in the terminal; without a name, their list",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = arguments(argv)
+    if args.op is not None:
+        print(in_terminal(args.op) if args.op else "\n".join(examples()))
+        return
+    check_new(args.out)
+    if args.language:
+        if args.run or args.label or args.folded:
+            raise InputError("--language has no classifier: leave --run, --label and --folded out")
+        trace = load(args.model).trace(args.text, args.trainable)
+    else:
+        clf = classifier_of(args)
+        trace = clf.trace(args.text, args.label or clf.labels[-1], folded=args.folded)
+    progress = command.Progress("checking the gradients", "steps")
+    text = page(trace, progress)
+    progress.clear()
+    save(args.out, text)
+    print(f"{args.out}: loss {trace.loss:.6f}, {len(trace.steps)} steps forward and back; open it in a browser")
+
+
+def classifier_of(args):
+    """The Classifier that is traced: the run's, or an untrained head on the model."""
+    if args.run is None:
+        return Classifier(load(args.model), ["ham", "spam"], args.trainable)
+    if args.model != "mini":
+        raise InputError("--run has its own model: leave --model out")
+    clf = load_run(args.run)
+    clf.trainable = trainable_names(args.trainable, clf.params, clf.config)
+    return clf
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,142 @@
+"""The trace of a message: the numbers of an ordinary run, gradients that hold, and a wrong one that shows."""
+
+import importlib.util
+import inspect
+import sys
+
+import numpy as np
+import pytest
+
+from numpygpt import Classifier
+from numpygpt.model import block
+from numpygpt.model.classifier import classifier
+from numpygpt.model.language import language_model
+from numpygpt.model.reading import Reading
+from numpygpt.model.tape import Tape
+from numpygpt.ops.cross_entropy import cross_entropy
+from numpygpt.ops.layernorm import layernorm
+from numpygpt.study.trace import Trace
+from numpygpt.study.trace_check import ENOUGH, checks, errors_by_step
+from numpygpt.system.errors import InputError
+
+MESSAGE = "Your parcel is held. Pay the fee now and your parcel is sent."
+
+
+def last(trace):
+    """The last block's name."""
+    return f"h.{trace.config.n_layer - 1}"
+
+
+def ordinary(trace, reading):
+    """(loss, grads) of a run that nobody watches."""
+    tape = Tape(trace.params, trace.trainable)
+    logits, backward = classifier(tape, trace.ids, np.array([len(trace.ids)]), trace.config, reading)
+    loss, d_loss = cross_entropy(logits, np.array([trace.labels.index(trace.label)]))
+    return loss, backward(d_loss())
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_loss_and_gradients_are_those_of_an_ordinary_run_bit_for_bit(clf, folded):
+    trace = clf.trace(MESSAGE, "ham", folded=folded)
+    loss, grads = ordinary(trace, Reading(folded=folded))
+    assert trace.loss == loss and trace.grads.keys() == grads.keys()
+    assert all(np.array_equal(trace.grads[name], grads[name]) for name in grads)
+
+
+def test_each_line_has_the_value_that_the_formula_gives(trace):
+    step = trace["h.1.ln_1"]
+    x, gain, bias = (step[name] for name in ("x", "gain", "bias"))
+    centred = x - x.mean(axis=1, keepdims=True)
+    rstd = 1 / np.sqrt((centred * centred).mean(axis=1, keepdims=True) + 1e-5)
+    assert np.array_equal(step["centred"], centred) and np.array_equal(step["rstd"], rstd)
+    assert np.array_equal(step["y"], layernorm(x, gain, bias)[0])
+    assert np.array_equal(step["dx"], layernorm(x, gain, bias)[1](step["dy"])[0])
+
+
+def test_the_way_goes_from_the_embedding_to_the_loss_and_every_step_has_its_way_back(trace):
+    names = [step.name for step in trace.steps]
+    assert names[0] == "embedding" and names[-1] == "cross_entropy" and f"{last(trace)}.attention" in names
+    assert all(step.backward for step in trace.steps)
+    for step, after in zip(trace.steps, trace.steps[1:]):
+        if {step.op, after.op} >= {None} or "ln" in after.name or after.name == "take_rows":
+            continue  # a sum, or what is used twice
+        assert np.array_equal(step.dy, after.gradients[next(iter(after.arguments))]), after.name
+
+
+def test_a_name_that_is_none_is_refused_with_those_there_are(trace):
+    with pytest.raises(KeyError, match="h.0.ln_1"):
+        trace["ln_9"]
+    with pytest.raises(KeyError, match="xhatt"):
+        trace["h.0.ln_1"]["xhatt"]
+
+
+def test_what_is_frozen_has_no_gradient_and_the_way_back_ends_there(gpt):
+    trace = Classifier(gpt, ["ham", "spam"], "last_block").trace("Call now", "spam")
+    assert trace["h.0"].backward is None and trace["embedding"].backward is None
+    step = trace[f"{last(trace)}.ln_1"]
+    assert step.ends and step.gradients.keys() == {"gain", "bias"}
+    with pytest.raises(KeyError):
+        step["dx"]
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_every_gradient_agrees_with_the_complex_step_to_ten_digits(clf, folded):
+    trace = clf.trace("Call now to call", "spam", folded=folded)
+    found = [check for step in trace.steps if step.gradients for check in checks(trace, step)]
+    assert len({(check.argument, check.index) for check in found}) > 50
+    assert all(check.holds and check.digits >= 10 for check in found)
+    assert trace.other_reading < 1e-12
+
+
+def test_a_languages_gradients_agree_and_the_tied_embedding_is_a_sum_of_two(gpt):
+    trace = gpt.trace("Call now to call")
+    assert all(check.holds for step in trace.steps if step.gradients for check in checks(trace, step))
+    ids = trace.ids
+    tape = Tape(trace.params, trace.trainable)
+    loss, backward = language_model(tape, ids[:-1], np.array([len(ids) - 1]), ids[1:], gpt.config)
+    assert trace.loss == loss
+    ((name, before, plus, after),) = trace.sums
+    assert name == "wte.weight" and np.array_equal(after, backward()["wte.weight"])
+    assert np.array_equal(before + plus, after) and plus.any() and before.any()
+
+
+def test_one_wrong_line_shows_where_it_is_and_in_all_that_comes_after_on_the_way_back(clf, tmp_path, monkeypatch):
+    source = inspect.getsource(sys.modules["numpygpt.ops.layernorm"]).replace("from ..system", "from numpygpt.system")
+    right = " - g.mean(axis=1, keepdims=True)"
+    assert right in source
+    (tmp_path / "wrong_layernorm.py").write_text(source.replace(right, ""))
+    spec = importlib.util.spec_from_file_location("wrong_layernorm", tmp_path / "wrong_layernorm.py")
+    wrong = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(wrong)
+    monkeypatch.setattr(block, "layernorm", wrong.layernorm)
+    trace = clf.trace("Call now", "spam")
+    hold = {step.name: [check.holds for check in checks(trace, step)] for step in trace.steps if step.gradients}
+    order = list(hold)
+    first = order.index(f"{last(trace)}.ln_2")
+    assert all(all(hold[name]) for name in order[first + 1 :])
+    assert hold[order[first]] == [False] * 3 + [True] * 6  # dx is wrong, dgain and dbias are not
+    assert all(not all(hold[name]) for name in order[:first])
+
+
+def test_the_finite_difference_has_a_best_step_and_the_complex_step_needs_none(trace):
+    _, _, points = errors_by_step(trace["h.1.ln_1"])
+    difference, complex_step = [d for _, d, _ in points], [c for _, _, c in points]
+    best = int(np.argmin(difference))
+    assert 1 < best < len(points) - 2 and difference[0] > 100 * difference[best] < difference[-1]
+    assert max(complex_step[8:]) < 1e-14 < difference[best]
+    assert ENOUGH == 10
+
+
+@pytest.mark.parametrize("text, label, said", [("", "spam", "empty"), ("Hi", "eggs", "unknown label 'eggs'")])
+def test_bad_input_is_refused(clf, text, label, said):
+    with pytest.raises(InputError, match=said):
+        clf.trace(text, label)
+
+
+def test_a_language_models_text_needs_a_second_token(gpt):
+    with pytest.raises(InputError, match="at least two tokens"):
+        gpt.trace("a")
+
+
+def test_a_trace_is_what_the_api_promises(trace):
+    assert isinstance(trace, Trace) and trace["h.0.ln_1"]["xhat"].shape == (len(trace.ids), trace.config.n_embd)

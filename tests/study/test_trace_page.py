@@ -1,0 +1,168 @@
+"""The page: the files' own code, NumPy's numbers, text as text, and no more bytes than promised."""
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import numpygpt
+from numpygpt import Classifier
+from numpygpt.study import trace_page
+from numpygpt.study.trace_arrays import LIMIT, Arrays
+from numpygpt.study.trace_page import framed, page, page_data, save
+from numpygpt.system.errors import InputError
+
+ROOT = Path(numpygpt.__file__).parents[1]
+
+
+def data_of(text):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)[1])
+
+
+def numbers(entry):
+    """The page's numbers of an array, as its script reads them."""
+    data = np.frombuffer(base64.b64decode(entry["c"]), np.uint8).reshape(-1, 3)
+    padded = np.concatenate([data, np.zeros((len(data), 1), np.uint8)], axis=1)
+    return np.frombuffer(padded.tobytes(), ">f4").reshape(entry["d"])
+
+
+@pytest.fixture(scope="module")
+def text(trace):
+    return page(trace)
+
+
+@pytest.fixture(scope="module")
+def data(text):
+    return data_of(text)
+
+
+def test_the_code_on_the_page_is_the_files_text_at_its_line_numbers(data):
+    assert {f["name"] for f in data["functions"]} >= {
+        "layernorm",
+        "attention",
+        "softmax",
+        "block",
+        "sum_by_number",
+        "step",
+    }
+    for function in data["functions"]:
+        lines = (ROOT / function["file"]).read_text(encoding="utf-8").splitlines()
+        first = function["first"]
+        assert function["lines"] == lines[first - 1 : first - 1 + len(function["lines"])]
+        assert re.match(rf"\s*(@|def {function['name']}\()", function["lines"][0])
+
+
+def test_each_value_stands_under_the_line_that_makes_its_name(data):
+    for step in data["steps"]:
+        for call in step["calls"] + (step["back"] or []):
+            function = data["functions"][call["f"]]
+            for run in call["runs"]:
+                for line, passes in run["lines"].items():
+                    source = "\n".join(function["lines"][: int(line) - function["first"] + 1])
+                    for name, _ in passes[0]:
+                        made = name == "result" or re.search(rf"\b{re.escape(name)}", source)
+                        assert made, (step["name"], line, name)
+
+
+def test_the_same_trace_gives_the_same_bytes(clf, text):
+    again = page(clf.trace("Your parcel is held. Pay the fee now and your parcel is sent.", "spam"))
+    assert again == text
+
+
+def test_a_page_of_thirty_tokens_stays_under_four_megabytes(clf):
+    words = "Your parcel is held. Pay the fee now and your parcel is sent. Call me at home, will you? Thanks".split()
+    count = next(n for n in range(len(words)) if len(clf.encode([" ".join(words[:n] or ["Hi"])])[0]) >= 30)
+    trace = clf.trace(" ".join(words[:count]), "spam")
+    assert len(page(trace).encode()) <= 4_000_000
+
+
+def test_the_pages_numbers_are_numpys_to_four_digits(trace, data):
+    step = next(step for step in data["steps"] if step["name"] == "h.1.ln_1")
+    run = step["calls"][0]["runs"][0]
+    values = {name: number for passes in run["lines"].values() for made in passes for name, number in made}
+    entry, xhat = data["arrays"][values["xhat"]], trace["h.1.ln_1"]["xhat"]
+    columns = entry.get("ci", range(xhat.shape[1]))
+    shown = numbers(entry)
+    assert np.allclose(shown[0], xhat[:, columns], rtol=2e-5, atol=0)
+    assert entry["s"] == f"N {len(trace.ids)}, D {trace.config.n_embd}" and float(entry["lo"]) == pytest.approx(
+        xhat.min(), rel=1e-3
+    )
+
+
+def test_every_gradient_on_the_page_holds_and_every_operation_has_its_curve(data):
+    found = [check for step in data["steps"] for check in step.get("checks", [])]
+    assert len(found) > 150 and all(check[7] == 1 and check[5] >= 10 for check in found)
+    kinds = {step["kind"] for step in data["steps"]} - {"block"}
+    assert kinds == {step["kind"] for step in data["steps"] if "curve" in step}
+
+
+def test_what_is_used_twice_shows_the_sum_of_its_gradients(trace, data):
+    blocks = [step for step in data["steps"] if step["kind"] == "block"]
+    assert [len(step["sums"]) for step in blocks] == [2] * trace.config.n_layer
+    (sum_,) = next(step for step in data["steps"] if step["name"] == "embedding")["sums"]
+    what, terms, (total, number) = sum_
+    assert re.search("“.+” occurs 2 times", what) and len(terms) == 2
+    added = sum(numbers(data["arrays"][term]) for _, term in terms)
+    size = np.abs(added).max()
+    assert np.abs(added - numbers(data["arrays"][number])).max() < 1e-4 * size
+
+
+def test_a_step_of_the_optimizer_lowers_the_loss_and_shows_adamws_lines(data):
+    update = data["update"]
+    assert float(update["after"]) < float(update["before"])
+    made = {name for passes in update["calls"][0]["runs"][0]["lines"].values() for run in passes for name, _ in run}
+    assert made == {"p", "m", "v"}
+
+
+def test_text_stays_text_whatever_is_in_it(gpt):
+    nasty = 'a</script><script>alert(1)</script> "q" & \u05e9\u05dc\u05d5\u05dd \U0001f600'
+    made = page(Classifier(gpt, ["ham", "spam"], "head").trace(nasty, "spam"))
+    assert made.count("</script>") == 2 and "alert(1)</script>" not in made
+    assert data_of(made)["text"] == nasty
+    assert "<script" not in framed(made)
+
+
+def test_what_is_frozen_is_absent_and_not_zero(gpt):
+    data = page_data(Classifier(gpt, ["ham", "spam"], "last_block").trace("Call now", "spam"))
+    by_name = {step["name"]: step for step in data["steps"]}
+    top = f"h.{gpt.config.n_layer - 1}.ln_1"
+    assert by_name["h.0.ln_1"]["back"] is None and "checks" not in by_name["h.0.ln_1"]
+    assert by_name[top]["ends"] and {check[0] for check in by_name[top]["checks"]} == {"gain", "bias"}
+    assert by_name["h.0.attn.c_attn"]["frozen"] == ["weight", "bias"]
+
+
+def test_a_page_never_replaces_a_file(tmp_path):
+    (tmp_path / "there.html").write_text("mine")
+    with pytest.raises(InputError, match="exists"):
+        save(tmp_path / "there.html", "page")
+    assert (tmp_path / "there.html").read_text() == "mine"
+    with pytest.raises(InputError, match="no folder"):
+        save(tmp_path / "absent" / "trace.html", "page")
+
+
+def test_a_large_array_is_shown_in_part_with_the_range_of_all():
+    array = np.arange(300.0 * 700).reshape(300, 700)
+    arrays = Arrays([("D", 300)], 5, [1], 9, 9)
+    for copy in range(40):
+        arrays.add(array + copy)
+    packed, most = arrays.packed()
+    assert sum(len(entry["c"]) for entry in packed) <= LIMIT and most < array.size
+    entry = packed[0]
+    shown = numbers(entry)
+    assert np.allclose(shown[0], array[np.ix_(entry["ri"], entry["ci"])], rtol=2e-5)
+    assert (entry["lo"], entry["hi"]) == ("0", "2.1e+05")
+
+
+def test_infinities_and_zeros_survive_the_coding():
+    arrays = Arrays([], 2, [0], 9, 9)
+    arrays.add(np.array([[0.0, -np.inf], [1e-12, -3.0]]))
+    shown = numbers(arrays.packed()[0][0])
+    assert shown[0][0].tolist() == [0.0, -np.inf] and np.allclose(shown[0][1], [1e-12, -3], rtol=2e-5)
+
+
+def test_the_template_asks_nothing_of_any_network():
+    template = trace_page.TEMPLATE.read_text(encoding="utf-8")
+    assert not re.search(r"https?://|<link|@import|src=", template)

@@ -1,0 +1,101 @@
+"""The recorder: what each line made, when it made it, and that nothing of the tracing stays."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from numpygpt.study.trace_recorder import Recorder
+
+
+def in_place(x):
+    y = x * 2
+    y += 1
+    y[0] = 7
+    total = np.zeros(1)
+    for row in y:
+        total[0] += row
+    if len(x) > 99:
+        never = x
+
+        return never
+    return y, total
+
+
+def pair(x):
+    kept, unused = x + 1, x + 2
+    result = unused * 3
+
+    def backward(dy):
+        dx = dy * kept
+        return dx * 1
+
+    return result, backward
+
+
+def failing(x):
+    y = x / 2
+    raise ValueError(y)
+
+
+def recorded(function, *arguments):
+    with Recorder(lambda code: code.co_filename == __file__) as recorder:
+        result = function(*arguments)
+    return recorder.calls[0], result
+
+
+def at(call, text):
+    """What the line with this text made, each time."""
+    (number,) = [n for n, line in enumerate(call.function.lines, call.function.first) if text in line]
+    return call.lines.get(number)
+
+
+def test_a_value_is_the_one_the_line_made_though_later_lines_write_to_the_array():
+    call, _ = recorded(in_place, np.array([1.0, 2.0]))
+    assert np.array_equal(at(call, "y = x * 2")[0]["y"], [2, 4])
+    assert np.array_equal(at(call, "y += 1")[0]["y"], [3, 5])
+    assert np.array_equal(at(call, "y[0] = 7")[0]["y"], [7, 5])
+
+
+def test_a_loop_has_a_value_for_each_pass_and_none_for_its_end():
+    call, _ = recorded(in_place, np.array([1.0, 2.0]))
+    assert [float(made["row"]) for made in at(call, "for row")] == [7, 5]
+    assert [made["total"].tolist() for made in at(call, "total[0] += row")] == [[7], [12]]
+
+
+def test_a_branch_not_taken_has_no_value():
+    call, _ = recorded(in_place, np.array([1.0, 2.0]))
+    assert at(call, "never = x") is None
+
+
+def test_a_returned_expression_has_a_value_and_what_backward_reads_is_known_as_kept():
+    call, (_, backward) = recorded(pair, np.array([1.0]))
+    assert call.kept == ["kept"] and not call.backward
+    back, dx = recorded(backward, np.array([5.0]))
+    assert back.backward and back.function == call.function
+    assert np.array_equal(at(back, "return dx * 1")[0]["result"], dx)
+
+
+def test_the_tracing_ends_after_an_error_too():
+    before = sys.gettrace()
+    with pytest.raises(ValueError, match="0.5"), Recorder(lambda code: code.co_filename == __file__) as recorder:
+        failing(np.array(1.0))
+    assert sys.gettrace() is before
+    assert at(recorder.calls[0], "y = x / 2")[0]["y"] == 0.5
+
+
+def test_a_debugger_that_was_tracing_goes_on_afterwards():
+    seen = []
+
+    def debugger(frame, event, argument):
+        seen.append(frame.f_code.co_name)
+
+    before = sys.gettrace()
+    sys.settrace(debugger)
+    try:
+        recorded(pair, np.array([1.0]))
+        after = sys.gettrace()
+        pair(np.array([1.0]))
+    finally:
+        sys.settrace(before)
+    assert after is debugger and "pair" in seen
