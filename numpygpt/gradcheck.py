@@ -1,31 +1,109 @@
-"""python -m numpygpt.gradcheck: check every hand-written gradient against the complex-step derivative."""
+"""python -m numpygpt.gradcheck: check every hand-written gradient, or those of a file of yours."""
 
 import sys
+from pathlib import Path
+from time import sleep, strftime
 
-from .study import cases
+import numpy as np
+
+from .study import check, described
 from .system import command
+from .system.errors import InputError
 
 
 def arguments(argv=None):
-    return command.parser(
+    parser = command.parser(
         "gradcheck",
         "Check every hand-written gradient against the complex-step derivative: of each operation, then of whole\n"
-        "models.\n"
+        "models. With FILE, check the operation in a file of yours: an exercise (python -m numpygpt.exercise), or any\n"
+        "function of the form\n"
+        "\n"
+        "    y, backward = f(x, …)          backward: dy -> the gradient of each float array among the arguments\n"
+        "\n"
+        "It is run as a program of yours, in a process of its own, and never changed. Describe the arguments of\n"
+        f"an operation that is no exercise on the command line, or in its file on lines with `{described.MARK}`:\n"
+        "\n"
+        f"{described.GRAMMAR}\n"
         "\n"
         "A complex step is f(x + ih): it adds a tiny imaginary number to one input. By Taylor's series its imaginary\n"
         "part is h f'(x), up to h^3, so Im f(x + ih) / h is the derivative. Unlike a finite difference it subtracts\n"
         "no two nearly equal numbers, so h can be 1e-30 and the derivative is right to the last digits.",
-        ["python -m numpygpt.gradcheck"],
-    ).parse_args(argv)
+        [
+            "python -m numpygpt.gradcheck",
+            "python -m numpygpt.gradcheck layernorm.py --watch",
+            "python -m numpygpt.gradcheck mine.py:scale 'x=(5,7)' 'factor=(7,)'",
+        ],
+    )
+    parser.add_argument("file", nargs="?", metavar="FILE[:FUNCTION]", help="the file to check, all of numpygpt if none")
+    parser.add_argument("arguments", nargs="*", metavar="NAME=…", help="the function's arguments, if it is no exercise")
+    parser.add_argument("--watch", action="store_true", help="check again whenever the file is saved; Ctrl-C ends it")
+    given = parser.parse_args(argv)
+    if given.watch and not given.file:
+        parser.error("--watch needs a FILE")
+    return given
 
 
 def main(argv=None):
-    arguments(argv)
+    given = arguments(argv)
+    if given.file is None:
+        holds = check_everything()
+    else:
+        path, function = split(given.file)
+        holds = check_file(path, function, given.arguments)
+        if given.watch:
+            watch(path, lambda: check_file(path, function, given.arguments))
+    if not holds:
+        sys.exit(1)
+
+
+def split(text):
+    """(path, function or None) of FILE or FILE:FUNCTION."""
+    path, colon, function = text.rpartition(":")
+    return (Path(path), function) if colon and function.isidentifier() and path else (Path(text), None)
+
+
+def check_file(path, function, texts):
+    texts = texts or described.described_in(path)
+    draws = described.draws(texts, np.random.default_rng(check.SEED)) if texts else None
+    verdict = check.check(path, function, draws)
+    print("\n".join(verdict.lines), flush=True)
+    return verdict.holds
+
+
+def watch(path, run):
+    """run() whenever the file is saved, until Ctrl-C. What is wrong with the file is said, and ends nothing."""
+    seen = _state(path)
+    print(f"watching {path}; Ctrl-C ends it", flush=True)
+    while True:
+        sleep(0.2)
+        now = _state(path)
+        if now is None or now == seen:  # an editor may take a file away and put it back
+            continue
+        seen = now
+        print(f"\n{strftime('%H:%M:%S')} saved", flush=True)
+        try:
+            run()
+        except InputError as error:
+            print(f"error: {error}", flush=True)
+
+
+def _state(path):
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def check_everything():
+    """Check numpygpt itself, print a row for each gradient, and return whether all hold."""
+    from .study.cases import CHECKS  # all models
+
     wrong = []
-    for title, bound, check in cases.CHECKS:
+    for title, bound, check_these in CHECKS:
         print(f"{title + f', at most {bound:.0e}':<40}{'numbers':>10}{'largest relative error':>26}")
         numbers, errors = {}, {}
-        for row, count, error in check():
+        for row, count, error in check_these():
             numbers[row] = numbers.get(row, 0) + count
             errors.setdefault(row, []).append(error)
         for row, found in errors.items():
@@ -34,8 +112,7 @@ def main(argv=None):
             print(f"  {row:<38}{numbers[row]:>10,}{max(found):>26.1e}{'' if holds else '  WRONG'}")
         print(flush=True)
     print(f"wrong: {', '.join(wrong)}" if wrong else "every gradient holds")
-    if wrong:
-        sys.exit(1)
+    return not wrong
 
 
 if __name__ == "__main__":

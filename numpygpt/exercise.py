@@ -1,0 +1,115 @@
+"""python -m numpygpt.exercise: write a backward pass yourself, and be told what is wrong with it."""
+
+import difflib
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from .study import check, exercises
+from .system import command
+from .system.errors import InputError
+
+
+def arguments(argv=None):
+    parser = command.parser(
+        "exercise",
+        "Write a backward pass yourself. Without NAME: the exercises, and which of them are done in this folder.\n"
+        "With NAME: write NAME.py into this folder, with the forward pass as shipped and an empty backward pass. Fill\n"
+        "it in and check it with `python -m numpygpt.gradcheck NAME.py`.",
+        [
+            "python -m numpygpt.exercise",
+            "python -m numpygpt.exercise layernorm",
+            "python -m numpygpt.exercise layernorm --hint 2",
+        ],
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="an exercise")
+    parser.add_argument(
+        "--hint", nargs="?", type=int, const=1, choices=(1, 2, 3), help="show a hint; each says more, 3 is the algebra"
+    )
+    parser.add_argument("--solution", action="store_true", help="show the shipped lines, after asking twice")
+    given = parser.parse_args(argv)
+    if given.name is None and (given.hint or given.solution):
+        parser.error("--hint and --solution need the NAME of an exercise")
+    return given
+
+
+def main(argv=None):
+    given = arguments(argv)
+    if given.name is None:
+        show_list()
+        return
+    exercise = exercises.exercise(known(given.name))
+    if given.hint:
+        show_hint(exercise, given.hint)
+    elif given.solution:
+        show_solution(exercise)
+    else:
+        write(exercise)
+
+
+def known(name):
+    """The exercise's name, however it was typed. Raises InputError with what comes near."""
+    typed = name.removesuffix(".py").replace("-", "_").lower()
+    if typed in exercises.NAMES:
+        return typed
+    near = difflib.get_close_matches(typed, exercises.NAMES, 1)
+    raise InputError(
+        f"no exercise {name!r}" + (f"; is it {near[0]}?" if near else "; python -m numpygpt.exercise lists them")
+    )
+
+
+def show_list():
+    print("Write the backward pass of each. A sensible order:\n")
+    with ThreadPoolExecutor(2) as pool:
+        found = pool.map(state, exercises.NAMES)
+        for name, now in zip(exercises.NAMES, found):
+            print(f"  {name:<18}{now:<8}{exercises.exercise(name).teaches}", flush=True)
+    print("\nBegin one:      python -m numpygpt.exercise NAME")
+    print("Check it:       python -m numpygpt.gradcheck NAME.py")
+
+
+def state(name):
+    """What lies in this folder of an exercise: done, begun or nothing."""
+    path = Path(f"{name}.py")
+    if not path.is_file():
+        return ""
+    return "done" if check.check(path, name).holds else "begun"
+
+
+def write(exercise):
+    path = Path(f"{exercise.name}.py")
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(exercise.text())
+    except FileExistsError:
+        raise InputError(
+            f"{path} exists already, and is left as it is; check it: python -m numpygpt.gradcheck {path}"
+        ) from None
+    print(f"wrote {path}: {exercise.teaches}")
+    print(f"Fill in what is empty, and check it:  python -m numpygpt.gradcheck {path} --watch")
+    print(f"If you get stuck:                     python -m numpygpt.exercise {exercise.name} --hint")
+
+
+def show_hint(exercise, number):
+    print(f"Hint {number} of 3 for {exercise.name}:\n")
+    for paragraph in exercise.hint(number).split("\n\n"):
+        formula = "\n  " in paragraph
+        print(paragraph if formula else textwrap.fill(paragraph, 100), end="\n\n")
+    if number < 3:
+        print(f"More: --hint {number + 1}")
+
+
+def show_solution(exercise):
+    for question in (f"Show the solution of {exercise.name}?", "Really? A hint says less: --hint 3."):
+        try:
+            answer = input(f"{question} (yes/no) ")
+        except EOFError:
+            answer = ""
+        if answer.strip().lower() not in ("y", "yes"):
+            print("not shown")
+            return
+    print(f"\n{exercise.solution_lines()}", end="")
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,58 @@
+"""Arguments of any operation, described in a few words, for a check of its gradients.
+
+x=(5,7)          a float64 array of that shape, random; its gradient is checked
+ids=(5,)<4       whole numbers from 0 to 3
+lengths=[3,2]    an array of these numbers
+n_head=2         any other value as it is
+"""
+
+import ast
+import re
+from pathlib import Path
+
+import numpy as np
+
+from ..system.errors import InputError
+from .exercise import Draw, is_float
+
+MARK = "# gradcheck:"
+DRAWS = 3
+GRAMMAR = __doc__.split("\n\n", 1)[1].rstrip()
+
+
+def described_in(path):
+    """The descriptions in a file: what follows `# gradcheck:` on lines that start so."""
+    path = Path(path)
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [text for line in lines if line.startswith(MARK) for text in line.removeprefix(MARK).split()]
+
+
+def draws(texts, rng):
+    """[Draw] of arguments that are described so. Raises InputError."""
+    return [_draw(f"draw {i + 1} of {DRAWS}", texts, rng) for i in range(DRAWS)]
+
+
+def _draw(label, texts, rng):
+    arguments = dict(_argument(text, rng) for text in texts)
+    floats = {name: a for name, a in arguments.items() if is_float(a)}
+    if not floats:
+        raise InputError("no argument is an array of floats, so there is no gradient to check; describe one as x=(5,7)")
+    sizes = {f"{name}.shape[{axis}]": n for name, a in floats.items() for axis, n in enumerate(a.shape)}
+    sizes |= {name: v for name, v in arguments.items() if isinstance(v, int | float) and v > 0}
+    return Draw(label, arguments, sizes)
+
+
+def _argument(text, rng):
+    name, equals, value = text.partition("=")
+    try:
+        if not equals or not name.isidentifier():
+            raise ValueError
+        below = re.fullmatch(r"(\(.*\))<(\d+)", value)
+        value = ast.literal_eval(below[1] if below else value)
+        if isinstance(value, tuple):
+            return name, rng.integers(0, int(below[2]), value) if below else rng.standard_normal(value)
+        return name, np.array(value) if isinstance(value, list) else value
+    except (ValueError, SyntaxError, TypeError):
+        raise InputError(
+            f"{text!r} describes no argument; write one as x=(5,7), ids=(5,)<4, lengths=[3,2] or n=2"
+        ) from None

@@ -1,0 +1,200 @@
+"""Runs in a process of its own: a learner's file, as the program of theirs that it is, and what it did with each draw.
+
+    python -m numpygpt.study.learner REPORT < pickled {path, function, draws, derive, limit}
+
+The report is an .npz file: arrays by name, and "facts", a JSON text that refers to them. Nothing is judged here.
+"""
+
+import ast
+import faulthandler
+import importlib.util
+import json
+import os
+import pickle
+import sys
+import traceback
+from pathlib import Path
+
+import numpy as np
+
+
+class Stop(Exception):
+    """There is nothing to run; the argument is a fact that says why."""
+
+
+def main():
+    job = pickle.load(sys.stdin.buffer)
+    path, report = Path(job["path"]).resolve(), sys.argv[1]
+    sys.stdin = open(os.devnull, encoding="utf-8")
+    sys.path[0] = str(path.parent)  # the learner's folder, as if the file had been started
+    with open(f"{report}.stack", "w", encoding="utf-8") as stack:
+        faulthandler.dump_traceback_later(job["limit"], exit=True, file=stack)
+        arrays = {}
+        try:
+            function = loaded(path, job["function"])
+            draws = [
+                facts_of(function, path, draw, arrays, f"{i}", job["derive"]) for i, draw in enumerate(job["draws"])
+            ]
+            facts = {"function": function.__name__, "draws": draws}
+        except Stop as stop:
+            facts = stop.args[0]
+        faulthandler.cancel_dump_traceback_later()
+    np.savez(report, facts=np.array(json.dumps(facts)), **arrays)
+
+
+def loaded(path, name):
+    """The function of that name in a file; without a name the file's own, or its only one."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        source = path.read_text(encoding="utf-8")
+        defined = [node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        raise Stop({"fails": where(error, path)}) from None
+    if name is None:
+        name = path.stem if path.stem in defined else defined[0] if len(defined) == 1 else None
+    if not callable(getattr(module, name or "", None)):
+        raise Stop({"no_function": name, "defined": defined})
+    return getattr(module, name)
+
+
+def where(error, path):
+    """(line number, its text, function, message) of an error: the last place that is in the learner's folder."""
+    message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename:
+        return [
+            Path(error.filename).name,
+            error.lineno,
+            (error.text or "").strip(),
+            "",
+            f"{type(error).__name__}: {error.msg}",
+        ]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).resolve().parent == path.parent]
+    if not frames:
+        return [path.name, None, "", "", message]
+    return [Path(frames[-1].filename).name, frames[-1].lineno, frames[-1].line, frames[-1].name, message]
+
+
+def facts_of(function, path, draw, arrays, key, derive):
+    """What the function does with one draw's arguments; arrays are put under names that start with `key`."""
+    arguments = {name: np.array(a) if isinstance(a, np.ndarray) else a for name, a in draw["arguments"].items()}
+    given = {name: np.array(a) for name, a in arguments.items() if isinstance(a, np.ndarray)}
+    dy = draw["dy"]
+    try:
+        result = function(**arguments)
+        if not draw["backward"]:
+            return dict(described(result, arrays, key), written=changed(arguments, given))
+        if not (isinstance(result, tuple) and len(result) == 2 and callable(result[1])):
+            return {"no_pair": type(result).__name__}
+        y, backward = result
+        facts = {"y": value(y, arrays, f"{key}/y")}
+        if dy is None:  # the first time: its shape is not known yet
+            dy = np.random.default_rng(draw["seed"]).standard_normal(np.shape(y))
+            arrays[f"{key}/dy"] = dy
+        kept = kept_arrays(backward)
+        given |= {"dy": np.array(dy)} | {name: np.array(a) for name, a in kept.items()}
+        now = arguments | {"dy": dy if np.ndim(dy) else dy[()]} | kept
+        first = backward(now["dy"])
+        facts |= described(first, arrays, key)
+        facts["written"] = changed(now, given)
+        for name in kept:
+            arrays[f"{key}/kept/{name}"] = given[name]
+        facts["views"] = views(first, arguments | kept, y)
+        facts["is_dy"] = views(first, {"dy": dy}, None)
+        if not facts["written"]:
+            again = {}
+            described(backward(now["dy"]), again, key)
+            facts["again"] = all(
+                np.array_equal(a, arrays[name], equal_nan=True) for name, a in again.items() if name in arrays
+            )
+        facts["float32"] = dtypes_in_float32(function, draw["arguments"], np.asarray(dy, np.float32)[()])
+        if derive:
+            derivatives(function, draw["arguments"], dy, derive, arrays, key)
+    except BaseException as error:
+        return {"fails": where(error, path)}
+    return facts
+
+
+def derivatives(function, arguments, dy, names, arrays, key):
+    """The complex-step derivative by each array; along a random direction beside a finite difference."""
+    from .complex_step import complex_step
+
+    complexes = {n: arguments[n].astype(complex) for n in names}
+    rng = np.random.default_rng(0)
+
+    def loss(now):
+        return (function(**arguments | now)[0] * dy).sum()
+
+    for name in names:
+        derivative = arrays[f"{key}/derivative/{name}"] = complex_step(loss, complexes, name)
+        direction = rng.standard_normal(derivative.shape)
+        ends = [loss({name: arguments[name] + step * direction}) for step in (1e-6, -1e-6)]
+        arrays[f"{key}/differences/{name}"] = np.array([(derivative * direction).sum(), (ends[0] - ends[1]) / 2e-6])
+
+
+def described(gradients, arrays, key):
+    """{"gradients": [what each is]}, their numbers in `arrays`. None alone is no gradient at all."""
+    if gradients is None:
+        return {"gradients": None}
+    listed = gradients if isinstance(gradients, tuple) else (gradients,)
+    return {"gradients": [value(g, arrays, f"{key}/gradient/{i}") for i, g in enumerate(listed)]}
+
+
+def value(x, arrays, name):
+    """{"type", "dtype", "shape"} of a result, its numbers in arrays[name]."""
+    if x is None:
+        return {"type": "None"}
+    if isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "fciub":
+        arrays[name] = np.array(x)
+        return {"type": "array", "dtype": str(x.dtype), "shape": list(np.shape(x))}
+    if isinstance(x, int | float | complex):
+        arrays[name] = np.array(x)
+        return {"type": "number", "dtype": "float64", "shape": []}
+    return {"type": type(x).__name__}
+
+
+def kept_arrays(backward):
+    """The arrays that a backward pass reads of its forward pass: what Python keeps in its closure."""
+    cells = zip(backward.__code__.co_freevars, backward.__closure__ or ()) if hasattr(backward, "__code__") else ()
+    found = {}
+    for name, cell in cells:
+        try:
+            if isinstance(cell.cell_contents, np.ndarray):
+                found[name] = cell.cell_contents
+        except ValueError:  # a name that got no value
+            continue
+    return found
+
+
+def changed(now, given):
+    return [name for name, a in given.items() if not np.array_equal(now[name], a, equal_nan=a.dtype.kind in "fc")]
+
+
+def views(gradients, arrays, y):
+    """[[i, name]]: gradient i shares its memory with the array of that name."""
+    listed = gradients if isinstance(gradients, tuple) else (gradients,)
+    arrays = {name: a for name, a in arrays.items() if isinstance(a, np.ndarray)} | (
+        {} if y is None else {"the result": y}
+    )
+    return [
+        [i, name]
+        for i, g in enumerate(listed)
+        for name, a in arrays.items()
+        if isinstance(g, np.ndarray) and isinstance(a, np.ndarray) and a.size and np.shares_memory(g, a)
+    ]
+
+
+def dtypes_in_float32(function, arguments, dy):
+    """The dtypes of the result and the gradients where every float argument is float32."""
+    arguments = {
+        n: a.astype(np.float32) if isinstance(a, np.ndarray) and a.dtype == float else a for n, a in arguments.items()
+    }
+    y, backward = function(**arguments)
+    gradients = backward(dy)
+    listed = gradients if isinstance(gradients, tuple) else (gradients,)
+    return [str(getattr(a, "dtype", "")) for a in (y, *listed)]
+
+
+if __name__ == "__main__":
+    main()

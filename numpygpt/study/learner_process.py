@@ -1,0 +1,74 @@
+"""A learner's file, run in a process of its own: what is handed over, what comes back, and what may stop it."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from .exercise import is_float
+
+LIMIT = 10  # seconds for all draws together
+
+
+def handed(draw, right, seed):
+    """What the learner's process gets to know of a draw."""
+    dy = right.dy if right else None
+    return dict(arguments=draw.arguments, dy=dy, seed=seed, backward=right is None or right.y is not None)
+
+
+def run(path, name, draws, rights, limit):
+    """(facts, arrays, printed lines, problem) of a learner's process, which ends after `limit` seconds."""
+    given = [handed(draw, right, i) for i, (draw, right) in enumerate(zip(draws, rights or [None] * len(draws)))]
+    derive = [n for n, a in draws[0].arguments.items() if is_float(a)] if rights is None else []
+    job = dict(path=str(path), function=name, draws=given, derive=derive, limit=limit)
+    root = Path(__file__).parents[2]
+    env = dict(os.environ, OPENBLAS_NUM_THREADS="1", PYTHONIOENCODING="utf-8", PYTHONDONTWRITEBYTECODE="1")
+    env["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, "report.npz")
+        command = [sys.executable, "-W", "ignore", "-m", f"{__package__}.learner", str(report)]
+        done = subprocess.run(command, input=pickle.dumps(job), capture_output=True, env=env, timeout=limit + 20)
+        printed = done.stdout.decode("utf-8", "replace").splitlines()
+        if report.exists():
+            with np.load(report) as arrays:
+                arrays = dict(arrays)
+            return json.loads(str(arrays.pop("facts"))), arrays, printed, None
+        stack = Path(f"{report}.stack")
+        stack = stack.read_text(encoding="utf-8") if stack.exists() else ""
+        if "Timeout" in stack:
+            return None, {}, printed, _still_runs(stack, path, limit)
+        message = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        why = f" ({message[-1]})" if message else ""
+        return None, {}, printed, f"{path.name}: ended without a result, with status {done.returncode}{why}"
+
+
+def _still_runs(stack, path, limit):
+    at = [line for line in stack.splitlines() if f'{path.name}"' in line]
+    line = f", at line {at[0].split('line ')[1].split()[0]}" if at else ""
+    return f"{path.name}{line}: still runs after {limit} seconds, the limit for all draws. Does a loop not end?"
+
+
+def does_not_run(facts, path, draws):
+    """What stopped the file or the function, with the learner's line."""
+    if "defined" in facts:
+        has = f"it has {', '.join(facts['defined'])}" if facts["defined"] else "it has none"
+        return f"{path.name}: there is no function {facts['no_function']} ({has})"
+    for draw, fact in zip([None, *draws], [facts, *facts.get("draws", ())]):
+        if "fails" in fact:
+            file, number, text, function, message = fact["fails"]
+            line = f", line {number}" if number else ""
+            inside = f", in {function}" if function and function != "<module>" else ""
+            told = f" ({draw.label})" if draw else ""
+            return f"{file}{line}{inside}: {message}{told}" + (f"\n    {text}" if text else "")
+        if "no_pair" in fact:
+            return f"{path.name}: returned {fact['no_pair']}, not the result and its backward: return y, backward"
+
+
+def nothing_written(facts, path):
+    if all(fact["gradients"] is None for fact in facts["draws"]):
+        return f"{path.name}: nothing is written yet: backward returns None. Write its lines and save; --hint helps"

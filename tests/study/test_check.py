@@ -1,0 +1,176 @@
+"""A learner's file, run for real: whatever it does, the check ends with a clear message and leaves the file alone."""
+
+import textwrap
+
+import numpy as np
+import pytest
+
+from numpygpt.study import exercises
+from numpygpt.study.check import check
+from numpygpt.study.described import draws
+from numpygpt.system.errors import InputError
+
+LINEAR = """
+import numpy as np
+
+
+def linear(x, weight, bias):
+    y = x @ weight + bias
+
+    def backward(dy):
+        {}
+
+    return y, backward
+"""
+RIGHT = "return dy @ weight.T, x.T @ dy, dy.sum(axis=0)"
+
+
+def lines_of(folder, text, limit=10, name="linear.py", **described):
+    path = folder / name
+    path.write_text(textwrap.dedent(text), encoding="utf-8")
+    verdict = check(path, limit=limit, **described)
+    assert path.read_text(encoding="utf-8") == textwrap.dedent(text), "the learner's file is never changed"
+    assert [p.name for p in folder.iterdir()] == [name], "and nothing is left beside it"
+    return verdict
+
+
+def said(folder, backward, **settings):
+    """All that is said of a linear with these lines for its backward, which must not pass."""
+    verdict = lines_of(folder, LINEAR.format(backward.replace("\n", "\n        ")), **settings)
+    assert not verdict.holds
+    return "\n".join(verdict.lines)
+
+
+def test_a_right_file_holds_and_shows_every_gradient(tmp_path):
+    verdict = lines_of(tmp_path, LINEAR.format(RIGHT))
+    assert verdict.holds
+    assert [line.split()[0] for line in verdict.lines] == ["gradient", "dx", "dweight", "dbias", "linear"]
+
+
+def test_a_wrong_one_shows_its_digits_its_worst_entry_and_its_cause(tmp_path):
+    text = said(tmp_path, "return dy @ weight.T, x.T @ dy * (1 + 1e-7), dy.mean(axis=0)")
+    rows = {line.split()[0]: line.split() for line in text.splitlines()[:4]}
+    assert int(rows["dx"][2]) >= 13 and int(rows["dweight"][2]) in (6, 7) and rows["dbias"][2] == "0"
+    assert "wrong: dweight, dbias" in text and "mean of dy over the rows" in text
+    assert "dweight is 1.0000001 times what it should be" in text
+
+
+@pytest.mark.parametrize(
+    "backward, words",
+    [
+        ("return None", "nothing is written yet"),
+        ("return (", "line 9: SyntaxError"),
+        ("return dy @ weigth.T, x.T @ dy, dy.sum(axis=0)", "line 9, in backward: NameError: name 'weigth'"),
+        ("return dy @ weight, x.T @ dy, dy.sum(axis=0)", "line 9, in backward: ValueError: matmul"),
+        ("raise SystemExit(3)", "line 9, in backward: SystemExit: 3"),
+        ("import os; os._exit(7)", "ended without a result, with status 7"),
+        ("while True: pass", "still runs after 2 seconds"),
+        ("return dy @ weight.T, x.T @ dy", "backward returns 2 of 3: return dx, dweight, dbias"),
+        ("return dy @ weight.T", "backward returns 1 of 3"),
+        ("return [dy @ weight.T, x.T @ dy, dy.sum(axis=0)]", "backward returns a list"),
+        ("return dy @ weight.T, None, dy.sum(axis=0)", "dweight is None"),
+        ("return dy @ weight.T, (x.T @ dy).tolist(), dy.sum(axis=0)", "dweight is a list, not an array"),
+        ("return dy @ weight.T, dy.T @ x, dy.sum(axis=0)", "it is transposed, and right otherwise"),
+        ("return dy @ weight.T, x.T @ dy, dy", "dbias has shape (5, 3), not (3,): the sum over axis 0 is missing"),
+        ("return (dy @ weight.T).astype('f4'), x.T @ dy, dy.sum(axis=0)", "dx is float32"),
+        ("return dy @ weight.T, x.T @ dy / 0, dy.sum(axis=0)", "dweight[0, 0] is"),
+        ("x[0] = 0\n" + RIGHT, "x was written to"),
+        ("dy *= 1.0\ndy += 1\n" + RIGHT, "dy was written to"),
+        ("return x, x.T @ dy, dy.sum(axis=0)", "dx is a view of x"),
+        ("return dy @ weight.T, np.zeros(weight.shape) + x.T @ dy, dy.sum(axis=0)", "dweight is float64 where"),
+    ],
+)  # fmt: skip
+def test_every_bad_backward_gets_one_message(tmp_path, backward, words):
+    text = said(tmp_path, backward, limit=2)
+    assert words in text
+    assert "Traceback" not in text and "learner" not in text
+
+
+def test_a_changed_forward_pass_is_said_before_any_gradient(tmp_path):
+    text = LINEAR.format(RIGHT).replace("+ bias", "- bias")
+    verdict = lines_of(tmp_path, text)
+    assert len(verdict.lines) == 1 and "the forward pass has changed" in verdict.lines[0]
+
+
+def test_an_array_that_the_forward_pass_kept_must_not_be_written_to(tmp_path):
+    text = LINEAR.format(f"kept[0] *= 2\n        {RIGHT}")
+    text = text.replace("    def backward", "    kept = 1 * x\n\n    def backward")
+    assert "kept was written to" in lines_of(tmp_path, text).lines[0]
+
+
+def test_what_a_file_prints_is_shown_and_stops_nothing(tmp_path):
+    verdict = lines_of(tmp_path, LINEAR.format(f"print('here', dy.shape); {RIGHT}"))
+    assert verdict.holds and verdict.lines[0] == "linear.py prints:" and "here (5, 3)" in verdict.lines[1]
+
+
+def test_a_file_without_the_function_names_what_it_has(tmp_path):
+    text = LINEAR.format(RIGHT).replace("def linear", "def liner") + "\n\ndef other(x):\n    return x\n"
+    assert "no function linear (it has liner, other)" in lines_of(tmp_path, text).lines[0]
+
+
+def test_a_file_that_fails_when_it_is_read_is_told_by_its_line(tmp_path):
+    assert "linear.py, line 1: ModuleNotFoundError" in lines_of(tmp_path, "import no_such_module_at_all\n").lines[0]
+
+
+def test_what_returns_no_backward_is_told_so(tmp_path):
+    assert (
+        "return y, backward"
+        in lines_of(tmp_path, "def linear(x, weight, bias):\n    return x @ weight + bias\n").lines[0]
+    )
+
+
+SCALE = '''
+# gradcheck: x=(5,7) factor=(7,)
+def scale(x, factor):
+    """y = x * factor"""
+    y = x * factor
+
+    def backward(dy):
+        return {}
+
+    return y, backward
+'''
+
+
+def scaled(*texts):
+    return draws(texts, np.random.default_rng(0))
+
+
+def test_an_operation_of_ones_own_is_checked_by_its_own_derivative(tmp_path):
+    settings = dict(name="mine.py", described=scaled("x=(5,7)", "factor=(7,)"))
+    assert lines_of(tmp_path, SCALE.format("dy * factor, (dy * x).sum(axis=0)"), **settings).holds
+    wrong = lines_of(tmp_path, SCALE.format("dy * factor, (dy * x).mean(axis=0)"), **settings)
+    assert not wrong.holds and "dfactor is right but for the factor 1/x.shape[0] (x.shape[0] = 5, 5, 5)." in wrong.lines
+
+
+def test_an_operation_that_drops_imaginary_parts_is_not_called_wrong(tmp_path):
+    text = "import numpy as np\n" + SCALE.format("dy * factor, (dy * x).sum(axis=0)")
+    text = text.replace("y = x * factor\n\n", "y = np.abs(x * factor)\n\n")
+    verdict = lines_of(tmp_path, text, name="mine.py", described=scaled("x=(5,7)", "factor=(7,)"))
+    assert "no complex-step derivative can be taken" in verdict.lines[-1]
+
+
+def test_an_operation_that_is_no_exercise_needs_a_description(tmp_path):
+    (tmp_path / "mine.py").write_text(SCALE)
+    with pytest.raises(InputError, match="scale is no exercise, so its arguments have to be described"):
+        check(tmp_path / "mine.py")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InputError, match="nothing.py: no such file"):
+        check(tmp_path / "nothing.py")
+
+
+@pytest.mark.parametrize("text", ["x", "x=", "x=(5", "2=(5,)", "x=(5,)<a"])
+def test_a_description_that_says_nothing_is_refused(text):
+    with pytest.raises(InputError, match="describes no argument"):
+        scaled(text)
+
+
+def test_a_description_without_floats_is_refused():
+    with pytest.raises(InputError, match="no gradient to check"):
+        scaled("ids=(5,)<4", "n=2", "lengths=[2,3]")
+
+
+def test_every_exercise_is_listed_and_has_its_mistakes():
+    assert all(exercises.exercise(name).name == name for name in exercises.NAMES)

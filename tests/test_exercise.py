@@ -1,0 +1,117 @@
+"""The command: it lists, writes, hints; and shows no solution that was not asked for."""
+
+import io
+
+import pytest
+
+from numpygpt import exercise, gradcheck
+from numpygpt.study import exercises
+from numpygpt.system.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_list_shows_each_exercise_and_what_is_done_in_this_folder(folder, capsys):
+    (folder / "linear.py").write_text(exercises.exercise("linear").solution_text())
+    (folder / "softmax.py").write_text(exercises.exercise("softmax").text())
+    exercise.main([])
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    assert [row.split()[0] for row in rows] == list(exercises.NAMES)
+    assert [row[20:28].strip() for row in rows] == ["done", "begun"] + [""] * (len(rows) - 2)
+
+
+def test_an_exercise_is_written_once_and_never_over_a_file(folder, capsys):
+    exercise.main(["cross-entropy"])
+    assert "gradcheck cross_entropy.py" in capsys.readouterr().out
+    path = folder / "cross_entropy.py"
+    assert path.read_text() == exercises.exercise("cross_entropy").text()
+    path.write_text("mine")
+    with pytest.raises(InputError, match="exists already"):
+        exercise.main(["cross_entropy"])
+    assert path.read_text() == "mine"
+
+
+def test_a_name_that_was_mistyped_gets_the_near_one():
+    with pytest.raises(InputError, match="is it layernorm?"):
+        exercise.main(["layernrom"])
+    with pytest.raises(InputError, match="lists them"):
+        exercise.main(["xyz"])
+
+
+def test_a_hint_is_the_one_that_was_asked_for(capsys):
+    for argv, number in ([["--hint"], 1], [["--hint", "2"], 2], [["--hint", "3"], 3]):
+        exercise.main(["gelu", *argv])
+        out = " ".join(capsys.readouterr().out.split())
+        found = [n for n in (1, 2, 3) if " ".join(exercises.exercise("gelu").hint(n).split()) in out]
+        assert found == [number]
+
+
+@pytest.mark.parametrize("answers, shown", [("yes\nyes\n", True), ("y\nno\n", False), ("no\n", False), ("", False)])
+def test_the_solution_is_shown_after_two_questions_only(capsys, monkeypatch, answers, shown):
+    monkeypatch.setattr("sys.stdin", io.StringIO(answers))
+    exercise.main(["layernorm", "--solution"])
+    out = capsys.readouterr().out
+    assert ("dgain = (dy * xhat).sum(axis=0)" in out) == shown
+    assert shown or out.endswith("not shown\n")
+
+
+def test_a_check_through_the_command_ends_with_status_1_until_it_holds(folder, capsys):
+    exercise.main(["linear"])
+    with pytest.raises(SystemExit) as exit:
+        gradcheck.main(["linear.py"])
+    assert exit.value.code == 1 and "nothing is written yet" in capsys.readouterr().out
+    (folder / "linear.py").write_text(exercises.exercise("linear").solution_text())
+    gradcheck.main(["linear.py"])
+    assert "linear holds" in capsys.readouterr().out
+
+
+def test_neither_a_check_nor_a_listing_shows_a_hint_or_the_solution(folder, capsys):
+    exercise.main(["layernorm"])
+    with pytest.raises(SystemExit):
+        gradcheck.main(["layernorm.py"])
+    exercise.main([])
+    shown = capsys.readouterr().out + (folder / "layernorm.py").read_text()
+    found = exercises.exercise("layernorm")
+    assert not any(found.hint(n)[:40] in shown for n in (1, 2, 3))
+    assert not any(line.strip() in shown for line in found.parts.solution.splitlines() if "return" not in line)
+
+
+def test_arguments_come_from_the_command_line_or_the_file(folder, capsys):
+    text = "def double(x):\n    return 2 * x, lambda dy: 2 * dy\n"
+    (folder / "mine.py").write_text(text)
+    gradcheck.main(["mine.py:double", "x=(3,4)"])
+    (folder / "mine.py").write_text("# gradcheck: x=(3,4)\n" + text)
+    gradcheck.main(["mine.py"])
+    assert capsys.readouterr().out.count("double holds") == 2
+
+
+class Saves:
+    """In place of sleep: changes the file at each call, and presses Ctrl-C after the last."""
+
+    def __init__(self, path, texts):
+        self.path, self.texts = path, iter(texts)
+
+    def __call__(self, seconds):
+        text = next(self.texts, KeyboardInterrupt)
+        if text is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        if text is None:
+            self.path.unlink()
+        else:
+            self.path.write_text(text)
+
+
+def test_watching_checks_whenever_the_file_is_saved_until_ctrl_c(folder, capsys, monkeypatch):
+    linear, path = exercises.exercise("linear"), folder / "linear.py"
+    path.write_text(linear.text())
+    saves = [linear.text(), None, "def linear(:\n", linear.solution_text()]
+    monkeypatch.setattr(gradcheck, "sleep", Saves(path, saves))
+    with pytest.raises(KeyboardInterrupt):
+        gradcheck.main(["linear.py", "--watch"])
+    out = capsys.readouterr().out
+    order = [out.find(words) for words in ("nothing is written yet", "watching", "SyntaxError", "linear holds")]
+    assert -1 not in order and order == sorted(order)
