@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from numpygpt.checkpoints.load import BUNDLED
 from numpygpt.model.config import SIZES, Config, config_json, read_config
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.system.errors import InputError
@@ -48,6 +49,11 @@ def test_what_is_written_is_read_back(tmp_path_factory, config):
 
 def test_what_is_written_has_endoftext_the_last_token_begin_and_end_a_text():
     assert (GOOD["bos_token_id"], GOOD["eos_token_id"]) == (50256, 50256)  # as in OpenAI's and Hugging Face's GPT-2
+
+
+def test_the_bundled_models_config_is_written_as_it_stands_there():
+    path = BUNDLED["mini"] / "config.json"
+    assert config_json(read_config(path)) == path.read_text()
 
 
 def test_an_old_file_may_name_its_context_n_ctx_and_leave_out_what_has_a_default(tmp_path):

@@ -2,10 +2,12 @@
 what it reports, what it changes, and that it learns."""
 
 import math
+from inspect import signature
 
 import numpy as np
 import pytest
 
+from numpygpt import train
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.ops.cross_entropy import cross_entropy
 from numpygpt.study.cases import SMALL, random_weights
@@ -13,6 +15,7 @@ from numpygpt.system.errors import InputError
 from numpygpt.training.adamw import AdamW
 from numpygpt.training.fine_tune import Loader, accuracy, fine_tune, mean_loss
 from numpygpt.training.rng import Generator, loader_order
+from numpygpt.training.text_classifier import Classifier
 from tests.classifiers import classifier_of, logits_of, prefix_of
 
 LABELS = np.arange(11) % 3
@@ -37,6 +40,17 @@ def a_run(choice="last_block", position="last", seed=5, batch_size=2):
         Loader(prefix, np.arange(7), LABELS[:7], batch_size, generator, shuffle=True),
         Loader(prefix, np.arange(7, 11), LABELS[7:], 3, generator),
     )
+
+
+def test_what_fine_tune_and_a_classifier_are_not_told_is_as_the_train_command_has_it():
+    command = vars(train.arguments([]))
+    found = {}
+    for function in (Classifier, fine_tune):
+        for name, parameter in signature(function).parameters.items():
+            if name in command:
+                found[name] = parameter.default
+    assert {"trainable", "pad", "rank", "alpha", "epochs", "batch_size", "weight_decay", "eval_every"} < found.keys()
+    assert found == {name: command[name] for name in found}
 
 
 def test_a_training_loader_shuffles_and_drops_the_rest_and_the_others_do_neither():

@@ -90,6 +90,13 @@ def test_passes_over_loaders_follow_torchs_dataloader_even_when_left_after_a_bat
     assert generator.random_int64() == torch.empty((), dtype=torch.int64).random_().item()
 
 
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_permutation_with_one_outcome_draws_nothing(n):
+    generator = Generator(7)
+    assert generator.randperm(n).tolist() == list(range(n))
+    assert generator.random_int64() == Generator(7).random_int64()
+
+
 def test_a_permutation_too_long_for_torchs_method_is_refused():
     with pytest.raises(InputError, match="214748364"):
         Generator(0).randperm(214_748_364)
