@@ -87,8 +87,8 @@ def arguments(argv=None):
     )
     how.add_argument(
         "--pad",
-        help="leave each message its own length, with one <|endoftext|> after it (end) or without (none); or pad and cut "
-        "all to the longest training message (longest), the model's context length (context) or that many tokens "
+        help="leave each message its own length, with one <|endoftext|> after it (end) or without (none); or pad and "
+        "cut all to the longest training message (longest), the model's context length (context) or that many tokens "
         f"{differs('pad')}",
     )
     how.add_argument(

@@ -23,12 +23,10 @@ from .reading import Reading
 from .tape import Tape
 from .trunk import trunk
 
-BATCH_ROWS = (
-    1024  # rows to a forward pass: enough for the matrix products to run at full speed, and still a small batch
-)
-IN_MEMORY = (
-    2 << 30
-)  # bytes of rows; more go to a temporary file, of which the system keeps in memory what it has room for
+# Rows to a forward pass: enough for the matrix products to run at full speed, and still a small batch
+BATCH_ROWS = 1024
+# Bytes of rows; more go to a temporary file, of which the system keeps in memory what it has room for
+IN_MEMORY = 2 << 30
 DIGEST = 32  # bytes of the SHA-256 at the end of a cache file
 
 
@@ -57,9 +55,8 @@ class FrozenPrefix:
     ):
         self.depth = depth
         self.slot, distinct = distinct_messages([ids[:1] for ids in messages] if reading.first_alone else messages)
-        one_row = (
-            depth == config.n_layer and reading.position != "mean"
-        )  # only the row that is read leaves the last block
+        # Only the row that is read leaves the last block.
+        one_row = depth == config.n_layer and reading.position != "mean"
         self.lengths = np.array([1 if one_row else len(ids) for ids in distinct])
         self.starts = np.cumsum(self.lengths) - self.lengths
         if depth == 0:
@@ -152,8 +149,7 @@ def _reserve(shape, dtype):
         file.close()
         raise InputError(
             f"what the frozen blocks make of the messages takes {size / 1e9:.1f} GB, and {folder} has no room "
-            f"for it: set TMPDIR to "
-            "a folder that has, use fewer messages, or --pad none"
+            "for it: set TMPDIR to a folder that has, use fewer messages, or --pad none"
         ) from None
     return np.memmap(file, dtype, "r+", shape=shape)
 

@@ -66,6 +66,21 @@ def test_each_distinct_message_is_computed_once():
     assert lengths.tolist() == [5, 5] and np.array_equal(x[:5], x[5:])
 
 
+def test_batches_hold_as_many_rows_as_a_forward_pass_may_have_and_the_shortest_messages_first(monkeypatch):
+    batches = []
+
+    def watched(tape, x, lengths, *rest):
+        batches.append(lengths.tolist())
+        return trunk(tape, x, lengths, *rest)
+
+    monkeypatch.setattr(prefix, "trunk", watched)
+    monkeypatch.setattr(prefix, "parallel", lambda function, items: list(map(function, items)))
+    monkeypatch.setattr(prefix, "BATCH_ROWS", 8)
+    messages = [np.arange(length) for length in (5, 1, 9, 3, 2, 4)]
+    FrozenPrefix(PARAMS, CONFIG, messages, 1)
+    assert batches == [[1, 2, 3], [4], [5], [9]]
+
+
 def test_what_only_the_first_token_decides_is_computed_once_for_all_that_begin_with_it():
     messages = [np.array([7, 1, 2]), np.array([7]), np.array([8, 1])]
     assert Counted(messages, position="first").computed == 2
