@@ -1,0 +1,194 @@
+"""The page in a real browser, opened from disk: chromium and its driver (Debian has both), with selenium; else skipped."""
+
+import json
+import re
+import shutil
+
+import pytest
+
+import numpygpt
+
+webdriver = pytest.importorskip("selenium.webdriver")
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium and chromedriver")
+
+OPTIONS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+
+
+@pytest.fixture(scope="module")
+def trace():
+    clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"], "last_block")
+    return clf.trace("Pay the fee now, pay <b>now</b> \u05e9\u05dc\u05d5\u05dd", "spam")
+
+
+@pytest.fixture(scope="module")
+def url(trace, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "trace.html"
+    trace.save(path)
+    return path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for option in [*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(browser, url):
+    """The page at its start, 1280 wide; what it logs and asks for is looked at when the test is over."""
+    resized(browser, 1280)
+    browser.get("about:blank")
+    browser.get_log("performance")
+    browser.get(url)
+    yield browser
+    assert browser.get_log("browser") == []
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = {event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"}
+    assert asked <= {url}
+
+
+def resized(browser, width, dark=False):
+    metrics = dict(width=width, height=844, deviceScaleFactor=1, mobile=width < 500)
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    scheme = [dict(name="prefers-color-scheme", value="dark" if dark else "light")]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dict(features=scheme))
+
+
+def press(page, *keys):
+    body = page.find_element("css selector", "body")
+    for key in keys:
+        body.send_keys(key)
+
+
+def texts(page, selector):
+    return [element.text for element in page.find_elements("css selector", selector)]
+
+
+def heading(page):
+    return texts(page, "main > h2")[0]
+
+
+def at(page, title):
+    """The page at the step of this name in the map, under the block's heading."""
+    for button in page.find_elements("css selector", "nav button"):
+        page.execute_script("arguments[0].click()", button)
+        if heading(page) == title:
+            return
+    raise AssertionError(f"no step {title!r}")
+
+
+def last(trace):
+    return f"block {trace.config.n_layer - 1}"
+
+
+def test_arrow_keys_walk_from_the_tokens_to_the_loss_and_back_and_to_the_update(page, trace):
+    walk, steps = [heading(page)], len(trace.steps) + 1
+    for _ in range(2 * steps):
+        press(page, "\ue014")  # right
+        walk.append(heading(page))
+    assert walk[0] == "tokens" and walk[steps - 1] == walk[steps] == "loss" and walk[-1] == "the update"
+    assert walk[:steps] == walk[steps:-1][::-1]
+    assert not page.find_element("id", "next").is_enabled()
+    press(page, "\ue012")  # left
+    assert heading(page) == "tokens" and "back" in page.find_element("css selector", "body").get_attribute("class")
+
+
+def test_where_nothing_learns_the_way_back_visibly_ends(page, trace):
+    at(page, f"{last(trace)} · ln_1 · layernorm")
+    assert "no gradient goes further" in texts(page, ".column.b .ends")[-1]
+    at(page, "block 0 · ln_1 · layernorm")
+    assert "No gradient goes further" in texts(page, ".column.b .none")[0]
+    assert page.find_elements("css selector", ".column.b .v") == []
+
+
+def test_pointing_at_a_name_lights_it_in_both_columns(page, trace):
+    at(page, f"{last(trace)} · ln_2 · layernorm")
+    name = next(n for n in page.find_elements("css selector", ".column.f .n") if n.text == "rstd")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", name)
+    webdriver.ActionChains(page).move_to_element(name).perform()
+    lit = {side: texts(page, f".column.{side} .n.lit") for side in "fb"}
+    assert set(lit["f"]) == set(lit["b"]) == {"rstd"} and len(lit["f"]) >= 2
+    assert page.find_elements("css selector", ".column.f .v.lit")
+
+
+def test_the_code_is_shown_with_its_line_numbers(page, trace):
+    at(page, f"{last(trace)} · gelu")
+    function = trace[f"h.{trace.config.n_layer - 1}.gelu"].forward[0].function
+    for line in page.find_elements("css selector", ".code .l[data-line]"):
+        number = int(line.get_attribute("data-line"))
+        shown = line.find_element("css selector", ".t").get_attribute("textContent")
+        assert shown == function.lines[number - function.first]
+
+
+def test_a_heatmap_opens_and_says_the_number_that_numpy_has(page, trace):
+    at(page, f"{last(trace)} · ln_2 · layernorm")
+    button = next(v for v in page.find_elements("css selector", ".column.f button.v") if v.text.startswith("xhat"))
+    page.execute_script("arguments[0].click()", button)
+    grid = page.find_element("id", "lmap")
+    grid.send_keys("\ue015" * 3)  # down
+    shown = texts(page, "#lread")[0]
+    xhat = trace[f"h.{trace.config.n_layer - 1}.ln_2"]["xhat"]
+    assert re.match(r"xhat\[3 “.*”, 0\] = ", shown)
+    assert float(shown.split("= ")[1]) == pytest.approx(xhat[3, 0], rel=1e-3)
+    cell = page.execute_script("return [big.left, big.top, big.w, big.h]")
+    size = grid.size
+    webdriver.ActionChains(page).move_to_element_with_offset(
+        grid, int(cell[0] + 2.5 * cell[2] - size["width"] / 2), int(cell[1] + 5.5 * cell[3] - size["height"] / 2)
+    ).perform()
+    row, column = map(int, re.search(r"\[(\d+) .*, (\d+)\]", texts(page, "#lread")[0]).groups())
+    assert row == 5 and column > 0
+    assert float(texts(page, "#lread")[0].split("= ")[1]) == pytest.approx(xhat[row, column], rel=1e-3)
+    page.find_element("id", "lclose").click()
+    assert not page.find_element("id", "large").is_displayed()
+
+
+def test_attention_is_a_triangle_a_head_at_a_time(page, trace):
+    at(page, f"{last(trace)} · attention")
+    button = next(v for v in page.find_elements("css selector", ".column.f button.v") if v.text.startswith("weights"))
+    page.execute_script("arguments[0].click()", button)
+    heads = page.find_elements("css selector", "#lslice option")
+    assert len(heads) == trace.config.n_head
+    heads[-1].click()
+    page.find_element("id", "lmap").send_keys("\ue015" * 2)
+    weights = trace[f"h.{trace.config.n_layer - 1}.attention"]["weights"]
+    assert float(texts(page, "#lread")[0].split("= ")[1]) == pytest.approx(weights[0, -1, 2, 0], rel=1e-3)
+    alpha = "return [...document.querySelectorAll('.column.f button.v')].find(v => v.textContent.startsWith('weights'))"
+    alpha += ".querySelector('canvas').getContext('2d').getImageData(1, 0, 1, 1).data[3]"
+    assert page.execute_script(alpha) == 0
+    page.find_element("id", "lclose").click()
+
+
+def test_the_reader_chooses_the_entry_whose_proof_is_shown(page, trace):
+    at(page, "head · linear")
+    box = page.find_element("css selector", ".check")
+    options = box.find_elements("css selector", "option")
+    before = box.find_element("css selector", "dd").text
+    options[1].click()
+    assert box.find_element("css selector", "dd").text != before and "digits agree" in box.text
+    assert page.find_elements("css selector", ".wrong") == []
+
+
+def test_a_message_with_markup_is_shown_as_text(page, trace):
+    assert page.find_elements("css selector", ".pieces b") == []
+    assert "".join(texts(page, ".pieces span")).startswith("P")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_on_a_phone_nothing_is_wider_than_the_screen(page, trace, dark):
+    resized(page, 390, dark)
+    for position in range(2 * (len(trace.steps) + 1) + 1):
+        page.execute_script(f"go({position}, true)")
+        assert page.execute_script("return document.documentElement.scrollWidth") <= 390, heading(page)
+    page.find_element("id", "menu").click()
+    assert page.find_element("id", "way").is_displayed()
+    assert page.execute_script("return document.documentElement.scrollWidth") <= 390
