@@ -1,4 +1,4 @@
-"""The page in a real browser, opened from disk: chromium and its driver (Debian has both), with selenium; else skipped."""
+"""The page in a real browser, opened from disk: chromium and its driver, with selenium; skipped where one is absent."""
 
 import json
 import re

@@ -13,11 +13,12 @@ WORDS = {
         "One number of x moves the loss in three ways, so its gradient has three terms, all times rstd, the scale of "
         "its row.",
         (
-            "g: the number's own place in xhat moves.",
-            "minus mean(g): the row's mean moves too, by 1/D of it, and is taken off every place of the row. Raising "
-            "a whole row changes nothing.",
-            "minus xhat * mean(g * xhat): the row's spread grows, so rstd shrinks and all of the row with it. "
-            "Stretching a whole row changes nothing.",
+            "g: its own place in xhat moves.",
+            "minus mean(g): the row's mean moves too, by 1/D of it, and is taken off every place of the row.",
+            "minus xhat * mean(g * xhat): the row's spread moves too, by xhat/D of it (in units of the spread), and "
+            "every place of the row is divided by it.",
+            "To see it in the numbers: raising or stretching a whole row changes nothing in y (but for epsilon), so "
+            "each row of dx has mean 0, and so has each row of dx * xhat.",
         ),
     ),
     "linear": (
