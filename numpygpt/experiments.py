@@ -219,9 +219,8 @@ def run_process(command_line, log):
             process.kill()
             raise
         process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, usage.ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
-    )  # getrusage(2): macOS counts bytes
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2): macOS counts bytes
+    return process.returncode, usage.ru_maxrss * unit
 
 
 def summaries(results):

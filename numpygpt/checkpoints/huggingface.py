@@ -22,9 +22,8 @@ def save_folder(folder, config, params, encoding=None, dtype=np.float32):
     folder = Path(folder)
     texts = {"config.json": config_json(config)} | (tokenizer_files(encoding) if encoding else {})
     folder.mkdir(parents=True, exist_ok=True)
-    write_safetensors(
-        folder / "model.safetensors", params, {"format": "pt"}, dtype
-    )  # transformers insists on this entry
+    # transformers insists on the entry "format"
+    write_safetensors(folder / "model.safetensors", params, {"format": "pt"}, dtype)
     for name, text in texts.items():
         with replacing(folder / name) as file:
             file.write(text.encode())

@@ -69,9 +69,9 @@ def self_attention_at(tape, n, x, lengths, rows, config):
     """self_attention(...)[rows], with c_attn and attention folded to one row of each message: x (N, D) -> (B, D)."""
     h = f"h.{n}"
     normed, d_ln_1 = tape(layernorm, x, *both(f"{h}.ln_1"), epsilon=config.layer_norm_epsilon)
-    attended, d_query_attention = tape(
+    attended, d_query_attention = tape(  # (B, D)
         query_attention, normed, *both(f"{h}.attn.c_attn"), lengths=lengths, rows=rows, n_head=config.n_head
-    )  # (B, D)
+    )
     y, d_c_proj = tape(linear, attended, *both(f"{h}.attn.c_proj"))
 
     def backward(dy):

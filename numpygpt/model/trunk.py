@@ -18,9 +18,8 @@ def blocks(tape, x, lengths, numbers, config, causal=True):
 
     def backward(dx):
         for n in reversed(numbers):
-            dx = d_blocks.pop(n)(
-                dx
-            )  # pop: with it go the block's activations, whose memory the next gradients can have
+            # pop: with it go the block's activations, whose memory the next gradients can have
+            dx = d_blocks.pop(n)(dx)
         return dx
 
     return x, backward

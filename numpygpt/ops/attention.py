@@ -22,9 +22,8 @@ def attention(qkv, lengths, n_head, causal=True, needs=(True,)):
     q, k, v = (heads(part, T, n_head) for part in np.split(qkv, 3, axis=1))  # (messages, H, T, d) each
     scores = q @ transposed(k) / sqrt_d  # (messages, H, T, T)
     if causal:
-        scores += np.triu(
-            np.full((T, T), -np.inf, scores.real.dtype), 1
-        )  # exp(-inf) = 0: no weight on what comes later
+        # exp(-inf) = 0: no weight on what comes later
+        scores += np.triu(np.full((T, T), -np.inf, scores.real.dtype), 1)
     weights, d_softmax = softmax(scores)
     y = rows(weights @ v)  # (N, D)
 

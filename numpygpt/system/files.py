@@ -14,9 +14,8 @@ def replacing(path):
     permissions that any new file gets. Raises OSError as open() and write() do.
     """
     path = Path(path)
-    temporary = path.with_name(
-        f".{path.name}.{secrets.token_hex(4)}.tmp"
-    )  # same folder: os.replace must not cross disks
+    # In the same folder: os.replace must not cross disks.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     file = open(temporary, "xb")
     try:
         with file:

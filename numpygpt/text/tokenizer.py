@@ -28,10 +28,8 @@ SINGLE_BYTES = _PRINTABLE + _HIDDEN
 _CHARACTER = {byte: chr(byte) for byte in _PRINTABLE} | {byte: chr(256 + n) for n, byte in enumerate(_HIDDEN)}
 _BYTE = {character: byte for byte, character in _CHARACTER.items()}
 
-_FILES = (
-    ("vocab.json", "merges.txt"),
-    ("encoder.json", "vocab.bpe"),
-)  # Hugging Face's and OpenAI's names of the same two
+# Hugging Face's and OpenAI's names of the same two
+_FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 
 
 def load_tokenizer(name_or_folder):

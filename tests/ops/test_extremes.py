@@ -56,6 +56,15 @@ def test_cross_entropy_of_hopeless_logits_is_their_distance():
     assert backward().tolist() == [[0.5, -0.5], [0, 0]]
 
 
+def test_rows_of_the_ignored_label_count_neither_in_the_loss_nor_in_its_mean_nor_in_the_gradient():
+    logits, targets, kept = normal(5, 3), np.array([2, 0, 2, 1, 0]), [1, 3, 4]
+    loss, backward = cross_entropy(logits, targets, ignore_index=2)
+    alone, backward_alone = cross_entropy(logits[kept], targets[kept])
+    assert loss == pytest.approx(alone, rel=1e-6)
+    np.testing.assert_allclose(backward()[kept], backward_alone(), rtol=1e-6)
+    assert not backward()[[0, 2]].any()
+
+
 def test_cross_entropys_backward_scales_with_what_it_is_given():
     _, backward = cross_entropy(normal(3, 4), np.array([0, 3, 1]))
     np.testing.assert_allclose(backward(0.25), backward() / 4, rtol=1e-15)
