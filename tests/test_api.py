@@ -82,6 +82,11 @@ def test_predictions_come_in_order_with_a_probability_for_each_label(gpt):
     assert len(clf.predict([])) == 0
 
 
+def test_a_label_may_be_called_label(gpt):
+    answers = numpygpt.Classifier(gpt, labels=["label", "other"]).predict(TEXTS)
+    assert list(answers.columns) == ["label", "label", "other"] and len(answers) == 3
+
+
 @pytest.mark.parametrize("trainable", ["last_block", "lora", "h.0.ln_1.*"])
 def test_a_classifier_that_was_fine_tuned_saved_and_loaded_answers_the_same(gpt, tmp_path, trainable):
     messages = read_messages(SAMPLE)

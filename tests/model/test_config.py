@@ -29,6 +29,10 @@ def test_the_published_sizes_have_the_published_numbers_of_parameters(name, para
     assert sum(map(prod, parameter_shapes(SIZES[name]).values())) == parameters
 
 
+def test_the_heads_of_the_published_sizes_are_64_wide():
+    assert {name: config.n_embd / config.n_head for name, config in SIZES.items()} == dict.fromkeys(SIZES, 64)
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     st.builds(

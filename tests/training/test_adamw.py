@@ -41,6 +41,16 @@ def test_six_steps_follow_the_formula_however_the_work_is_divided(monkeypatch, b
         np.testing.assert_allclose(params[name], expected[name], rtol=1e-12, atol=1e-14)
 
 
+def test_what_is_not_told_is_torchs_default():
+    params, steps = arrays(0), [arrays(seed) for seed in range(1, 4)]
+    expected = by_the_formula(params, steps, lr=0.01, weight_decay=0.01, betas=(0.9, 0.999), eps=1e-8)
+    optimizer = AdamW(params, params, lr=0.01)
+    for grads in steps:
+        optimizer.step(grads)
+    for name in params:
+        np.testing.assert_allclose(params[name], expected[name], rtol=1e-9, atol=1e-13)
+
+
 def test_an_array_of_several_pieces_is_updated_to_its_end():
     p = np.zeros((5000, 9), np.float32)
     AdamW({"p": p}, ["p"], lr=0.5, weight_decay=0).step({"p": np.ones_like(p)})
