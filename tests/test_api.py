@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pandas as pd
 import pytest
 
 import numpygpt
+from numpygpt import generate
+from numpygpt.model.continuation import Sampler
 from numpygpt.text.messages import read_messages
 from numpygpt.text.sources import SAMPLE
 
@@ -51,6 +54,17 @@ def test_logits_are_those_of_every_token_and_take_text_or_ids(gpt):
 def test_generated_text_follows_its_seed(gpt):
     first, again, other = (gpt.generate("See you", tokens=12, seed=seed) for seed in (1, 1, 2))
     assert first == again != other
+
+
+def test_what_generate_is_not_told_is_as_the_command_and_the_sampler_have_it():
+    found = {}
+    for function in (Sampler, numpygpt.GPT.stream, numpygpt.GPT.generate):
+        for name, parameter in signature(function).parameters.items():
+            if parameter.default is not parameter.empty:
+                found.setdefault(name, set()).add(parameter.default)
+    command = vars(generate.arguments([])) | {"prompt": ""}
+    assert {"temperature", "top_k", "top_p", "seed", "tokens"} <= found.keys()
+    assert found == {name: {command[name]} for name in found}
 
 
 @pytest.mark.parametrize("settings", [{}, {"pad": 20}, {"position": "mean"}, {"position": "first"}, {"causal": False}])
