@@ -6,7 +6,7 @@ import pytest
 
 from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.model.config import Config
-from numpygpt.model.language import language_model, perplexity
+from numpygpt.model.language import language_logits, language_model, perplexity
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.model.tape import Tape
 from numpygpt.ops import output_loss as module
@@ -108,6 +108,17 @@ def test_perplexity_is_what_transformers_finds(torch_gpt2):
     found = perplexity(filled(CONFIG, np.float32), CONFIG, windows, lambda done, total: shown.append((done, total)))
     np.testing.assert_allclose(found, loss.exp().item(), rtol=1e-5)
     assert shown == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_perplexity_counts_every_prediction_of_every_window_once():
+    params, rng = filled(CONFIG), np.random.default_rng(3)
+    windows = [rng.integers(0, CONFIG.vocab_size, length) for length in (4, 9)]
+    losses = []
+    for window in windows:
+        logits = language_logits(Tape(params), window, np.array([len(window)]), CONFIG)
+        losses += [cross_entropy(logits[[i]], window[[i + 1]])[0] for i in range(len(window) - 1)]
+    assert len(losses) == 3 + 8
+    assert perplexity(params, CONFIG, windows) == pytest.approx(np.exp(np.mean(losses)), rel=1e-9)
 
 
 def test_a_model_that_knows_nothing_has_the_vocabularys_size_for_perplexity():
