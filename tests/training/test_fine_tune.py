@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from numpygpt import train
+from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.ops.cross_entropy import cross_entropy
 from numpygpt.study.cases import SMALL, random_weights
 from numpygpt.system.errors import InputError
 from numpygpt.training.adamw import AdamW
-from numpygpt.training.fine_tune import Loader, accuracy, fine_tune, mean_loss
+from numpygpt.training.fine_tune import Loader, accuracy, default_lr, fine_tune, mean_loss
 from numpygpt.training.rng import Generator, loader_order
 from numpygpt.training.text_classifier import Classifier
 from tests.classifiers import classifier_of, logits_of, prefix_of
@@ -40,6 +41,11 @@ def a_run(choice="last_block", position="last", seed=5, batch_size=2):
         Loader(prefix, np.arange(7), LABELS[:7], batch_size, generator, shuffle=True),
         Loader(prefix, np.arange(7, 11), LABELS[7:], 3, generator),
     )
+
+
+def test_the_rate_is_the_books_from_gpt2s_width_on_and_minis_where_it_is_a_quarter():
+    rates = [default_lr(Config(n_embd=width, n_head=1)) for width in (1600, 768, 192)]
+    assert rates == pytest.approx([5e-5, 5e-5, 4e-4])
 
 
 def test_what_fine_tune_and_a_classifier_are_not_told_is_as_the_train_command_has_it():
