@@ -10,6 +10,7 @@ from . import exercises
 from .complex_step import complex_step
 from .exercise import built, is_float
 from .judge import Judge, Right, Verdict
+from .learner import products
 from .learner_process import LIMIT, does_not_run, nothing_written, run
 
 SEED = 1
@@ -59,12 +60,13 @@ def right(exercise, draw, rng):
     reference, arguments = built(exercise.solution_text(), exercise.name), draw.arguments
     if exercise.is_step:
         return Right(None, None, dict(zip(exercise.gradients, reference(**arguments))), {})
+    names = exercise.wanted(arguments)
     y, backward = reference(**arguments)
     dy = rng.standard_normal(np.shape(y))
-    names = exercise.wanted(arguments)
     arrays = {name: a.astype(complex) for name, a in arguments.items() if is_float(a)}
     gradients = {n: complex_step(lambda now: (reference(**arguments | now)[0] * dy).sum(), arrays, n) for n in names}
-    return Right(np.asarray(y), dy, gradients, closure(backward))
+    count = products(reference, arguments, dy[()]) if exercise.asked else None
+    return Right(np.asarray(y), dy, gradients, closure(backward), count)
 
 
 def closure(backward):

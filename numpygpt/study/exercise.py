@@ -35,12 +35,14 @@ class Exercise:
     docstring: str = ""  # in place of the shipped function's
     paragraphs: int = 2  # of the shipped docstring, that are shown
     gradients: tuple = ()  # names of the arguments whose gradients are wanted; all float arrays unless given
+    pieces: tuple = ()  # exercises that it is made of, imported from the learner's own files
+    asked: str = ""  # the argument that says which gradients are asked for; the others are None, and cost nothing
     is_step: bool = False  # no backward: its results, `gradients` by name, are compared with the shipped ones
     split: dict = field(default_factory=dict)  # {"qkv": ("q", "k", "v")}: shown and explained apart
 
     @property
     def parts(self):
-        return exercise_text.parts(self.function, self.name, self.without)
+        return exercise_text.parts(self.function, self.name, self.without, self.pieces)
 
     @property
     def shown_docstring(self):
@@ -53,12 +55,13 @@ class Exercise:
     def task(self):
         """What is to be done, as the docstring of that file."""
         names = self.wanted(self.draws(np.random.default_rng(0))[0].arguments)
+        listed = textwrap.fill(", ".join(f"d{name}" for name in names), 100)
         if self.is_step:
             what = f"Write the body: it returns the new {', '.join(names)}."
         else:
             what = (
                 "Write the lines of backward. It is handed the gradient of the loss with respect to the result, and\n"
-                f"returns that with respect to each input, in this order: {', '.join('d' + name for name in names)}."
+                f"returns that with respect to each input, in this order:\n{listed}."
             )
         return (
             f'"""Exercise {self.name}: {self.teaches}.\n\n{what} Each has the shape of what it belongs to. Then:\n\n'
@@ -72,8 +75,8 @@ class Exercise:
     def solution_lines(self):
         """The shipped lines alone, with what they use."""
         lines = textwrap.dedent(self.parts.solution)
-        extra = self.parts.above_all.removeprefix(self.parts.above).strip()
-        return f"{lines}\n\n{extra}\n" if extra and extra != self.parts.above_all else f"{lines}\n"
+        extra = "" if self.pieces else self.parts.above_all.removeprefix(self.parts.above).strip()
+        return f"{lines}\n\n\n{extra}\n" if extra else f"{lines}\n"
 
     def hint(self, number):
         """Hint 1, 2 or 3, each saying more."""
@@ -95,7 +98,8 @@ class Exercise:
 
     def wanted(self, arguments):
         """The names of the arguments that have a gradient."""
-        return self.gradients or tuple(n for n, a in arguments.items() if is_float(a))
+        names = self.gradients or tuple(n for n, a in arguments.items() if is_float(a))
+        return tuple(n for n, asked in zip(names, arguments[self.asked]) if asked) if self.asked else names
 
 
 def is_float(value):

@@ -32,8 +32,11 @@ class Parts:
 
 
 @cache
-def parts(function, name, without=()):
-    """Parts of a function, called `name` in them, less the arguments in `without` and what depends on them."""
+def parts(function, name, without=(), pieces=()):
+    """Parts of a function, called `name` in them, less the arguments in `without` and what depends on them.
+
+    pieces: functions that a learner has written, each in a file of its name; they are imported, not shown.
+    """
     function = inspect.unwrap(function)
     unwanted = {*NOT_TAUGHT, *without}
     lines = textwrap.dedent(inspect.getsource(function)).splitlines()
@@ -47,14 +50,14 @@ def parts(function, name, without=()):
     paragraphs = inspect.cleandoc(docstring.value.value).split("\n\n")
     kept = [statement for statement in body if not _mentions(_head(statement), unwanted)]
     if backward is None:
-        pieces = ["", "", _lines(lines, kept), ""]
+        texts = ["", "", _lines(lines, kept), ""]
     else:
         at = kept.index(backward)
         head = lines[backward.lineno - 1]
-        pieces = [_lines(lines, kept[:at]), head, _without_needs(lines, backward.body), _lines(lines, kept[at + 1 :])]
+        texts = [_lines(lines, kept[:at]), head, _without_needs(lines, backward.body), _lines(lines, kept[at + 1 :])]
     taught = [s for s in kept if s is not backward]
-    above = _above(function, taught if backward else []), _above(function, [node])
-    return Parts(*above, signature, tuple(paragraphs), *pieces)
+    above = _above(function, taught if backward else [], pieces), _above(function, [node])
+    return Parts(*above, signature, tuple(paragraphs), *texts)
 
 
 def _lines(lines, statements):
@@ -98,9 +101,9 @@ def _mentions(node, names):
     return any(isinstance(n, ast.Name) and n.id in names for n in ast.walk(node))
 
 
-def _above(function, nodes):
+def _above(function, nodes, pieces=()):
     """What these nodes of a function use: imports, constants and functions of this package, as text; callees first."""
-    imports, constants, functions = {"import numpy as np"}, {}, {}
+    imports, own, constants, functions = {"import numpy as np"}, set(), {}, {}
 
     def gather(function, node):
         for name in [n.id for n in ast.walk(node) if isinstance(n, ast.Name)]:
@@ -112,14 +115,19 @@ def _above(function, nodes):
             elif isinstance(value, int | float):
                 constants[name], uses = _assignment(inspect.getmodule(function), name)
                 gather(function, uses)
+            elif name in pieces:
+                own.add(f"from {name} import {name}")
             elif isinstance(value, FunctionType) and _is_mathematics(value):
+                value = inspect.unwrap(value)
                 source = inspect.getsource(value)
+                source = source[source.index("def ") :].replace(f"def {value.__name__}(", f"def {name}(", 1)
                 gather(value, ast.parse(source))
                 functions[name] = source.rstrip()
 
     for node in nodes:
         gather(function, node)
-    imports = "\n\n".join(sorted(imports))  # Python's own, then NumPy
+    own = ["\n".join(sorted(own))] if own else []
+    imports = "\n\n".join([*sorted(imports), *own])  # Python's, NumPy, the learner's
     constants = ["\n".join(constants.values())] if constants else []
     return "\n\n\n".join(["\n\n".join([imports, *constants]), *functions.values()])
 

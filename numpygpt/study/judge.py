@@ -27,6 +27,7 @@ class Right:
     dy: np.ndarray | None
     gradients: dict  # {argument: derivative}, or of a step {name: result}
     kept: dict  # {name: array}: what the shipped backward pass reads
+    products: int | None = None  # of matrices, in the backward pass, where they are counted
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Judge:
         rows, why, wrong = self.gradients()
         if wrong:
             return Verdict(False, [*rows, *why, f"wrong: {', '.join(wrong)}"])
-        problem = self.float32()
+        problem = self.float32() or self.spared()
         if problem:
             return Verdict(False, [*rows, problem])
         what = "result" if self.is_step else "gradient"
@@ -87,8 +88,9 @@ class Judge:
         count = len(self.facts[i]["gradients"])
         if self.rights[i].y is None or count == len(wanted):
             return {name: n for n, name in enumerate(wanted)} if count == len(wanted) else None
-        leading = names[: max(map(names.index, wanted)) + 1]
-        return {name: leading.index(name) for name in wanted} if count == len(leading) else None
+        floats = [name for name, a in self.draws[i].arguments.items() if is_float(a)]
+        leading = {max(map(names.index, wanted)) + 1, names.index(floats[-1]) + 1}  # None may stand for what is frozen
+        return {name: names.index(name) for name in wanted} if count in leading else None
 
     def label(self, name):
         return name if self.is_step else f"d{name}"
@@ -104,6 +106,9 @@ class Judge:
             return f"{what} returns a list: return a tuple, {', '.join(names)}"
         if places is None:
             return f"{what} returns {len(described)} of {len(names)}: return {', '.join(names)}, in this order"
+        for place in set(range(len(described))) - set(places.values()):
+            if described[place]["type"] != "None" and self.exercise and self.exercise.asked:
+                return f"d{list(self.draws[i].arguments)[place]} is not asked for here: return None in its place"
         for name, place in places.items():
             found, right = described[place], self.rights[i].gradients[name]
             if found["type"] not in ("array", "number"):
@@ -142,6 +147,15 @@ class Judge:
                         f"Every gradient is right, but {self.label(name)} is {found} where the inputs are float32. "
                         "np.zeros(shape) makes float64: use np.zeros_like. np.sqrt(5) does too: use math.sqrt(5)."
                     )
+
+    def spared(self):
+        """Whether what nobody asks for is computed all the same."""
+        for draw, right, fact in zip(self.draws, self.rights, self.facts):
+            if right.products is not None and fact["products"] > right.products:
+                return (
+                    f"Every gradient is right, but backward forms {fact['products']} products of matrices where "
+                    f"{right.products} are enough ({draw.label}): something is computed that nobody asks for."
+                )
 
     def written(self, i):
         fact = self.facts[i]
@@ -188,7 +202,9 @@ class Judge:
             self.split({n: entry_errors(g, self.rights[i].gradients[n]) for n, g in self.given(i).items()})
             for i in range(len(self.draws))
         ]
-        worst = {label: int(np.argmax([e[label].max(initial=0) for e in errors])) for label in given[0]}
+        labels = dict.fromkeys(label for found in errors for label in found)  # in some draws one may not be asked for
+        largest = {label: [e[label].max(initial=0) if label in e else -1 for e in errors] for label in labels}
+        worst = {label: int(np.argmax(found)) for label, found in largest.items()}
         wrong = [label for label, i in worst.items() if not errors[i][label].max(initial=0) <= BOUND]
         title = "result" if self.is_step else "gradient"
         rows = [f"{title:<14}{'shape':<10}{'digits':>6}   {'worst entry':<14}{'yours':>15}{'right':>15}"]
@@ -217,6 +233,7 @@ class Judge:
                     self.draws[i].rows,
                 )
                 for i in range(len(self.draws))
+                if label in given[i]
             ]
             none = f"{label}: no known mistake gives these numbers, and no general sign fits. The table is all."
             lines.append(sign(label, cases) or none)
@@ -235,7 +252,10 @@ class Judge:
             labels = [
                 label
                 for label in wrong
-                if all(label in s and close(given[i][label], s[label]) for i, s in enumerate(spoiled))
+                if all(
+                    label not in given[i] or (label in s and close(given[i][label], s[label]))
+                    for i, s in enumerate(spoiled)
+                )
             ]
             if labels:
                 matches.append((labels, message))
@@ -266,7 +286,7 @@ def spoiled_gradients(exercise, function, draws, rights):
         else:
             gradients = function(**draw.arguments)[1](right.dy if right.dy.ndim else right.dy[()])
         gradients = gradients if isinstance(gradients, tuple) else (gradients,)
-        names = list(draw.arguments) if len(gradients) != len(right.gradients) else list(right.gradients)
+        names = list(draw.arguments if len(gradients) != len(right.gradients) else right.gradients)
         named = dict(zip(names, gradients))
         found.append(
             {n: named[n] for n, r in right.gradients.items() if named[n] is not None and named[n].shape == r.shape}

@@ -109,11 +109,39 @@ def facts_of(function, path, draw, arrays, key, derive):
                 np.array_equal(a, arrays[name], equal_nan=True) for name, a in again.items() if name in arrays
             )
         facts["float32"] = dtypes_in_float32(function, draw["arguments"], np.asarray(dy, np.float32)[()])
+        if draw["count"]:
+            facts["products"] = products(function, draw["arguments"], dy)
         if derive:
             derivatives(function, draw["arguments"], dy, derive, arrays, key)
     except BaseException as error:
         return {"fails": where(error, path)}
     return facts
+
+
+def products(function, arguments, dy):
+    """How many products of matrices the backward pass forms."""
+    counted = {n: a.view(Counting) if isinstance(a, np.ndarray) else a for n, a in arguments.items()}
+    _, backward = function(**counted)
+    Counting.products = 0
+    backward(np.asarray(dy).view(Counting))
+    return Counting.products
+
+
+class Counting(np.ndarray):
+    """An array that counts the products of matrices in which it, or what was made of it, takes part."""
+
+    products = 0
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **settings):
+        Counting.products += ufunc is np.matmul
+        plain = [a.view(np.ndarray) if isinstance(a, Counting) else a for a in inputs]
+        settings = {n: tuple(a.view(np.ndarray) for a in v) if n == "out" else v for n, v in settings.items()}
+        result = getattr(ufunc, method)(*plain, **settings)
+        return result.view(Counting) if isinstance(result, np.ndarray) else result
+
+    def __array_function__(self, function, types, arguments, settings):
+        Counting.products += function in (np.dot, np.einsum, np.tensordot, np.inner)
+        return super().__array_function__(function, types, arguments, settings)
 
 
 def derivatives(function, arguments, dy, names, arrays, key):

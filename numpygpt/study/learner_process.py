@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .exercise import is_float
+from .exercises import NAMES
 
 LIMIT = 10  # seconds for all draws together
 
@@ -18,7 +20,9 @@ LIMIT = 10  # seconds for all draws together
 def handed(draw, right, seed):
     """What the learner's process gets to know of a draw."""
     dy = right.dy if right else None
-    return dict(arguments=draw.arguments, dy=dy, seed=seed, backward=right is None or right.y is not None)
+    counted = right is not None and right.products is not None
+    has_backward = right is None or right.y is not None
+    return dict(arguments=draw.arguments, dy=dy, seed=seed, backward=has_backward, count=counted)
 
 
 def run(path, name, draws, rights, limit):
@@ -64,6 +68,10 @@ def does_not_run(facts, path, draws):
             line = f", line {number}" if number else ""
             inside = f", in {function}" if function and function != "<module>" else ""
             told = f" ({draw.label})" if draw else ""
+            missing = re.search("No module named '(.*)'", message)
+            if missing and missing[1] in NAMES:
+                first = f"write it first: python -m numpygpt.exercise {missing[1]}"
+                return f"{file}{line}: {missing[1]}.py is missing beside it; {first}"
             return f"{file}{line}{inside}: {message}{told}" + (f"\n    {text}" if text else "")
         if "no_pair" in fact:
             return f"{path.name}: returned {fact['no_pair']}, not the result and its backward: return y, backward"
@@ -71,4 +79,7 @@ def does_not_run(facts, path, draws):
 
 def nothing_written(facts, path):
     if all(fact["gradients"] is None for fact in facts["draws"]):
-        return f"{path.name}: nothing is written yet: backward returns None. Write its lines and save; --hint helps"
+        return (
+            f"{path.name}: nothing is written yet: None comes back. Write the lines and save; "
+            f"python -m numpygpt.exercise {path.stem} --hint helps"
+        )

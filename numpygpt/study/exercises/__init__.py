@@ -9,6 +9,17 @@ NAMES = (
     "gelu",
     "layernorm",
     "embedding",
+    "take_rows",
+    "mean_rows",
+    "attention",
+    "causal_attention",
+    "residual",
+    "tied_output",
+    "lora",
+    "adamw",
+    "query_attention",
+    "block",
+    "freezing",
 )
 
 

@@ -1,0 +1,65 @@
+import numpy as np
+
+from ..exercise import Draw, Exercise
+
+
+def freezing(x, weight1, bias1, weight2, bias2, learns):
+    """y = h @ weight2 + bias2,  h = tanh(x @ weight1 + bias1): two layers, of which some parameters are frozen
+
+    x (N, in), weight1 (in, hidden), bias1 (hidden,), weight2 (hidden, out), bias2 (out,) -> y (N, out).
+    learns: five times True or False, for x, weight1, bias1, weight2, bias2: whose gradients are asked for.
+    backward: dy (N, out) -> dx, dweight1, dbias1, dweight2, dbias2, each None where it is not asked for.
+    No product of matrices is formed that none of them needs: that is where freezing saves its time.
+
+    A frozen weight passes the gradient on. So the way down goes through weight2 whether it learns or not, but only as
+    far as something learns: where x, weight1 and bias1 do not, the gradient at h is not needed at all.
+    """
+    h = np.tanh(x @ weight1 + bias1)
+    y = h @ weight2 + bias2
+
+    def backward(dy):
+        dweight2 = h.T @ dy if learns[3] else None
+        dbias2 = dy.sum(axis=0) if learns[4] else None
+        du = (dy @ weight2.T) * (1 - h * h) if any(learns[:3]) else None
+        dx = du @ weight1.T if learns[0] else None
+        dweight1 = x.T @ du if learns[1] else None
+        dbias1 = du.sum(axis=0) if learns[2] else None
+        return dx, dweight1, dbias1, dweight2, dbias2
+
+    return y, backward
+
+
+HINTS = (
+    "Write it first as if everything learned. Then ask of each product: who needs it, and is any of those asked for?",
+    "A product for a weight's own gradient is needed only if that weight learns. The product that leads down, dy @ "
+    "weight2.T, is needed if anything below learns, whether weight2 itself does or not.",
+)
+
+
+def draws(rng):
+    def draw(label, *learns):
+        N, i, hidden, out = 5, 4, 3, 2
+        normal = rng.standard_normal
+        weights = dict(
+            weight1=normal((i, hidden)), bias1=normal(hidden), weight2=normal((hidden, out)), bias2=normal(out)
+        )
+        sizes = {"N": N, "in": i, "hidden": hidden, "out": out}
+        return Draw(label, dict(x=normal((N, i)), **weights, learns=learns), sizes)
+
+    return [
+        draw("all learn", True, True, True, True, True),
+        draw("only the second layer learns", False, False, False, True, True),
+        draw("only the first weight learns", False, True, False, False, False),
+        draw("the second weight is frozen", False, True, True, False, True),
+    ]
+
+
+EXERCISE = Exercise(
+    "freezing",
+    "which gradients freezing spares, and which it does not",
+    freezing,
+    HINTS,
+    draws,
+    gradients=("x", "weight1", "bias1", "weight2", "bias2"),
+    asked="learns",
+)
