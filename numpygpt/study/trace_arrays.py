@@ -10,7 +10,21 @@ import hashlib
 import numpy as np
 
 BARS = 16  # of a histogram
-SIZES = (6144, 4096, 3072, 2048, 1536, 1024, 768, 512, 384, 256, 128)  # how many numbers of an array are shown at most
+SIZES = (
+    6144,
+    4096,
+    3072,
+    2048,
+    1536,
+    1024,
+    768,
+    512,
+    384,
+    256,
+    128,
+    64,
+    32,
+)  # how many numbers of an array are shown at most
 LIMIT = 2_600_000  # characters for all numbers of a page
 
 
@@ -41,10 +55,11 @@ class Arrays:
     def packed(self):
         """(JSON-able list of all of them, the most numbers shown of one)."""
         for most in SIZES:
-            packed = [self._packed(array, most) for array in self.arrays]
-            if sum(len(entry.get("c", "")) for entry in packed) <= LIMIT:
+            choices = [self._choice(_stack(array), most) for array in self.arrays]
+            numbers = sum(len(_stack(a)) * len(rows) * len(columns) for a, (rows, columns) in zip(self.arrays, choices))
+            if 4 * numbers <= LIMIT:
                 break
-        return packed, most
+        return [self._packed(array, *choice) for array, choice in zip(self.arrays, choices)], most
 
     def letters(self, shape):
         """The shape with its letters: `N 23, D 192`."""
@@ -57,7 +72,7 @@ class Arrays:
             found.append(f"{letter} {size}".strip())
         return ", ".join(found)
 
-    def _packed(self, array, most):
+    def _packed(self, array, rows, columns):
         if array.size == 1:
             return {"v": f"{float(array.reshape(())):.10g}"}
         finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
@@ -72,22 +87,29 @@ class Arrays:
             }
         else:
             entry |= {"lo": "", "hi": "", "mean": "", "h": ""}
-        stack = array.reshape(-1, *array.shape[-2:]) if array.ndim > 1 else array.reshape(1, 1, -1)
-        count, rows, columns = stack.shape
-        tokens = self.rows
-        if array.ndim > 1 and rows == self.vocabulary:
-            row_choice = np.array(self.shown_rows)
-        elif array.ndim > 1 and rows in (tokens, self.positions):
-            row_choice = np.arange(min(tokens, rows, max(1, most // 8)))
-        else:
-            row_choice = _spread(rows, max(1, min(rows, 64, most // 8)))
-        column_choice = _spread(columns, max(1, min(columns, most // max(1, len(row_choice)))))
-        cells = stack[:, row_choice][:, :, column_choice]
-        if len(row_choice) < rows:
-            entry["ri"] = row_choice.tolist()
-        if len(column_choice) < columns:
-            entry["ci"] = column_choice.tolist()
+        stack = _stack(array)
+        cells = stack[:, rows][:, :, columns]
+        if len(rows) < stack.shape[1]:
+            entry["ri"] = rows.tolist()
+        if len(columns) < stack.shape[2]:
+            entry["ci"] = columns.tolist()
         return entry | {"d": list(cells.shape), "c": _coded(cells), "one": int(array.ndim == 1)}
+
+    def _choice(self, stack, most):
+        """The rows and the columns that are shown of each matrix of a stack, `most` numbers at most."""
+        _, rows, columns = stack.shape
+        if rows == self.vocabulary:
+            chosen = np.array(self.shown_rows)
+        elif rows in (self.rows, self.positions):
+            chosen = np.arange(min(self.rows, rows, most // 8))
+        else:
+            chosen = _spread(rows, min(64, most // 8))
+        return chosen, _spread(columns, max(1, most // len(chosen)))
+
+
+def _stack(array):
+    """An array as a stack of matrices: a vector is one row, what has more axes than two has them first."""
+    return array.reshape(-1, *array.shape[-2:]) if array.ndim > 1 else array.reshape(1, 1, -1)
 
 
 def _spread(size, count):

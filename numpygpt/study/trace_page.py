@@ -24,7 +24,7 @@ from .trace_words import WORDS
 
 TEMPLATE = Path(__file__).with_name("trace.html")
 PACKAGE = Path(__file__).parents[2]
-LARGE = 20_000_000  # parameters of a model of which one entry of each gradient is checked, and not three
+ENTRIES = ((2_500_000, 3), (20_000_000, 2))  # up to so many parameters, so many entries of each gradient are checked
 
 
 def page(trace, progress=lambda done, total: None) -> str:
@@ -103,7 +103,8 @@ def proofs(trace, progress=lambda done, total: None):
     """([Check], errors_by_step) of each step; none of one without gradients, the second of the first step of each
     operation.
     """
-    entries = 1 if sum(a.size for a in trace.params.values()) > LARGE else 3
+    size = sum(a.size for a in trace.params.values())
+    entries = next((entries for most, entries in ENTRIES if size <= most), 1)
     first = {step.op: step for step in reversed(trace.steps) if step.gradients}
     done = count(1)
 
