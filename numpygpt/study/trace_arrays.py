@@ -104,7 +104,11 @@ class Arrays:
             chosen = np.arange(min(self.rows, rows, most // 8))
         else:
             chosen = _spread(rows, min(64, most // 8))
-        return chosen, _spread(columns, max(1, most // len(chosen)))
+        room = max(1, most // len(chosen))
+        if room < columns == self.vocabulary:  # of logits those of the tokens in sight, too: there the gradient is
+            shown = np.array(self.shown_rows[: room // 2], int)
+            return chosen, np.union1d(shown, _spread(columns, max(1, room - len(shown))))
+        return chosen, _spread(columns, room)
 
 
 def _stack(array):

@@ -105,7 +105,9 @@ def proofs(trace, progress=lambda done, total: None):
     """
     size = sum(a.size for a in trace.params.values())
     entries = next((entries for most, entries in ENTRIES if size <= most), 1)
-    first = {step.op: step for step in reversed(trace.steps) if step.gradients}
+    learning = [step for step in trace.steps if step.gradients]
+    bent = [step for step in learning if next(iter(step.arguments)) in step.gradients]  # by x, and not by a bias alone
+    first = {step.op: step for step in reversed(learning)} | {step.op: step for step in reversed(bent)}
     done = count(1)
 
     def proof(step):

@@ -106,7 +106,7 @@ def _statement(node):
         parts = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value] if node.value else []
         return Statement(first, last, tuple((ast.unparse(part), None) for part in parts), returns=True)
     targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
-    made = [part for target in targets if target is not None for part in _flat(target)]
+    made = [part for target in targets if target is not None for part in _flat(target) if ast.unparse(part) != "_"]
     # Of an array that is written to in a loop, what one pass writes; else the whole array.
     return Statement(first, last, tuple((text, _code(text)) for text in map(_made, made)), body)
 

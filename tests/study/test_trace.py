@@ -17,6 +17,7 @@ from numpygpt.ops.cross_entropy import cross_entropy
 from numpygpt.ops.layernorm import layernorm
 from numpygpt.study.trace import Trace
 from numpygpt.study.trace_check import ENOUGH, checks, errors_by_step
+from numpygpt.study.trace_page import proofs
 from numpygpt.system.errors import InputError
 
 MESSAGE = "Your parcel is held. Pay the fee now and your parcel is sent."
@@ -82,7 +83,7 @@ def test_what_is_frozen_has_no_gradient_and_the_way_back_ends_there(gpt):
 @pytest.mark.parametrize("folded", [False, True])
 def test_every_gradient_agrees_with_the_complex_step_to_ten_digits(clf, folded):
     trace = clf.trace("Call now to call", "spam", folded=folded)
-    found = [check for step in trace.steps if step.gradients for check in checks(trace, step)]
+    found = [check for found, _ in proofs(trace) for check in found]
     assert len({(check.argument, check.index) for check in found}) > 50
     assert all(check.holds and check.digits >= 10 for check in found)
     assert trace.other_reading < 1e-12
@@ -90,7 +91,7 @@ def test_every_gradient_agrees_with_the_complex_step_to_ten_digits(clf, folded):
 
 def test_a_languages_gradients_agree_and_the_tied_embedding_is_a_sum_of_two(gpt):
     trace = gpt.trace("Call now to call")
-    assert all(check.holds for step in trace.steps if step.gradients for check in checks(trace, step))
+    assert all(check.holds for found, _ in proofs(trace) for check in found)
     ids = trace.ids
     tape = Tape(trace.params, trace.trainable)
     loss, backward = language_model(tape, ids[:-1], np.array([len(ids) - 1]), ids[1:], gpt.config)
@@ -110,11 +111,11 @@ def test_one_wrong_line_shows_where_it_is_and_in_all_that_comes_after_on_the_way
     spec.loader.exec_module(wrong)
     monkeypatch.setattr(block, "layernorm", wrong.layernorm)
     trace = clf.trace("Call now", "spam")
-    hold = {step.name: [check.holds for check in checks(trace, step)] for step in trace.steps if step.gradients}
+    hold = {step.name: [check.holds for check in checks(trace, step, 1)] for step in trace.steps if step.gradients}
     order = list(hold)
     first = order.index(f"{last(trace)}.ln_2")
     assert all(all(hold[name]) for name in order[first + 1 :])
-    assert hold[order[first]] == [False] * 3 + [True] * 6  # dx is wrong, dgain and dbias are not
+    assert hold[order[first]] == [False, True, True]  # dx is wrong, dgain and dbias are not
     assert all(not all(hold[name]) for name in order[:first])
 
 

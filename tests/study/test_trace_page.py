@@ -67,9 +67,10 @@ def test_each_value_stands_under_the_line_that_makes_its_name(data):
                         assert made, (step["name"], line, name)
 
 
-def test_the_same_trace_gives_the_same_bytes(clf, text):
-    again = page(clf.trace("Your parcel is held. Pay the fee now and your parcel is sent.", "spam"))
-    assert again == text
+def test_the_same_trace_gives_the_same_bytes(gpt):
+    clf = Classifier(gpt, ["ham", "spam"], "last_block")
+    first, again = (page(clf.trace("Call now", "spam")) for _ in range(2))
+    assert first == again
 
 
 def test_a_page_of_thirty_tokens_stays_under_four_megabytes(clf):
