@@ -88,9 +88,17 @@ def in_terminal(name) -> str:
     if name not in known:
         raise InputError(f"--op {name}: no such operation; use one of {', '.join(known)}")
     step = trace_operation(*known[name])
+    forward, backward, *why = WORDS[name]
     parts = []
-    for title, words, calls in zip(("forward", "backward"), WORDS[name], (step.forward, step.backward)):
-        parts.append("\n".join(textwrap.wrap(f"{step.name}, {title}: {words}", 110)) + "\n")
+    for words, calls in (
+        ([f"{name}, forward: {forward}"], step.forward),
+        (
+            [f"{name}, backward: {backward}", *(f"  - {reason}" for reasons in why for reason in reasons)],
+            step.backward,
+        ),
+    ):
+        lines = [line for text in words for line in textwrap.wrap(text, 110, subsequent_indent="    ")]
+        parts.append("\n".join(lines) + "\n")
         for top in calls:
             parts += [_call(call, call is top) for call in top.all() if call is top or call.makes_something()]
     return "\n".join(parts) + "\n" + check_table(operation_checks(step))
