@@ -125,7 +125,7 @@ class Judge:
         for axis in range(given.ndim):
             if given.ndim == right.ndim + 1 and given.sum(axis).shape == right.shape and close(given.sum(axis), right):
                 return f": the sum over axis {axis} is missing, and it would be right"
-        return ""
+        return ": summed over an axis too many?" if given.ndim < right.ndim else ""
 
     def dtypes(self, i):
         fact = self.facts[i]
@@ -207,14 +207,14 @@ class Judge:
         worst = {label: int(np.argmax(found)) for label, found in largest.items()}
         wrong = [label for label, i in worst.items() if not errors[i][label].max(initial=0) <= BOUND]
         title = "result" if self.is_step else "gradient"
-        rows = [f"{title:<14}{'shape':<10}{'digits':>6}   {'worst entry':<14}{'yours':>15}{'right':>15}"]
+        rows = [f"{title:<16}{'shape':<10}{'digits':>6}   {'worst entry':<14}{'yours':>15}{'right':>15}"]
         for label, i in worst.items():
             at = np.unravel_index(np.argmax(errors[i][label]), right[i][label].shape)
             error = errors[i][label].max(initial=0)
             digits = 15 if error < 1e-15 else max(0, int(-np.log10(error)))
             values = f"{given[i][label][at]:>15.9g}{right[i][label][at]:>15.9g}"
             mark = f"  wrong ({self.draws[i].label})" if label in wrong else ""
-            rows.append(f"{label:<14}{_shape(right[i][label]):<10}{digits:>6}   {_index(at):<14}{values}{mark}")
+            rows.append(f"{label:<16}{_shape(right[i][label]):<10}{digits:>6}   {_index(at):<14}{values}{mark}")
         return rows, self.why(wrong, given, right) if wrong else [], wrong
 
     def why(self, wrong, given, right):
@@ -235,7 +235,7 @@ class Judge:
                 for i in range(len(self.draws))
                 if label in given[i]
             ]
-            none = f"{label}: no known mistake gives these numbers, and no general sign fits. The table is all."
+            none = f"{label}: no cause was found: no known mistake gives these numbers, and no general sign fits."
             lines.append(sign(label, cases) or none)
         return lines
 

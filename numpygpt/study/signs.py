@@ -1,6 +1,7 @@
 """General signs of what is wrong with a gradient, where no known mistake gives its numbers. None is guessed."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def close(a, b):
 def sign(name, cases):
     """The first sentence that holds in every draw in which the gradient of that name is wrong, or None."""
     cases = [case for case in cases if case.wrong]
-    for look in (zero, another, factor, transposed, factor_along, some_rows, constant_along, term):
+    for look in (zero, another, factor, transposed, some_rows, factor_along, constant_along, term):
         found = look(cases)
         if found:
             return f"{name} {found}"
@@ -47,7 +48,7 @@ def another(cases):
     """Where a gradient is that of another input, or dy as it came."""
     for name in cases[0].others:
         if all(name in case.others and close(case.given, case.others[name]) for case in cases):
-            return f"has the numbers of {name}."
+            return f"has the numbers of {name}: were two exchanged?"
 
 
 def factor(cases):
@@ -64,7 +65,9 @@ def factor(cases):
                     values = ", ".join(f"{case.sizes[name]:g}" for case in cases)
                     return f"is right but for the factor {'-' * (minus < 0)}{text} ({name} = {values})."
     if np.allclose(ratios, ratios[0], rtol=1e-9):
-        return f"is {ratios[0]:.10g} times what it should be, in every draw in which it is wrong."
+        simple = Fraction(ratios[0]).limit_denominator(64)
+        times = str(simple) if np.isclose(float(simple), ratios[0], rtol=1e-9) else f"{ratios[0]:.10g}"
+        return f"is {times} times what it should be, in every draw in which it is wrong."
     shown = ", ".join(f"{ratio:.6g}" for ratio in ratios)
     return f"is right but for a factor that differs from draw to draw: {shown}."
 

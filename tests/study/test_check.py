@@ -72,6 +72,7 @@ def test_a_wrong_one_shows_its_digits_its_worst_entry_and_its_cause(tmp_path):
         ("return dy @ weight.T, (x.T @ dy).tolist(), dy.sum(axis=0)", "dweight is a list, not an array"),
         ("return dy @ weight.T, dy.T @ x, dy.sum(axis=0)", "it is transposed, and right otherwise"),
         ("return dy @ weight.T, x.T @ dy, dy", "dbias has shape (5, 3), not (3,): the sum over axis 0 is missing"),
+        ("return dy @ weight.T, x.T @ dy, dy.sum()", "dbias has shape (), not (3,): summed over an axis too many?"),
         ("return (dy @ weight.T).astype('f4'), x.T @ dy, dy.sum(axis=0)", "dx is float32"),
         ("return dy @ weight.T, x.T @ dy / 0, dy.sum(axis=0)", "dweight[0, 0] is"),
         ("x[0] = 0\n" + RIGHT, "x was written to"),

@@ -18,8 +18,8 @@ def draws(rng):
         tables = dict(wte=rng.standard_normal((V, D)), wpe=rng.standard_normal((P, D)))
         numbers, counts = np.unique(ids, return_counts=True)
         rows = {
-            "of tokens that occur more than once": numbers[counts > 1],
-            "of tokens that do not occur": np.setdiff1d(np.arange(V), ids),
+            "the rows of tokens that occur more than once": numbers[counts > 1],
+            "the rows of tokens that do not occur": np.setdiff1d(np.arange(V), ids),
         }
         return Draw(label, dict(ids=ids, **tables, lengths=lengths), {"V": V, "D": D, "N": len(ids)}, rows)
 

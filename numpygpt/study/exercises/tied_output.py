@@ -42,7 +42,7 @@ HINTS = (
 def draws(rng):
     def draw(label, ids, V, D):
         ids, targets = np.array(ids), rng.integers(0, V, len(ids))
-        rows = {"of the tokens that occur": np.unique(ids), "of the targets": np.unique(targets)}
+        rows = {"the rows of the tokens that occur": np.unique(ids), "the rows of the targets": np.unique(targets)}
         return Draw(
             label,
             dict(ids=ids, wte=rng.standard_normal((V, D)), targets=targets),
