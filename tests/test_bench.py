@@ -8,9 +8,11 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from bench import chapter, forward, generate, language, machine, operations, step
+from bench import chapter, few_labels, forward, generate, language, machine, operations, step
 from bench.results import HEADER, Row, Section, write_section
 from bench.turns import in_turns, worst_difference
 from numpygpt.checkpoints.huggingface import save_folder
@@ -202,3 +204,32 @@ def test_a_wrong_word_is_one_line_before_anything_is_measured(words, message):
         [sys.executable, "-m", "bench", *words], cwd=ROOT, env=clean, capture_output=True, text=True
     )
     assert finished.returncode == 2 and message in finished.stderr.splitlines()[-1]
+
+
+def test_few_labels_measures_every_learner_on_the_same_balanced_draws(tmp_path, monkeypatch):
+    frame = pd.DataFrame({"Label": ["ham", "spam"] * 40, "Text": [f"message {n}" for n in range(80)]})
+    drawn = []
+
+    def always_ham(training, texts, seed):
+        drawn.append((seed, training["Text"].tolist()))
+        assert training["Label"].value_counts().to_dict() == {"ham": len(training) // 2, "spam": len(training) // 2}
+        return np.array(["ham"] * len(texts))
+
+    learners = {"one": always_ham, "the other": always_ham}
+    found = few_labels.measure(frame, frame[:10], learners, sizes=(4, 20), seeds=(1, 2))
+    assert found == {name: [[0.5, 0.5], [0.5, 0.5]] for name in learners}
+    assert [len(texts) for _, texts in drawn] == [4] * 4 + [20] * 4
+    assert drawn[:2] == drawn[2:4] and drawn[0] != drawn[1]
+    text = few_labels.markdown(found, (4, 20), 10, "a command")
+    assert "| the other" in text and "50.0 (50.0–50.0)" in text and "`a command`" in text
+    few_labels.draw_plot(found, (4, 20), tmp_path / "plot.png")
+    assert not machine.installed("matplotlib") or (tmp_path / "plot.png").stat().st_size > 1000
+
+
+def test_few_labels_learners_tell_two_labels_apart():
+    texts = [f"win {n} pounds now, call" for n in range(10)] + [f"see you at {n}, love" for n in range(10)]
+    training = pd.DataFrame({"Label": ["spam"] * 10 + ["ham"] * 10, "Text": texts})
+    for name, learner in few_labels.LEARNERS.items():
+        if "mini" in name or machine.installed("sklearn"):
+            found = list(learner(training, ["win 7 pounds now, call", "see you at 7, love"], 123))
+            assert set(found) <= {"ham", "spam"} if "random" in name else found == ["spam", "ham"], name

@@ -1,0 +1,140 @@
+"""Learning from few labels: what pretraining is worth where 20, 50, 100 or 200 messages have labels.
+
+    python -m bench.few_labels SMSSpamCollection
+
+Each number of messages is drawn five times from the training set of the balanced split, as many of each label.
+From the same draws learn: mini; the same network from random weights, with the same settings; naive Bayes on word counts;
+and a logistic regression on characters. All are tested on the same test messages. Needs scikit-learn. Writes the
+section `few labels` of RESULTS.md and, where matplotlib is installed, few_labels.png.
+"""
+
+import argparse
+from datetime import date
+from math import ceil
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+
+import numpygpt
+from numpygpt.text.messages import read_messages
+from numpygpt.text.split import balance, split
+
+from .results import table, write_section
+
+SIZES = (20, 50, 100, 200)
+SEEDS = range(123, 128)
+UPDATES = 100  # at least so many, or five epochs: 20 labels are only two batches
+HERE = Path(__file__).parent
+
+
+def draw(messages, count, seed):
+    """`count` of the messages, as many of each label."""
+    groups = messages.groupby("Label")
+    return groups.sample(count // groups.ngroups, random_state=seed).sample(frac=1, random_state=seed)
+
+
+def network(weights):
+    """A function (training messages, test texts, seed) -> predicted labels, of mini or its random twin."""
+
+    def predict(training, texts, seed):
+        gpt = numpygpt.load("mini", weights, seed)
+        clf = numpygpt.Classifier(gpt, sorted(set(training["Label"])), seed=seed)
+        epochs = max(5, ceil(UPDATES / (len(training) // 8)))
+        numpygpt.fine_tune(clf, training, training, epochs=epochs, eval_every=10**9, eval_batches=1, seed=seed)
+        return clf.predict(list(texts))["label"].to_numpy()
+
+    return predict
+
+
+def naive_bayes(training, texts, seed):
+    """Multinomial, on word counts."""
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.naive_bayes import MultinomialNB
+    from sklearn.pipeline import make_pipeline
+
+    return make_pipeline(CountVectorizer(), MultinomialNB()).fit(training["Text"], training["Label"]).predict(texts)
+
+
+def characters(training, texts, seed):
+    """A logistic regression on the TF-IDF of 2 to 5 neighbouring characters within words."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    features = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5))
+    return make_pipeline(features, LogisticRegression(C=10)).fit(training["Text"], training["Label"]).predict(texts)
+
+
+LEARNERS = {
+    "mini": network("pretrained"),
+    "mini's network, random weights": network("random"),
+    "naive Bayes, word counts": naive_bayes,
+    "logistic regression, characters": characters,
+}
+
+
+def measure(training, test, learners, sizes=SIZES, seeds=SEEDS):
+    """{learner: [[accuracy of each draw] of each size]}"""
+    found = {name: [] for name in learners}
+    for size in sizes:
+        draws = [draw(training, size, seed) for seed in seeds]
+        for name, predict in learners.items():
+            right = [predict(some, test["Text"], seed) == test["Label"].to_numpy() for some, seed in zip(draws, seeds)]
+            found[name].append([float(np.mean(answers)) for answers in right])
+            print(f"{size} labels, {name}: {mean(found[name][-1]):.1%}", flush=True)
+    return found
+
+
+def markdown(found, sizes, tested, command):
+    """The section of RESULTS.md."""
+
+    def cell(shares):
+        return f"{mean(shares):.1%} ({min(shares):.1%}–{max(shares):.1%})".replace("%", "")
+
+    rows = [["test accuracy, %", *(f"{size} labels" for size in sizes)]]
+    rows += [[name, *map(cell, shares)] for name, shares in found.items()]
+    about = (
+        "What pretraining is worth where labels are few: mean of five draws of the labelled messages, with the worst "
+        f"and the best in brackets. {tested} test messages of the balanced UCI data; `mini` and its random twin with the "
+        "default settings, but at least a hundred updates.\n\n![few labels](few_labels.png)"
+    )
+    return "\n\n".join(["## few labels", about, table(rows), f"`{command}`, {date.today()}."]) + "\n"
+
+
+def draw_plot(found, sizes, path):
+    """Accuracy against the number of labels, if matplotlib is installed."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        return
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for name, shares in found.items():
+        axes.plot(sizes, [100 * mean(some) for some in shares], marker="o", label=name)
+    axes.set_xscale("log")
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.minorticks_off()
+    axes.set_xlabel("labelled messages")
+    axes.set_ylabel("test accuracy, %")
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="the UCI file SMSSpamCollection")
+    parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md", help="the file of results")
+    args = parser.parse_args(argv)
+    training, _, test = split(balance(read_messages(args.data)))
+    found = measure(training, test, LEARNERS)
+    text = markdown(found, SIZES, len(test), f"python -m bench.few_labels {args.data.name}")
+    write_section(args.out, text)
+    draw_plot(found, SIZES, args.out.with_name("few_labels.png"))
+    print("\n" + text)
+
+
+if __name__ == "__main__":
+    main()
