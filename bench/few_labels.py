@@ -3,8 +3,8 @@
     python -m bench.few_labels SMSSpamCollection
 
 Each number of messages is drawn five times from the training set of the balanced split, as many of each label.
-From the same draws learn: mini; the same network from random weights, with the same settings; naive Bayes on word counts;
-and a logistic regression on characters. All are tested on the same test messages. Needs scikit-learn. Writes the
+From the same draws learn: mini; the same network from random weights, with the same settings; naive Bayes on word
+counts; and a logistic regression on characters. All are tested on the same messages. Needs scikit-learn. Writes the
 section `few labels` of RESULTS.md and, where matplotlib is installed, few_labels.png.
 """
 
@@ -96,8 +96,8 @@ def markdown(found, sizes, tested, command):
     rows += [[name, *map(cell, shares)] for name, shares in found.items()]
     about = (
         "What pretraining is worth where labels are few: mean of five draws of the labelled messages, with the worst "
-        f"and the best in brackets. {tested} test messages of the balanced UCI data; `mini` and its random twin with the "
-        "default settings, but at least a hundred updates.\n\n![few labels](few_labels.png)"
+        f"and the best in brackets. {tested} test messages of the balanced UCI data; `mini` and its random twin with "
+        "the default settings, but at least a hundred updates.\n\n![few labels](few_labels.png)"
     )
     return "\n\n".join(["## few labels", about, table(rows), f"`{command}`, {date.today()}."]) + "\n"
 
