@@ -8,6 +8,7 @@ n_head=2         any other value as it is
 
 import ast
 import re
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from .exercise import Draw, is_float
 
 MARK = "# gradcheck:"
 DRAWS = 3
-GRAMMAR = __doc__.split("\n\n", 1)[1].rstrip()
+GRAMMAR = textwrap.indent(textwrap.dedent(__doc__.split("\n\n", 1)[1]).strip(), "    ")
 
 
 def described_in(path):

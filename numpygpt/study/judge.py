@@ -105,7 +105,8 @@ class Judge:
         if len(described) == 1 and described[0]["type"] == "list":
             return f"{what} returns a list: return a tuple, {', '.join(names)}"
         if places is None:
-            return f"{what} returns {len(described)} of {len(names)}: return {', '.join(names)}, in this order"
+            results = "1 result" if len(described) == 1 else f"{len(described)} results"
+            return f"{what} returns {results}, not {len(names)}: return {', '.join(names)}, in this order"
         for place in set(range(len(described))) - set(places.values()):
             if described[place]["type"] != "None" and self.exercise and self.exercise.asked:
                 return f"d{list(self.draws[i].arguments)[place]} is not asked for here: return None in its place"
