@@ -21,7 +21,7 @@ from numpygpt.model.parameters import random_parameters
 from numpygpt.text.bpe import learn_bpe
 
 ROOT = Path(__file__).parents[1]
-needs_torch = pytest.mark.skipif(not machine.installed("torch"), reason="compares with PyTorch")
+needs_torch = pytest.mark.skipif(not machine.installed("torch"), reason="without torch")
 
 
 @pytest.fixture(scope="module")
