@@ -15,6 +15,7 @@ from numpygpt import generate
 from numpygpt.model.continuation import Sampler
 from numpygpt.text.messages import read_messages
 from numpygpt.text.sources import SAMPLE
+from numpygpt.training.fine_tune import loaders
 
 README = Path(numpygpt.__file__).parents[1] / "README.md"
 TEXTS, LABELS = ["You won! Call now", "Home at six?", "Free prize, reply WIN"], ["spam", "ham", "spam"]
@@ -158,3 +159,12 @@ def test_the_readmes_section_from_python_runs_as_it_stands(tmp_path, monkeypatch
     exec(code, names)
     assert (tmp_path / "runs" / "mine" / "run.json").is_file()
     assert names["loss"] > 0 and set(names["grads"]) == names["spam"].trainable
+
+
+def test_the_order_of_the_messages_is_seed_123s_unless_told(gpt):
+    clf, messages = spam(gpt, "head"), [(text, label) for text, label in zip(TEXTS * 8, LABELS * 8)]
+    orders = [
+        [numbers.tolist() for _, _, numbers in loaders(clf, [messages], **seed)[0]]
+        for seed in ({}, {"seed": 123}, {"seed": 124})
+    ]
+    assert orders[0] == orders[1] != orders[2]

@@ -48,10 +48,11 @@ def query_attention(x, weight, bias, lengths, rows, n_head, needs=(True, True, T
             dx = np.concatenate([dmessage for dmessage, _ in pairs])
             dx[rows] += dq @ Wq.T
         if needs[1]:
-            dWq = x_read.T @ dq
-            dWk = side_by_side(dr.swapaxes(1, 2) @ q)
-            dWv = side_by_side(z.swapaxes(1, 2) @ dy_by_head)
-            dweight = np.concatenate([dWq, dWk, dWv], axis=1)
+            dweight = np.empty_like(weight)
+            dWq, dWk, dWv = np.split(dweight, 3, axis=1)  # views: what is written there stands in dweight
+            np.matmul(x_read.T, dq, out=dWq)
+            np.matmul(dr.swapaxes(1, 2), q, out=by_head(dWk, n_head))
+            np.matmul(z.swapaxes(1, 2), dy_by_head, out=by_head(dWv, n_head))
         if needs[2]:
             dbias = np.concatenate([dq.sum(axis=0), np.zeros_like(bq), dy.sum(axis=0)])
         return dx, dweight, dbias
