@@ -1,4 +1,4 @@
-"""What several tests share: the outside files, which the project does not commit;
+"""What several tests share: the outside files, which the project does not commit; a tiny model with its run;
 and the line that says what was skipped."""
 
 import os
@@ -9,6 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from numpygpt import train
+from tests.calls import set_in
+from tests.tiny import WORDS, save_messages, save_model, written
 
 # A job that a shell started in the background ignores Ctrl-C,
 # and so would all that the tests start, those of Ctrl-C too.
@@ -42,6 +46,40 @@ def shared():
     if not (folder / "data" / "SMSSpamCollection").is_file():
         pytest.skip("without ../shared (or NUMPYGPT_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """A folder with a model, `model`, message files `two.csv` and `three.csv`,
+    a finished run, `run`, and a text, `text.txt`."""
+    folder = tmp_path_factory.mktemp("made")
+    save_model(folder / "model")
+    save_messages(folder / "two.csv")
+    save_messages(folder / "three.csv", WORDS)
+    lines = [text for label in WORDS for text in written(label, 30, seed=1)]
+    (folder / "text.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    command = f"--model {folder}/model --data {folder}/two.csv --out {folder}/run --epochs 1 --lr 0.01"
+    train.main(command.split())
+    return folder
+
+
+@pytest.fixture
+def here(made, tmp_path, monkeypatch):
+    """A copy of `made`, to be spoiled, as the current folder."""
+    for path in made.rglob("*"):
+        if path.is_file():
+            (tmp_path / path.relative_to(made)).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path.relative_to(made)).write_bytes(path.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(train, "save_plot", lambda *_: False)  # matplotlib would take most of the time
+    return tmp_path
+
+
+@pytest.fixture
+def here_with_run(here):
+    """`here`, where the run's model is the copy's."""
+    set_in("run/run.json", model=str(here / "model"))
+    return here
 
 
 def pytest_terminal_summary(terminalreporter):

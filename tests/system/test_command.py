@@ -1,0 +1,125 @@
+"""What turns the end of a command into its exit status; its arguments; its progress line."""
+
+import contextlib
+import io
+import os
+import re
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from numpygpt.system import command
+from numpygpt.system.errors import InputError  # noqa: F401 -- what exec() below raises
+from tests.calls import python
+
+
+@pytest.mark.parametrize(
+    "body, status, error",
+    [
+        ("pass", 0, ""),
+        ("raise InputError('two\\nlines')", 2, "error: two lines\n"),
+        ("open('absent')", 2, "error: [Errno 2] No such file or directory: 'absent'\n"),
+        ("raise MemoryError('1 TiB')", 2, "error: out of memory (1 TiB): try a smaller model or batch\n"),
+        ("raise KeyboardInterrupt", 130, "\ninterrupted\n"),
+        ("raise BrokenPipeError", 0, ""),
+        ("sys.exit(1)", 1, ""),
+        ("import warnings; warnings.warn('overflow', RuntimeWarning)", 0, ""),
+        ("import warnings; warnings.warn('two\\nlines', Note)", 0, "note: two lines\n"),
+        ("import warnings; warnings.warn_explicit('odd', UserWarning, 'file', 3)", 0, "file:3: UserWarning: odd\n"),
+    ],
+)
+def test_what_ends_a_command_is_its_exit_status_and_one_line(body, status, error):
+    script = (
+        f"import sys\nfrom numpygpt.system import command\nfrom numpygpt.system.errors import InputError, Note\n"
+        f"def main():\n    print('printed before')\n    {body}\ncommand.run(main)"
+    )
+    process = python("-c", script)
+    out, err = process.communicate()
+    assert (process.returncode, out, err) == (status, b"printed before\n", error.encode())
+
+
+def test_a_character_that_the_terminal_lacks_does_not_end_a_command():
+    script = "from numpygpt.system import command\ncommand.run(lambda: print('\\xe9\\udcff'))"
+    process = python("-c", script, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert process.communicate() == (b"\\xe9\\udcff\n", b"")
+
+
+@pytest.mark.parametrize("body, status", [("print('shown')", None), ("raise InputError('bad')", 2)])
+def test_a_command_runs_where_standard_output_is_no_file(body, status, capsys):
+    out, filters = io.StringIO(), list(warnings.filters)
+    with contextlib.redirect_stdout(out):
+        try:
+            command.run(lambda: exec(body, globals()))
+            code = None
+        except SystemExit as exit:
+            code = exit.code
+    assert code == status and (out.getvalue() == "shown\n") == (status is None)
+    assert capsys.readouterr().err == ("" if status is None else "error: bad\n")
+    assert warnings.filters == filters
+    print("goes on", flush=True)
+    assert capsys.readouterr().out == "goes on\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_one_line():
+    with open("/dev/full", "w") as full:
+        process = python("-m", "numpygpt", stdout=full)
+        _, err = process.communicate()
+    assert process.returncode == 2 and re.fullmatch(rb"error: .*No space left on device\n", err)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "x", "", "nan", "9" * 5000])
+def test_a_number_out_of_range_is_no_number(text):
+    with pytest.raises(Exception, match="expected a whole number at least 1 and at most 9, got"):
+        command.number(int, 1, 9)(text)
+
+
+def test_numbers_at_the_bounds():
+    assert command.number(int, 1, 9)("9") == 9 and command.number(float, 0)("0") == 0
+    with pytest.raises(Exception, match="expected a number above 0, got '0'"):
+        command.number(float, 0, above=True)("0")
+    with pytest.raises(Exception, match="expected a number at least 0, got 'nan'"):
+        command.number(float, 0)("nan")
+
+
+@pytest.mark.parametrize(
+    "arguments, values",
+    [
+        ("one", ("one", [])),
+        ("one --", ("one", [])),
+        ("one two three", ("one", ["two", "three"])),
+        ("one -- hello --", ("one", ["hello", "--"])),
+        ("one -- --", ("one", ["--"])),
+        ("one two -- -- three", ("one", ["two", "--", "three"])),
+        ("-- one -- --flag -x", ("one", ["--", "--flag", "-x"])),
+    ],
+)
+def test_what_follows_two_dashes_is_a_value_also_two_dashes(arguments, values):
+    parser = command.parser("name", "what it does", [])
+    parser.add_argument("first", type=Path)
+    parser.add_argument("rest", nargs="*", default=[])
+    parser.add_argument("--flag", action="store_true")
+    found = parser.parse_args(arguments.split())
+    assert (str(found.first), found.rest) == values and not found.flag
+
+
+def test_two_dashes_too_many_are_refused_as_they_were_given(capsys):
+    parser = command.parser("name", "what it does", [])
+    parser.add_argument("only")
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--", "one", "--"])
+    assert "unrecognized arguments: --" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_shows_on_a_terminal_only_and_can_be_removed(capsys, monkeypatch, terminal):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    progress = command.Progress("frozen blocks", "tokens")
+    progress(50, 200, " | note")
+    progress.clear()
+    shown = capsys.readouterr().err
+    assert bool(shown) == terminal
+    if terminal:
+        assert re.fullmatch(r"\r\x1b\[Kfrozen blocks  25% \| [\d,]+ tokens/s \| \d+ s left \| note\r\x1b\[K", shown)

@@ -1,0 +1,136 @@
+"""classify as a user meets it: messages from the command line and from standard input."""
+
+import os
+import re
+import subprocess
+
+import numpy as np
+import pytest
+
+from numpygpt import classify, train
+from numpygpt.checkpoints.huggingface import save_folder
+from numpygpt.checkpoints.load import load_checkpoint
+from tests.calls import output, python, refusal, set_in, spoil
+
+
+def test_the_first_position_of_a_causal_model_knows_the_first_token_alone(here, capsys):
+    train.main("--model model --data two.csv --position first --epochs 1 --out new".split())
+    answers = output(capsys, classify.main, "new", "win a prize", "win", "home win").splitlines()
+    assert answers[0].split("\t")[:2] == answers[1].split("\t")[:2] != answers[2].split("\t")[:2]
+
+
+def test_messages_come_from_standard_input_too_a_line_each(made, capsys):
+    texts = [f"win {n} £ prize" for n in range(2 * classify.BATCH + 1)]
+    process = python("-m", "numpygpt.classify", made / "run", stdin=subprocess.PIPE)
+    out, err = process.communicate("\r\n".join(texts).encode())
+    assert (process.returncode, err) == (0, b"")
+    assert out.decode() == output(capsys, classify.main, made / "run", *texts)
+    assert [line.split("\t")[2] for line in out.decode().splitlines()] == texts
+
+
+def test_a_message_is_one_line_whatever_is_in_it(made, capsys):
+    assert output(capsys, classify.main, made / "run", "a\tb\nc\r\n  d\u2028", "-5").count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    "content, error",
+    [(b"good\n\xff\n", "line 2: not UTF-8"), (b"good\n \n", "line 2: there is no text"), (b"", "is empty")],
+)
+def test_bad_standard_input_is_one_line_and_status_2(made, content, error):
+    process = python("-m", "numpygpt.classify", made / "run", stdin=subprocess.PIPE)
+    _, err = process.communicate(content)
+    assert process.returncode == 2
+    assert re.fullmatch(f"error: standard input.* {error}.*\n", err.decode())
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(made, tmp_path):
+    (tmp_path / "messages").write_text("win a prize\n" * 20_000)
+    with open(tmp_path / "messages") as file:
+        process = python("-m", "numpygpt.classify", made / "run", stdin=file)
+        assert process.stdout.readline().endswith(b"win a prize\n")
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
+
+
+def test_two_dashes_are_a_message_like_any_other(made, capsys):
+    expected = output(capsys, classify.main, made / "run", "-", "hello").splitlines()[1:]
+    shown = output(capsys, classify.main, made / "run", "--", "hello", "--").splitlines()
+    assert shown[:1] == expected and shown[1].endswith("\t--")
+    assert output(capsys, classify.main, made / "run", "--", "--").splitlines() == shown[1:]
+
+
+@pytest.mark.parametrize("texts, number", [([""], 1), (["fine", " \n"], 2), (["fine"] * 40 + [""], 41)])
+def test_a_message_without_text_is_named(made, capsys, texts, number):
+    assert f"message {number}: there is no text" in refusal(capsys, classify.main, made / "run", *texts)
+
+
+# Bad input: the run folder is whole and its model the one it was trained from, or there is no answer
+
+
+def change_weights():
+    config, params, encoding = load_checkpoint("model")
+    params = {name: array.copy() for name, array in params.items()}  # which lets go of the file
+    params["h.0.ln_1.bias"] += np.float32(1e-6)
+    save_folder("model", config, params, encoding)
+
+
+REFUSED_BY_CLASSIFY = {
+    "no folder": (lambda: None, "absent", "absent: not a finished run"),
+    "a file": (lambda: None, "two.csv", "two.csv: not a finished run"),
+    "another folder": (lambda: None, "model", "model: not a finished run"),
+    "an unfinished run": (lambda: os.remove("run/run.json"), "run", "run: not a finished run"),
+    "no trained weights": (lambda: os.remove("run/model.safetensors"), "run", "No such file.*run/model.safetensors"),
+    "truncated weights": (
+        lambda: spoil("run/model.safetensors", lambda b: b[:-4]),
+        "run",
+        "run/model.safetensors: .*truncated",
+    ),
+    "a flipped bit": (
+        lambda: spoil("run/model.safetensors", lambda b: b[:-1] + bytes([b[-1] ^ 1])),
+        "run",
+        "run: .*not what the training wrote",
+    ),
+    "another model's weights": (
+        lambda: os.replace("model/model.safetensors", "run/model.safetensors"),
+        "run",
+        "not what the training wrote",
+    ),
+    "a truncated run.json": (lambda: spoil("run/run.json", lambda b: b[:99]), "run", "run.json: damaged .*train again"),
+    "an empty run.json": (lambda: spoil("run/run.json", lambda b: b""), "run", "run.json: damaged"),
+    "no JSON object": (lambda: spoil("run/run.json", lambda b: b"[1]"), "run", "run.json: damaged"),
+    "JSON too deep": (lambda: spoil("run/run.json", lambda b: b"[" * 10**5), "run", "run.json: damaged"),
+    "bytes that are no text": (lambda: spoil("run/run.json", lambda b: b"\xff\xfe" + b), "run", "run.json: damaged"),
+    "the base model gone": (
+        lambda: os.rename("model", "moved"),
+        "run",
+        'run needs the model .*no such folder.* correct "model" in run/run.json',
+    ),
+    "the base model damaged": (
+        lambda: os.remove("model/vocab.json"),
+        "run",
+        "run needs the model that it was trained from. .*model: ",
+    ),
+    "the base weights changed": (change_weights, "run", "run: the weights of .*model are not those"),
+    "the base heads changed": (
+        lambda: set_in("model/config.json", n_head=4),
+        "run",
+        "run: the weights of .*model are not those",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED_BY_CLASSIFY)
+def test_classify_refuses_a_run_that_is_not_what_was_measured(here_with_run, capsys, what):
+    damage, folder, expected = REFUSED_BY_CLASSIFY[what]
+    damage()
+    error = refusal(capsys, classify.main, folder, "text")
+    assert re.search(expected, error), error
+
+
+def test_a_run_whose_model_moved_works_again_once_told_so(here_with_run, capsys):
+    expected = output(capsys, classify.main, "run", "win a prize")
+    os.rename("model", "moved")
+    refusal(capsys, classify.main, "run", "win a prize")
+    set_in("run/run.json", model="moved")
+    assert output(capsys, classify.main, "run", "win a prize") == expected

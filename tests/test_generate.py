@@ -1,0 +1,88 @@
+"""generate as a user meets it."""
+
+import re
+
+import numpy as np
+import pytest
+
+from numpygpt import generate
+from numpygpt.checkpoints import gpt
+from numpygpt.checkpoints.huggingface import save_folder
+from numpygpt.checkpoints.load import load_checkpoint
+from numpygpt.model.config import Config
+from tests.calls import output, refusal
+from tests.tiny import save_model
+
+
+def test_generate_prints_the_prompt_and_its_continuation_and_nothing_else(made, capsys):
+    _, _, encoding = load_checkpoint(made / "model")
+    shown = output(capsys, generate.main, "win a ", "--model", made / "model", "--greedy", "--tokens", "5")
+    assert shown.startswith("win a ") and shown.endswith("\n") and len(shown) > 8
+    assert shown == output(capsys, generate.main, "win a ", "--model", made / "model", "--top-k", "1", "--tokens", "5")
+    drawn = [
+        output(capsys, generate.main, "win", "--model", made / "model", "--seed", seed, "--tokens", "9")
+        for seed in "112"
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def constant_model(folder, rows, favourite):
+    """A model of `rows` embedding rows that always says `favourite` next."""
+    save_model(folder, Config(rows, 24, 8, 1, 2))
+    config, params, encoding = load_checkpoint(folder)
+    params = {name: np.zeros_like(array) for name, array in params.items()}
+    params["ln_f.bias"][0], params["wte.weight"][favourite, 0] = 1, 50
+    params["wte.weight"][300:, 0] = 99  # rows beyond the tokenizer's ids
+    save_folder(folder, config, params, encoding)
+
+
+def test_generate_stops_where_the_positions_end_and_says_so(tmp_path, capsys):
+    constant_model(tmp_path, 300, 5)
+    _, _, encoding = load_checkpoint(tmp_path)
+    prompt = len(encoding.encode_ordinary("win"))
+    generate.main(["--model", str(tmp_path), "--tokens", "999", "win"])
+    shown = capsys.readouterr()
+    assert shown.out == "win" + (24 - prompt + 1) * encoding.decode([5]) + "\n"
+    assert shown.err == "stopped: the model's 24 positions are full\n"
+    generate.main(["--model", str(tmp_path), "--tokens", str(24 - prompt + 1), "win"])
+    assert capsys.readouterr() == (shown.out, ""), "it was asked for no more"
+
+
+def test_generate_ends_at_endoftext(tmp_path, capsys):
+    constant_model(tmp_path, 300, 299)
+    assert output(capsys, generate.main, "win", "--model", tmp_path) == "win\n"
+
+
+def test_generate_puts_the_bytes_of_a_character_together(made, capsys, monkeypatch):
+    _, _, encoding = load_checkpoint(made / "model")
+    ids = [encoding.encode_single_token(bytes([byte])) for byte in "€é".encode() + b"\xe2\x82"]
+    monkeypatch.setattr(gpt, "continuation", lambda *_: iter(ids))
+    assert output(capsys, generate.main, "win", "--model", made / "model") == "win€é\ufffd\n"
+
+
+def test_generate_never_says_an_id_that_the_tokenizer_lacks(tmp_path, capsys):
+    constant_model(tmp_path, 310, 5)
+    word = load_checkpoint(tmp_path)[2].decode([5])
+    for draw in (["--greedy"], ["--temperature", "0.1"]):
+        assert (
+            output(capsys, generate.main, "win", "--model", tmp_path, "--tokens", "3", *draw) == "win" + 3 * word + "\n"
+        )
+
+
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        ("--model absent", "absent: no such folder"),
+        ("--temperature 0", "--temperature: expected a number above 0"),
+        ("--top-p 1.1", "--top-p: expected a number above 0 and at most 1"),
+        ("--top-k 0", "--top-k: expected a whole number"),
+        ("--tokens -3", "--tokens: expected a whole number"),
+    ],
+)
+def test_generate_refuses_in_one_line(here, capsys, options, expected):
+    assert expected in refusal(capsys, generate.main, "win", "--model", "model", *options.split())
+
+
+def test_generate_refuses_a_prompt_that_the_positions_do_not_hold(made, capsys):
+    error = refusal(capsys, generate.main, "£" * 25, "--model", made / "model")
+    assert re.search(r"the text has \d+ tokens; .*model takes at most 24", error)

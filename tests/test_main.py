@@ -1,0 +1,99 @@
+"""The list of commands, their help, and what the package does to the process that it is imported in."""
+
+import importlib
+import os
+import re
+from configparser import ConfigParser
+
+import pytest
+
+from numpygpt import __main__ as listing
+from numpygpt import classify, generate
+from numpygpt.system.errors import InputError
+from tests.calls import PACKAGE, output, python
+
+
+def test_every_command_is_listed_with_what_it_does(capsys):
+    listing.main([])
+    shown = capsys.readouterr().out
+    listing.main(["--help"])
+    assert capsys.readouterr().out == shown
+    named = {path.stem for path in PACKAGE.glob("*.py") if "command.run(main)" in path.read_text("utf-8")}
+    assert set(listing.commands()) == named - {"__main__"}
+    for name in listing.commands():
+        assert re.search(rf"python -m numpygpt\.{name} +\w", shown), name
+
+
+def test_a_command_is_also_called_by_its_name(made, capsys):
+    asked = [str(made / "run"), "win a prize"]
+    answer = output(capsys, classify.main, *asked)
+    assert output(capsys, listing.main, "classify", *asked) == answer
+    process = python("-m", "numpygpt", "classify", *asked)
+    assert process.communicate() == (answer.encode(), b"") and process.returncode == 0
+    for called in (("numpygpt", "classify"), ("numpygpt.classify",)):
+        process = python("-m", *called, "--none")
+        error = b"error: the following arguments are required: run (see: python -m numpygpt.classify --help)\n"
+        assert process.communicate() == (b"", error) and process.returncode == 2
+
+
+def test_the_console_script_is_the_list_of_commands():
+    config = ConfigParser()
+    config.read(PACKAGE.parent / "setup.cfg")
+    name, target = config["options.entry_points"]["console_scripts"].strip().split(" = ")
+    module, function = target.split(":")
+    script = f"import sys, {module}; sys.argv = [{name!r}, 'generat']; sys.exit({module}.{function}())"
+    process = python("-c", script)
+    assert process.communicate() == (b"", b"error: 'generat' is no command of numpygpt: did you mean generate?\n")
+    assert (name, process.returncode) == ("numpygpt", 2)
+    with pytest.raises(InputError, match="'zzz' is no command of numpygpt: there are train, classify, generate, "):
+        listing.main(["zzz"])
+
+
+@pytest.mark.parametrize("name", listing.commands())
+def test_help_explains_every_option_and_shows_its_default(capsys, name, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "500")
+    with pytest.raises(SystemExit) as exit:
+        importlib.import_module(f"numpygpt.{name}").main(["--help"])
+    shown = capsys.readouterr().out
+    assert exit.value.code == 0
+    assert not re.search(r"%\(|%[sdr%]|\(default: (None|True|False|==SUPPRESS==)?\)", shown)
+    described = re.split(r"^  (?=\S)", shown.split("options:")[1].split("examples:")[0], flags=re.MULTILINE)
+    assert all(re.search(r"\S(  |\n {10}) *\S", option) for option in described[1:]), (
+        "an option without a word about it"
+    )
+    assert f"  python -m numpygpt.{name}" in shown.split("examples:")[1]
+
+
+def test_a_default_of_one_is_shown_too(capsys):
+    with pytest.raises(SystemExit):
+        generate.main(["--help"])
+    assert "(default: 1.0)" in capsys.readouterr().out
+
+
+SETTING = "import os; print(os.environ.get('OPENBLAS_THREAD_TIMEOUT'))"
+
+
+def test_importing_the_package_changes_and_loads_nothing(tmp_path):
+    script = (
+        "import os, sys; before = dict(os.environ); import numpygpt; "
+        "print(before == dict(os.environ), 'numpy' in sys.modules, 'pandas' in sys.modules)"
+    )
+    clean = {name: value for name, value in os.environ.items() if name != "OPENBLAS_THREAD_TIMEOUT"}
+    assert python("-c", script, env=clean).communicate() == (b"True False False\n", b"")
+    (tmp_path / "other.py").write_text(script)
+    clean["PYTHONPATH"] = str(PACKAGE.parent)
+    assert python("-m", "other", cwd=tmp_path, env=clean).communicate() == (b"True False False\n", b"")
+
+
+@pytest.mark.parametrize("called", ["-m numpygpt.generate", "-mnumpygpt.generate", "-m numpygpt generate", "console"])
+def test_a_command_keeps_openblas_from_busy_waiting_before_numpy_is_loaded(tmp_path, called):
+    (tmp_path / "numpy.py").write_text(SETTING)  # found instead of NumPy
+    clean = {name: value for name, value in os.environ.items() if name != "OPENBLAS_THREAD_TIMEOUT"}
+    clean["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])
+    if called == "console":
+        called = ["-c", "import sys; sys.argv[1:] = ['generate']; from numpygpt.__main__ import script; script()"]
+    else:
+        called = called.split()
+    assert python(*called, env=clean).communicate()[0].split()[:1] == [b"18"]
+    kept = clean | {"OPENBLAS_THREAD_TIMEOUT": "25"}
+    assert python(*called, env=kept).communicate()[0].split()[:1] == [b"25"], "a user's own setting stays"

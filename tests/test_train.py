@@ -1,0 +1,237 @@
+"""train as a user meets it: whole runs with a tiny model, and every bad input ending in one line."""
+
+import os
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from numpygpt import classify, train
+from numpygpt.training.plots import plot, save_plot
+from tests.calls import contents, output, python, refusal, set_in, spoil
+
+OPTIONS = [
+    "",
+    "--pad none",
+    "--pad end --position mean --warmup 0.3 --schedule cosine --clip 0.5",
+    "--recipe book",
+    "--pad 6 --position mean",
+    "--pad context --position first --no-causal",
+    "--trainable head --accumulate 2",
+    "--trainable all --weights random",
+    "--trainable lora --rank 2 --alpha 4",
+    "--trainable h.0.*,lora --pad none --position mean",
+    "--trainable head,h.1.mlp.* --weights pytorch",
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_classify_answers_as_was_measured_in_training(here, capsys, options):
+    shown = output(
+        capsys, train.main, "--model", "model", "--data", "three.csv", "--out", "new", "--lr", "0.02", *options.split()
+    )
+    lines = shown.splitlines()
+    assert [line.split(":")[0] for line in lines[-3:]] == ["Training accuracy", "Validation accuracy", "Test accuracy"]
+    test = pd.read_csv("new/test.csv", keep_default_na=False)
+    answers = [line.split("\t") for line in output(capsys, classify.main, "new", *test["Text"]).splitlines()]
+    assert [text for _, _, text in answers] == test["Text"].tolist()
+    assert all(1 / 3 < float(probability) <= 1 for _, probability, _ in answers)
+    right = [label == ["ham", "order", "spam"][number] for (label, _, _), number in zip(answers, test["Label"])]
+    assert lines[-1] == f"Test accuracy: {np.mean(right):.2%}"
+
+
+def test_the_books_recipe_is_the_books_whatever_the_default_is(monkeypatch):
+    monkeypatch.setattr(train, "DEFAULT", {"pad": "none", "warmup": 0.5, "schedule": "cosine", "clip": 1.0})
+    book = vars(train.arguments(["--recipe", "book"]))
+    expected = {"pad": "longest", "position": "last", "warmup": 0, "schedule": "constant", "clip": np.inf}
+    assert {name: book[name] for name in expected} == expected
+    assert (book["epochs"], book["batch_size"], book["weight_decay"], book["accumulate"]) == (5, 8, 0.1, 1)
+    default = vars(train.arguments([]))
+    assert {name: default[name] for name in train.DEFAULT} == train.DEFAULT
+    assert train.arguments(["--recipe", "book", "--pad", "7"]).pad == "7", "what is asked for goes before"
+
+
+def test_a_run_learns_and_leaves_what_its_folder_promises(here, capsys):
+    before = contents(here / "model")
+    options = "--trainable all --pad none --position mean --lr 0.02 --epochs 9 --eval-every 10 --out a/new"
+    shown = output(capsys, train.main, "--model", "model", "--data", "three.csv", *options.split())
+    assert "62 + 9 + 19 messages to train, validate and test; labels ham, order, spam" in shown
+    assert all(float(share) > 80 for share in re.findall(r"accuracy: ([\d.]+)%$", shown, re.MULTILINE)[-3:])
+    assert {"run.json", "model.safetensors", "history.csv", "train.csv", "validation.csv", "test.csv"} <= set(
+        os.listdir("a/new")
+    )
+    history = pd.read_csv("a/new/history.csv")
+    assert history["step"].tolist() == [
+        step for epoch in range(9) for step in [*range(7 * epoch, 7 * epoch + 7), 7 * epoch + 6]
+    ]
+    evaluated = history.dropna(subset=["train_loss"])
+    assert evaluated["step"].tolist() == [0, 10, 20, 30, 40, 50, 60]
+    assert re.findall(r"Step (\d+)\): Train loss ([\d.]+)", shown) == [
+        (f"{step:06d}", f"{loss:.3f}") for step, loss in zip(evaluated["step"], evaluated["train_loss"])
+    ]
+    assert evaluated["train_loss"].iloc[-1] < evaluated["train_loss"].iloc[0]
+    assert len(re.findall(r"^Training accuracy: .* \| Validation accuracy", shown, re.MULTILINE)) == 9
+    assert contents(here / "model") == before
+
+
+def test_a_run_leaves_its_curves_where_matplotlib_is_installed(made, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert not save_plot(tmp_path / "curves.png", plot, None) and not (tmp_path / "curves.png").exists()
+    monkeypatch.undo()
+    pytest.importorskip("matplotlib")
+    assert (made / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_command_gives_the_same_run_with_or_without_the_features_cache(here):
+    arguments = ["--model", "model", "--data", "two.csv", "--epochs", "1"]
+    train.main([*arguments, "--out", "plain"])
+    for out in ("cached", "from_cache"):
+        train.main([*arguments, "--features-cache", "cache", "--out", out])
+    assert len(os.listdir("cache")) == 1
+    for name in ("model.safetensors", "history.csv"):
+        assert (
+            (here / "plain" / name).read_bytes()
+            == (here / "cached" / name).read_bytes()
+            == (here / "from_cache" / name).read_bytes()
+        )
+
+
+def test_the_bundled_sample_is_found_by_name(here, capsys):
+    shown = output(
+        capsys,
+        train.main,
+        "--model",
+        "model",
+        "--data",
+        "sample",
+        "--trainable",
+        "head",
+        "--epochs",
+        "1",
+        "--pad",
+        "none",
+    )
+    assert "labels ham, spam" in shown and "results  runs" in shown
+
+
+def test_ctrl_c_keeps_the_history_and_leaves_no_run_that_seems_finished(made, tmp_path, capsys):
+    history = tmp_path / "run" / "history.csv"
+    arguments = ["--model", made / "model", "--data", made / "two.csv", "--out", tmp_path / "run", "--epochs", 10**6]
+    process = python("-m", "numpygpt.train", *arguments)
+    while not (history.exists() and history.read_bytes().count(b"\n") > 20):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, b"\ninterrupted\n")
+    assert pd.read_csv(history)["loss"].iloc[:20].notna().sum() >= 16
+    assert "not a finished run" in refusal(capsys, classify.main, tmp_path / "run", "text")
+
+
+# Bad input: refused before the run folder is made
+
+
+REFUSED_BY_TRAIN = {
+    "a missing model": (lambda: None, "--model absent", "absent: no such folder or file"),
+    "a model without weights": (lambda: os.remove("model/model.safetensors"), "", "model: "),
+    "a model without a tokenizer": (lambda: os.remove("model/merges.txt"), "", "model: no tokenizer in it"),
+    "truncated weights": (
+        lambda: spoil("model/model.safetensors", lambda b: b[:-1]),
+        "",
+        "model.safetensors: .*truncated",
+    ),
+    "a lying header": (
+        lambda: spoil("model/model.safetensors", lambda b: b"\xff" * 8 + b[8:]),
+        "",
+        "model.safetensors: truncated, or not",
+    ),
+    "a config that does not fit": (lambda: set_in("model/config.json", n_embd=12), "", "model.safetensors: "),
+    "a config with fewer blocks": (
+        lambda: set_in("model/config.json", n_layer=1),
+        "",
+        "model.safetensors: n_layer is 1 in the configuration, but 2",
+    ),
+    "a config of another model": (
+        lambda: set_in("model/config.json", activation_function="relu"),
+        "",
+        "config.json: activation_function",
+    ),
+    "missing messages": (lambda: None, "--data absent.csv", "absent.csv: cannot read the messages"),
+    "a folder of messages": (lambda: None, "--data model", "model: cannot read the messages"),
+    "an empty file": (lambda: spoil("two.csv", lambda b: b""), "", "two.csv: the file is empty"),
+    "a header alone": (lambda: spoil("two.csv", lambda b: b"Label,Text\n"), "", "two.csv: there are no messages"),
+    "one class": (
+        lambda: spoil("two.csv", lambda b: b"Label,Text\nham,a\nham,b\n"),
+        "",
+        "two.csv: every message has the label 'ham'",
+    ),
+    "not UTF-8": (lambda: spoil("two.csv", lambda b: b + b"ham,\xe9\n"), "", "two.csv, line 62: not UTF-8"),
+    "a message without text": (
+        lambda: spoil("two.csv", lambda b: b + b"ham, \n"),
+        "",
+        "two.csv, line 62: the message has no text",
+    ),
+    "a message without label": (
+        lambda: spoil("two.csv", lambda b: b + b",text\n"),
+        "",
+        "two.csv, line 62: the label is missing",
+    ),
+    "too few messages": (
+        lambda: spoil("two.csv", lambda b: b"Label,Text\nham,a\nspam,b\n"),
+        "",
+        "2 messages make sets of",
+    ),
+    "an unknown text column": (lambda: None, "--text-column body", "two.csv: no columns are called 'body'"),
+    "an unknown label column": (lambda: None, "--label-column kind", "two.csv: no columns are called 'kind'"),
+    "a pattern that fits nothing": (lambda: None, "--trainable h.2.*", "--trainable: 'h.2.*' is neither"),
+    "nothing trainable": (lambda: None, "--trainable=", "--trainable: '' is neither"),
+    "padding of a nonsense length": (lambda: None, "--pad short", "cannot pad to 'short'"),
+    "a schedule of a nonsense name": (lambda: None, "--schedule up", "--schedule: invalid choice: 'up'"),
+    "a warm-up longer than the training": (lambda: None, "--warmup 1.1", "--warmup: expected a number at least 0"),
+    "a clip of nothing": (lambda: None, "--clip 0", "--clip: expected a number above 0"),
+    "padding to nothing": (lambda: None, "--pad 0", "cannot pad to '0'"),
+    "padding beyond the positions": (lambda: None, "--pad 25", "cannot pad to '25': .* 1 to 24"),
+    "a batch too large": (lambda: None, "--batch-size 43", "42 training messages do not fill one batch of 43"),
+    "no messages to a batch": (lambda: None, "--batch-size 0", "--batch-size: expected a whole number at least 1"),
+    "a negative number": (lambda: None, "--epochs -1", "--epochs: expected a whole number at least 1, got '-1'"),
+    "a rate that is no number": (lambda: None, "--lr nan", "--lr: expected a number above 0"),
+    "a rank of zero": (lambda: None, "--trainable lora --rank 0", "--rank: expected a whole number"),
+    "a seed too large": (lambda: None, f"--seed {2**63}", "--seed: expected a whole number"),
+    "an unknown position": (lambda: None, "--position middle", "--position: invalid choice"),
+    "an unknown option": (lambda: None, "--speed 2", "unrecognized arguments: --speed 2"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED_BY_TRAIN)
+def test_train_refuses_in_one_line_and_leaves_no_run_folder(here, capsys, what):
+    damage, options, expected = REFUSED_BY_TRAIN[what]
+    damage()
+    before = contents(here)
+    error = refusal(capsys, train.main, "--model", "model", "--data", "two.csv", *options.split())
+    assert re.search(expected, error), error
+    assert contents(here) == before and not Path("runs").exists()
+
+
+def test_train_does_not_touch_an_existing_folder(here, capsys):
+    before = contents(here)
+    assert "run exists: choose another --out" in refusal(
+        capsys, train.main, "--model", "model", "--data", "two.csv", "--out", "run"
+    )
+    assert "Not a directory" in refusal(
+        capsys, train.main, "--model", "model", "--data", "two.csv", "--out", "two.csv/run"
+    )
+    assert contents(here) == before
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_loss_that_is_no_number_is_refused_and_the_history_kept(here, capsys):
+    error = refusal(
+        capsys, train.main, "--model", "model", "--data", "two.csv", "--lr", "1e3", "--trainable", "all", "--out", "new"
+    )
+    assert re.search(r"the loss became (nan|inf) at step \d+: lower the learning rate \(now 1000\)", error)
+    assert Path("new/history.csv").exists() and not Path("new/run.json").exists()
