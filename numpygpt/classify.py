@@ -1,10 +1,13 @@
 """python -m numpygpt.classify: label new messages with a classifier that was trained."""
 
 import argparse
+import os
 import sys
 from itertools import islice
 from pathlib import Path
 
+from .study.attribution import BASELINES, explain
+from .study.attribution_text import in_terminal
 from .system import command
 from .system.errors import InputError
 from .training.run_folder import load_run
@@ -15,10 +18,14 @@ def arguments(argv=None):
     parser = command.parser(
         "classify",
         "Label messages with a classifier from numpygpt.train. For each message one line: label, probability, "
-        "text, with tabs between.",
+        "text, with tabs between.\n"
+        "With --explain, under each: what every token contributes to the margin, the answer's logit minus the next\n"
+        "one's. Integrated gradients follow the margin's gradient from a baseline to the message, and add up to its\n"
+        "change; the last column is the check, what the margin loses when the token is deleted.",
         [
             'python -m numpygpt.classify runs/001 "You have won a prize, call now" "Home at six?"',
             "python -m numpygpt.classify runs/001 < messages.txt",
+            'python -m numpygpt.classify runs/001 --explain "You have won a prize, call now"',
         ],
     )
     parser.add_argument("run", type=Path, help="the run folder that numpygpt.train left")
@@ -28,7 +35,14 @@ def arguments(argv=None):
         default=argparse.SUPPRESS,
         help="messages, after -- if one begins with a dash (default: from standard input, a message a line)",
     )
-    return parser.parse_args(argv)
+    parser.add_argument("--explain", action="store_true", help="which tokens made it so, under each message")
+    parser.add_argument(
+        "--baseline",
+        choices=BASELINES,
+        default="padding",
+        help="where --explain starts: the padding's embedding, or zero, for every token",
+    )
+    return parser.parse_intermixed_args(argv)
 
 
 def main(argv=None):
@@ -36,10 +50,16 @@ def main(argv=None):
     clf = load_run(args.run)
     given = "text" in args
     texts = _checked(args.text, "message") if given else _checked(_lines(sys.stdin.buffer), "standard input, line")
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     batch = 1 if not given and sys.stdin.isatty() else BATCH
     while some := list(islice(texts, batch)):
         for text, (label, *probabilities) in zip(some, clf.predict(some).itertuples(index=False)):
             print(label, f"{max(probabilities):.4f}", " ".join(text.split()), sep="\t", flush=batch == 1)
+            if args.explain:
+                progress = command.Progress("explaining", "tokens")
+                found = explain(clf, text, args.baseline, progress=progress)
+                progress.clear()
+                print(f"\n{in_terminal(found, colour)}\n", flush=batch == 1)
 
 
 def _lines(file):

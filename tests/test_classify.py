@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from numpygpt import classify, train
 from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.checkpoints.load import load_checkpoint
+from numpygpt.training.run_folder import load_run
 from tests.calls import output, python, refusal, set_in, spoil
 
 
@@ -41,6 +43,31 @@ def test_bad_standard_input_is_one_line_and_status_2(made, content, error):
     _, err = process.communicate(content)
     assert process.returncode == 2
     assert re.fullmatch(f"error: standard input.* {error}.*\n", err.decode())
+
+
+@pytest.mark.parametrize("order", ["RUN --explain win free", "--explain RUN win free", "RUN win free --explain"])
+def test_classify_explains_each_message_under_its_label(made, capsys, order):
+    plain = output(capsys, classify.main, made / "run", "win", "free").splitlines()
+    parts = output(capsys, classify.main, *order.replace("RUN", f"{made}/run").split()).rstrip("\n").split("\n\n")
+    assert [parts[0], parts[3]] == plain
+    clf = load_run(made / "run")
+    for text, table, sums in [("win", *parts[1:3]), ("free", *parts[4:6])]:
+        found = clf.explain(text)
+        tokens = [line.split()[-1] for line in table.splitlines()[2:]]
+        assert tokens[:-1] == found.tokens and f"{found.integrated.sum():+.3f}" in table.splitlines()[-1]
+        assert sums.startswith("margin ") and f"{found.baseline_margin:+.3f}  padding in every place" in sums
+    assert "zero for every token" in output(
+        capsys, classify.main, made / "run", "win", "--explain", "--baseline", "zero"
+    )
+
+
+@pytest.mark.parametrize("terminal, no_color, shaded", [(True, "", True), (True, "1", False), (False, "", False)])
+def test_explanations_are_shaded_in_a_terminal_alone_and_where_colour_is_wanted(
+    made, capsys, monkeypatch, terminal, no_color, shaded
+):
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    assert ("\x1b[30;48;5;" in output(capsys, classify.main, made / "run", "win a prize", "--explain")) == shaded
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(made, tmp_path):

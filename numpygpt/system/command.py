@@ -27,16 +27,22 @@ class _Parser(argparse.ArgumentParser):
     """After a `--` every argument is a value, another `--` too. argparse drops those, depending on its version."""
 
     def parse_known_args(self, args=None, namespace=None):
-        args = list(sys.argv[1:] if args is None else args)
-        after = args.index("--") + 1 if "--" in args else len(args)
-        args[after:] = [_DASHES if value == "--" else value for value in args[after:]]
-        return super().parse_known_args(args, namespace)
+        return super().parse_known_args(_kept(args), namespace)
+
+    def parse_known_intermixed_args(self, args=None, namespace=None):  # in newer Pythons without the one above
+        return super().parse_known_intermixed_args(_kept(args), namespace)
 
     def _get_value(self, action, value):
         return super()._get_value(action, "--" if value == _DASHES else value)
 
     def error(self, message):
         self.exit(2, f"error: {message.replace(_DASHES, '--')} (see: {self.prog} --help)\n")
+
+
+def _kept(args):
+    args = list(sys.argv[1:] if args is None else args)
+    after = args.index("--") + 1 if "--" in args else len(args)
+    return args[:after] + [_DASHES if value == "--" else value for value in args[after:]]
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

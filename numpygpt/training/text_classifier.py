@@ -93,7 +93,7 @@ class Classifier:
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """(B, C) float32: of each text, one number for each label; the largest is the answer."""
-        messages, params = self.encode(texts), self._weights()[0]
+        messages, params = self.encode(texts), self.weights()[0]
         parts = []
         for start in range(0, len(messages), BATCH):
             ids, lengths = pack(messages[start : start + BATCH])
@@ -120,7 +120,7 @@ class Classifier:
 
     def batch_loss(self, x, lengths, numbers, start, ignore_index=None) -> tuple[float, dict[str, np.ndarray]]:
         """The same of a batch: x is what enters block `start` (with 0, token ids), `numbers` the labels' places."""
-        params, d_weights = self._weights()
+        params, d_weights = self.weights()
         learning = self.trainable if d_weights is None else self.trainable | adapted_weights(self.config)
         logits, backward = self._forward(Tape(params, learning), x, lengths, start)
         loss, d_loss = cross_entropy(logits, numbers, ignore_index)
@@ -131,14 +131,14 @@ class Classifier:
 
     def batch_logits(self, x, lengths, start) -> np.ndarray:
         """logits (B, C) of a batch as in batch_loss."""
-        return self._forward(Tape(self._weights()[0]), x, lengths, start)[0]
+        return self._forward(Tape(self.weights()[0]), x, lengths, start)[0]
 
     def _forward(self, tape, x, lengths, start):
         if start == 0:
             return classifier(tape, x, lengths, self.config, self.reading)
         return classifier_above(tape, x, lengths, start, self.config, self.reading)
 
-    def _weights(self):
+    def weights(self):
         """The parameters that the model runs on, and where LoRA's products are added to them, how their gradients go
         back."""
         return (self.params, None) if self.lora_scale is None else merge(self.params, self.config, self.lora_scale)
@@ -154,6 +154,19 @@ class Classifier:
         from ..study.trace import trace_classifier
 
         return trace_classifier(self, text, label, folded)
+
+    def explain(self, text: str, baseline: str = "padding", tolerance: float = 0.01):
+        """Which tokens made the answer what it is: a `numpygpt.study.attribution.Explanation`.
+
+        For each token integrated gradients of the margin, gradient times input, and what deleting it does.
+        baseline    what the message is compared with: "padding", the padding's embedding in every place, or "zero"
+        tolerance   how exactly the integrated gradients are to add up
+
+        Raises InputError for a message without tokens.
+        """
+        from ..study.attribution import explain
+
+        return explain(self, text, baseline, tolerance)
 
     def save(self, folder: str | Path, settings: dict | None = None) -> None:
         """Write a run folder: what was trained and all that `numpygpt.load_run` needs; `settings`, JSON-able, are

@@ -1,0 +1,232 @@
+"""Which tokens made a classifier answer as it did: its margin, shared out among the tokens of a message.
+
+    margin = logit of the answer - logit of the runner-up
+
+Both are the labels of the whole message, also where the margin is that of a half-way or shortened message and another
+label may lead. A maximum over labels would have kinks; this is one smooth function of the embeddings.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ..model.classifier import classifier, upper
+from ..model.prefix import BATCH_ROWS
+from ..model.tape import Tape
+from ..model.trunk import blocks
+from ..ops.embedding import embedding
+from ..ops.layernorm import layernorm
+from ..ops.linear import linear
+from ..ops.softmax import softmax
+from ..system.blas import parallel
+from ..system.errors import InputError
+from .trace import pieces
+
+BASELINES = ("padding", "zero")
+FEWEST, MOST = 8, 512  # points of the integral, doubled from one to the other
+
+
+@dataclass(repr=False)
+class Explanation:
+    """What each token that was read, padding too, has to do with the answer.
+
+    tokens, ids, padding    (T,) each token's text and number, and whether it is padding
+    label, runner_up        the two labels of the margin; probability, the answer's
+    logits                  {label: logit}
+    margin, baseline_margin of the message, and of the baseline: the padding's embedding, or zero, for every token's
+                            embedding; the positions' embeddings stay
+    integrated              (T,) integrated gradients, which add up to margin - baseline_margin but for `difference`
+    gradient_input          (T,) the margin's gradient by a token's embedding, times that embedding
+    deletion                (T,) what the margin loses when the token is deleted and the rest moves up; NaN of padding
+                            and of an only token
+    points                  how many points of the way from the baseline were needed
+    tolerance               which share of margin - baseline_margin the difference was to be below
+    """
+
+    tokens: list[str]
+    ids: np.ndarray
+    padding: np.ndarray
+    label: str
+    runner_up: str
+    probability: float
+    logits: dict[str, float]
+    margin: float
+    baseline: str
+    baseline_margin: float
+    integrated: np.ndarray
+    gradient_input: np.ndarray
+    deletion: np.ndarray
+    points: int
+    tolerance: float
+
+    @property
+    def difference(self) -> float:
+        """By how much the integrated gradients' sum misses margin - baseline_margin."""
+        return float(self.integrated.sum() - (self.margin - self.baseline_margin))
+
+    @property
+    def complete(self) -> bool:
+        """Whether the difference is within the tolerance."""
+        return abs(self.difference) <= self.tolerance * abs(self.margin - self.baseline_margin)
+
+    def table(self) -> pd.DataFrame:
+        """A row for each token."""
+        names = ("integrated", "gradient_input", "deletion", "padding")
+        return pd.DataFrame({"token": self.tokens} | {name: getattr(self, name) for name in names})
+
+    def __repr__(self):
+        return (
+            f"{self.label}: margin {self.margin:.4g} to {self.runner_up}, {self.baseline_margin:.4g} at the baseline; "
+            f"integrated gradients miss their difference by {self.difference:.2g}\n{self.table()}"
+        )
+
+
+def explain(clf, text, baseline="padding", tolerance=0.01, progress=lambda done, total: None) -> Explanation:
+    """The Explanation of a Classifier's answer to a text.
+
+    progress   called as progress(rows done, rows that are known to be needed)
+
+    Integrated gradients (Sundararajan et al. 2017): with x the token embeddings and b the baseline's,
+        integrated[t] = (x[t] - b[t]) . integral over a from 0 to 1 of d margin / d x[t] at b + a (x - b)
+    by Gauss and Legendre's rule, whose points are doubled until the sum is right within the tolerance, or there are
+    MOST. It is never scaled to fit.
+
+    Raises InputError for a text without tokens or an unknown baseline.
+    """
+    if baseline not in BASELINES:
+        raise InputError(f"baseline {baseline!r}: use one of {', '.join(BASELINES)}")
+    (ids,) = clf.encode([text])
+    params = clf.weights()[0]
+    logits = _logits(clf, params, ids[None])[0]
+    margin = _Margin(clf, params, logits, progress)
+    wte, places = params["wte.weight"], params["wpe.weight"][: len(ids)]
+    x = wte[ids]
+    b = np.broadcast_to(wte[clf.encoding.eot_token], x.shape) if baseline == "padding" else np.zeros_like(x)
+
+    (at_baseline, at_message), gradients = margin.on_the_way(b, x, places, np.array([0.0, 1.0]), np.eye(2))
+    points = FEWEST
+    while True:
+        nodes, weights = np.polynomial.legendre.leggauss(points)  # from -1 to 1
+        _, (mean,) = margin.on_the_way(b, x, places, (1 + nodes) / 2, weights[None] / 2)
+        integrated = (mean * (x - b)).sum(axis=1)
+        missing = integrated.sum() - (at_message - at_baseline)
+        if abs(missing) <= tolerance * abs(at_message - at_baseline) or points == MOST:
+            break
+        points *= 2
+
+    padding = ids == clf.encoding.eot_token  # a message's own text has none: there it is ordinary characters
+    answer, runner_up = clf.labels[margin.answer], clf.labels[margin.runner_up]
+    return Explanation(
+        tokens=pieces(clf.encoding, ids),
+        ids=ids,
+        padding=padding,
+        label=answer,
+        runner_up=runner_up,
+        probability=float(softmax(logits)[0][margin.answer]),
+        logits=dict(zip(clf.labels, logits.tolist())),
+        margin=float(at_message),
+        baseline=baseline,
+        baseline_margin=float(at_baseline),
+        integrated=integrated,
+        gradient_input=(gradients[1] * x).sum(axis=1),
+        deletion=at_message - _without_each(clf, margin, ids, padding),
+        points=points,
+        tolerance=tolerance,
+    )
+
+
+class _Margin:
+    """The margin between the two labels that lead in `logits` (C,)."""
+
+    def __init__(self, clf, params, logits, progress):
+        self.clf, self.params, self.progress = clf, params, progress
+        self.answer, self.runner_up = np.argsort(-logits, kind="stable")[:2]
+        self.done, self.total = [], 0
+
+    def of_rows(self, rows):
+        """(margins (n,), gradients (n, T, D)) of n messages as long as each other: rows (n, T, D) enter block 0."""
+        n, T, D = rows.shape
+        tape = Tape(self.params, input_learns=True)
+        logits, backward = upper(tape, rows.reshape(n * T, D), np.full(n, T), 0, self.clf.config, self.clf.reading)
+        dlogits = np.zeros_like(logits)
+        dlogits[:, self.answer], dlogits[:, self.runner_up] = 1, -1
+        return self.between(logits), backward(dlogits).reshape(n, T, D)
+
+    def on_the_way(self, b, x, places, shares, weights):
+        """(margins (n,), weights @ gradients) at b + share * (x - b) for each of n shares; weights (m, n)."""
+        step = x - b
+
+        def run(some):
+            margins, gradients = self.of_rows(b + shares[some, None, None].astype(x.dtype) * step + places)
+            return margins, np.tensordot(weights[:, some], gradients, 1)
+
+        margins, sums = zip(*self.in_chunks(run, len(shares), len(x)))
+        return np.concatenate(margins), sum(sums)
+
+    def of_messages(self, messages):
+        """(n,) the margins of n messages of token ids, all of one length."""
+
+        def run(some):
+            return self.between(_logits(self.clf, self.params, messages[some]))
+
+        return np.concatenate(self.in_chunks(run, *messages.shape))
+
+    def between(self, logits):
+        return logits[:, self.answer] - logits[:, self.runner_up]
+
+    def in_chunks(self, run, count, T):
+        """[run(slice)] for slices of `count` messages of T tokens, BATCH_ROWS rows or so at a time."""
+        size = max(1, BATCH_ROWS // T)
+        self.total += count * T
+
+        def noted(start):
+            result = run(slice(start, start + size))
+            self.done.append(min(size, count - start) * T)
+            self.progress(sum(self.done), self.total)
+            return result
+
+        return parallel(noted, range(0, count, size))
+
+
+def _logits(clf, params, messages):
+    """(n, C) of n messages of token ids, all of one length."""
+    n, T = messages.shape
+    return classifier(Tape(params), messages.ravel(), np.full(n, T), clf.config, clf.reading)[0]
+
+
+def _without_each(clf, margin, ids, padding):
+    """(T,) the margin without each token, NaN where it is padding or the only one. A row that is padded to a length
+    gets one more pad."""
+    own = int((~padding).sum())
+    found = np.full(len(ids), np.nan)
+    if own > 1:
+        messages = np.stack([np.delete(ids, t) for t in range(own)])
+        if isinstance(clf.pad_to, int):
+            messages = np.pad(messages, ((0, 0), (0, 1)), constant_values=clf.encoding.eot_token)
+        found[:own] = margin.of_messages(messages)
+    return found
+
+
+def after_each_token(clf, text) -> np.ndarray:
+    """(T, C) logits, had what is read ended at this token: how the answer comes about.
+
+    Of a row that is padded to a length, the padding's tokens are among them. Where one <|endoftext|> is put after the
+    message, it is put after each part, and has no row of its own.
+    """
+    (ids,) = clf.encode([text])
+    params = clf.weights()[0]
+    if clf.pad_to != "end" and clf.reading.position == "last" and clf.reading.causal:
+        return _at_every_row(clf, params, ids)
+    ends, last = ([clf.encoding.eot_token], len(ids) - 1) if clf.pad_to == "end" else ([], len(ids))
+    parts = [np.append(ids[:t], ends).astype(ids.dtype) for t in range(1, last + 1)]
+    return np.concatenate(parallel(lambda part: _logits(clf, params, part[None]), parts))
+
+
+def _at_every_row(clf, params, ids):
+    """The head at every row: a causal mask shows a row what it would see if the message ended there."""
+    tape, lengths = Tape(params), np.array([len(ids)])
+    x, _ = tape(embedding, ids, "wte.weight", "wpe.weight", lengths=lengths)
+    x, _ = blocks(tape, x, lengths, range(clf.config.n_layer), clf.config)
+    x, _ = tape(layernorm, x, "ln_f.weight", "ln_f.bias", epsilon=clf.config.layer_norm_epsilon)
+    return tape(linear, x, "head.weight", "head.bias")[0]

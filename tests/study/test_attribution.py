@@ -1,0 +1,193 @@
+"""Explanations: the attributions add up, agree with the complex step and with captum, and the text shows them all."""
+
+import re
+
+import numpy as np
+import pytest
+
+from numpygpt import export
+from numpygpt.checkpoints.gpt import GPT
+from numpygpt.model.classifier import classifier, classifier_above
+from numpygpt.model.config import Config
+from numpygpt.model.parameters import random_parameters
+from numpygpt.model.tape import Tape
+from numpygpt.study import attribution
+from numpygpt.study.attribution import after_each_token
+from numpygpt.study.attribution_text import in_terminal
+from numpygpt.system.errors import InputError
+from numpygpt.text.bpe import learn_bpe
+from numpygpt.training.text_classifier import Classifier
+
+TEXT = "win £9 <b>"
+READINGS = [
+    {"pad": "none"},
+    {"pad": "end"},
+    {"pad": 17},
+    {"pad": 6},  # cuts the message
+    {"pad": "end", "position": "mean"},
+    {"pad": 17, "position": "first"},
+    {"pad": "none", "causal": False},
+    {"pad": "none", "position": "first", "causal": False},
+    {"pad": "end", "trainable": "lora"},
+]
+
+
+def made(dtype=np.float64, trainable="head", labels=3, **reading):
+    """A random classifier whose tokens are single bytes, so that a text without a character is a message without a
+    token."""
+    encoding = learn_bpe(["a"], 257)
+    gpt = GPT(config := Config(257, 24, 12, 2, 3), random_parameters(config, 1), encoding, "a test")
+    clf = Classifier(gpt, [f"label {n}" for n in range(labels)], trainable, rank=2, **reading)
+    rng = np.random.default_rng(4)
+    for name, a in clf.params.items():
+        size = 0.03 if "lora" in name else 0.3  # LoRA's products count eightfold, and a jagged margin has no quick sum
+        clf.params[name] = np.asarray(a + size * rng.standard_normal(a.shape), dtype)
+    return clf
+
+
+def margin_of(clf, explanation, texts):
+    numbers = clf.numbers([explanation.label, explanation.runner_up])
+    return clf.logits(texts)[:, numbers] @ [1, -1]
+
+
+def rows_of(clf, explanation, dtype):
+    weights = {name: a.astype(dtype) for name, a in clf.weights()[0].items()}
+    T = len(explanation.ids)
+    return weights, weights["wte.weight"][explanation.ids], weights["wpe.weight"][:T], np.array([T])
+
+
+@pytest.mark.parametrize("baseline", attribution.BASELINES)
+@pytest.mark.parametrize("reading", READINGS, ids=str)
+def test_integrated_gradients_add_up_to_what_lies_between_two_margins(reading, baseline):
+    clf = made(**reading)
+    found = clf.explain(TEXT, baseline, tolerance=1e-8)
+    logits = clf.logits([TEXT])[0]
+    weights, x, places, lengths = rows_of(clf, found, np.float64)
+    start = np.broadcast_to(weights["wte.weight"][256], x.shape) if baseline == "padding" else 0 * x
+    at_start = classifier_above(Tape(weights), start + places, lengths, 0, clf.config, clf.reading)[0][0]
+    answer, runner_up = np.argsort(-logits)[:2]
+    assert (found.label, found.runner_up) == (f"label {answer}", f"label {runner_up}")
+    assert np.isclose(found.margin, logits[answer] - logits[runner_up], rtol=1e-12)
+    assert np.isclose(found.baseline_margin, at_start[answer] - at_start[runner_up], rtol=1e-12)
+    assert found.complete and found.points < attribution.MOST
+    assert np.isclose(found.integrated.sum(), found.margin - found.baseline_margin, rtol=1e-8)
+
+
+@pytest.mark.parametrize("reading", READINGS, ids=str)
+def test_gradient_times_input_is_the_complex_step_derivative_of_a_token_that_grows(reading):
+    clf = made(**reading)
+    found = clf.explain(TEXT)
+    weights, x, places, lengths = rows_of(clf, found, np.complex128)
+    pair = clf.numbers([found.label, found.runner_up])
+    for t in range(len(x)):
+        grown = x.copy()
+        grown[t] *= 1 + 1e-30j
+        logits = classifier_above(Tape(weights), grown + places, lengths, 0, clf.config, clf.reading)[0][0]
+        derivative = (logits[pair] @ [1, -1]).imag / 1e-30
+        assert np.isclose(found.gradient_input[t], derivative, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("reading", [reading for reading in READINGS if reading["pad"] != 6], ids=str)
+def test_deletion_is_what_the_margin_loses_without_the_character(reading):
+    clf = made(**reading)
+    text = "win 9 <b>"
+    found = clf.explain(text)
+    without = margin_of(clf, found, [text[:t] + text[t + 1 :] for t in range(len(text))])
+    np.testing.assert_allclose(found.deletion[: len(text)], found.margin - without, rtol=1e-9, atol=1e-12)
+    assert np.isnan(found.deletion[len(text) :]).all() and found.padding[len(text) :].all()
+
+
+@pytest.mark.parametrize("pad", ["none", "end", 5])
+def test_an_only_token_cannot_be_deleted(pad):
+    found = made(pad=pad).explain("a")
+    assert np.isnan(found.deletion).all()
+    assert re.search(r" -  a$", in_terminal(found, colour=False), re.MULTILINE)
+
+
+def test_a_long_message_is_explained_in_parts_with_its_progress(monkeypatch):
+    clf, seen = made(pad="none"), []
+    expected = clf.explain(TEXT)
+    monkeypatch.setattr(attribution, "BATCH_ROWS", 3)
+    found = attribution.explain(clf, TEXT, progress=lambda done, total: seen.append((done, total)))
+    for name in ("integrated", "gradient_input", "deletion"):
+        np.testing.assert_allclose(found.table()[name], expected.table()[name], rtol=1e-9)
+    assert seen[-1][0] == seen[-1][1] and all(done <= total for done, total in seen) and len(seen) > 20
+
+
+def test_what_does_not_add_up_is_said_and_never_scaled(monkeypatch):
+    assert "rely" not in in_terminal(made(pad="none").explain(TEXT), colour=False)
+    monkeypatch.setattr(attribution, "FEWEST", 1)
+    monkeypatch.setattr(attribution, "MOST", 1)
+    found = made(pad="none").explain(TEXT)
+    missing = found.integrated.sum() - (found.margin - found.baseline_margin)
+    assert not found.complete and found.difference == missing != 0
+    shown = in_terminal(found, colour=False)
+    assert f"miss by {missing:.2g} (1 points)" in shown and "do not rely on its column" in shown
+
+
+def test_the_table_in_the_terminal_has_every_token_its_numbers_and_their_sums():
+    found = made(pad=17).explain("é \x1b[31m\n")
+    lines = in_terminal(found, colour=False).splitlines()
+    tokens = [line.split("  ")[-1] for line in lines[2:]]
+    assert tokens[:9] == ["⟨c3⟩", "⟨a9⟩", "␣", "\\x1b", "[", "3", "1", "m", "⏎"]
+    assert tokens[9:11] == ["<|endoftext|> x 8", "sum"]
+    numbers = [float(line[:10]) for line in lines[2:13]]
+    assert np.allclose(numbers[:9], found.integrated[:9], atol=5e-4) and abs(sum(numbers[:-1]) - numbers[-1]) < 0.01
+    assert np.isclose(float(lines[11][11:21]), found.gradient_input[9:].sum(), atol=5e-4)
+    assert "\x1b" not in "".join(lines)
+
+
+def test_the_strongest_token_for_the_answer_is_orange_and_one_against_it_blue():
+    found = made(pad="none").explain(TEXT)
+    strongest = np.abs(found.integrated).argmax()
+    shown = in_terminal(found, colour=True).splitlines()
+    colour = 208 if found.integrated[strongest] > 0 else 33
+    assert f"\x1b[30;48;5;{colour}m" in shown[0] and f"\x1b[30;48;5;{colour}m" in shown[5 + strongest]
+    assert re.sub(r"\x1b\[[\d;]*m", "", shown[0]) == "win ⟨c2⟩⟨a3⟩9 <b>"
+    assert "\x1b" not in in_terminal(found, colour=False)
+
+
+def test_an_unknown_baseline_and_an_empty_message_are_refused():
+    with pytest.raises(InputError, match="baseline 'mean': use one of padding, zero"):
+        made().explain("a", "mean")
+    with pytest.raises(InputError, match="empty"):
+        made().explain("")
+
+
+@pytest.mark.parametrize("reading", READINGS, ids=str)
+def test_the_curve_is_the_answer_had_the_message_ended_at_each_token(reading):
+    clf = made(**reading)
+    (ids,) = clf.encode([TEXT])
+    weights = clf.weights()[0]
+    ends = [256] if reading["pad"] == "end" else []
+    parts = [np.append(ids[:t], ends).astype(int) for t in range(1, len(ids) + 1 - len(ends))]
+    expected = [classifier(Tape(weights), part, [len(part)], clf.config, clf.reading)[0][0] for part in parts]
+    found = after_each_token(clf, TEXT)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    np.testing.assert_allclose(found[-1], clf.logits([TEXT])[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("pad", ["none", "end", 20])
+@pytest.mark.parametrize("baseline", attribution.BASELINES)
+def test_captum_finds_the_same_on_the_exported_model_in_transformers(pad, baseline, tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    attr = pytest.importorskip("captum.attr")
+    clf = made(np.float32, pad=pad)
+    monkeypatch.setattr(export, "load_run", lambda path: clf)
+    export.main(["a run", str(tmp_path / "out")])
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").double().eval()
+    found = clf.explain(TEXT, baseline)
+    answer, runner_up = clf.numbers([found.label, found.runner_up])
+
+    def margin(x):
+        logits = model(inputs_embeds=x).logits
+        return logits[:, answer] - logits[:, runner_up]
+
+    wte = model.transformer.wte.weight
+    x = wte[torch.tensor(found.ids).long()][None].detach().requires_grad_()
+    b = torch.zeros_like(x) if baseline == "zero" else wte[256].expand_as(x).detach()
+    integrated = attr.IntegratedGradients(margin).attribute(x, b, n_steps=found.points, method="gausslegendre")
+    np.testing.assert_allclose(found.integrated, integrated[0].sum(1).detach(), rtol=1e-3, atol=2e-5)
+    gradient_input = attr.InputXGradient(margin).attribute(x)
+    np.testing.assert_allclose(found.gradient_input, gradient_input[0].sum(1).detach(), rtol=1e-3, atol=2e-5)
