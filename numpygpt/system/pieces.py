@@ -12,9 +12,10 @@ import numpy as np
 from .blas import parallel
 
 PIECE = 1 << 20  # bytes of x to a piece: few enough for the cache, enough that Python's part of the work does not show
+FEW = 4  # pieces that are not worth waking the other cores, and putting together again
 GROUP = 1 << 18  # entries of a group's attention weights: 1 MiB in float32
 SLICE = 1 << 24  # logits computed at a time: 64 MiB in float32
-BUNDLE = 1 << 20  # numbers that one core updates before it takes the next
+BUNDLE = 1 << 18  # numbers that one core updates before it takes the next: small tensors together
 
 
 def pieces(x):
@@ -31,7 +32,8 @@ def by_rows(op):
 
     @wraps(op)
     def in_pieces(x, *parameters, needs=(True,) * 9, **settings):
-        return _joined(lambda rows: op(x[rows], *parameters, needs=needs, **settings), pieces(x), x, needs)
+        parts = pieces(x) if x.nbytes >= FEW * PIECE else [slice(None)]
+        return _joined(lambda rows: op(x[rows], *parameters, needs=needs, **settings), parts, x, needs)
 
     return in_pieces
 

@@ -1,5 +1,7 @@
 """AdamW: Adam with decoupled weight decay (Loshchilov and Hutter 2019), as torch.optim.AdamW computes it."""
 
+import math
+
 import numpy as np
 
 from ..system.pieces import each_piece
@@ -13,8 +15,10 @@ class AdamW:
         m = beta1 m + (1 - beta1) g              the mean of recent gradients
         v = beta2 v + (1 - beta2) g^2            and of their squares
         p = p - lr m / (1 - beta1^t)  /  ( sqrt(v / (1 - beta2^t)) + eps )
-    As m and v start at 0 they are too small at first, by the factors that divide them. Decay falls on every trainable
-    parameter, biases and layernorms too, as in the book.
+    As m and v start at 0 they are too small at first, by the factors that divide them. With these factors in the rate
+    and in eps (Kingma and Ba 2015, the end of section 2) the last line is one pass over the numbers shorter:
+        root = sqrt(1 - beta2^t);  p = p - lr root / (1 - beta1^t)  m / ( sqrt(v) + eps root )
+    Decay falls on every trainable parameter, biases and layernorms too, as in the book.
     """
 
     def __init__(
@@ -36,7 +40,8 @@ class AdamW:
         """One update from {name: gradient}, every name's."""
         self.t += 1
         beta1, beta2 = self.betas
-        m_share, v_share = 1 - beta1**self.t, 1 - beta2**self.t
+        root = math.sqrt(1 - beta2**self.t)
+        rate, eps = self.lr * root / (1 - beta1**self.t), self.eps * root
 
         def update(p, g, m, v):
             p *= 1 - self.lr * self.weight_decay
@@ -44,6 +49,9 @@ class AdamW:
             m += (1 - beta1) * g
             v *= beta2
             v += (1 - beta2) * g * g
-            p -= self.lr / m_share * m / (np.sqrt(v / v_share) + self.eps)
+            change = np.sqrt(v) + eps
+            np.divide(m, change, out=change)
+            change *= rate
+            p -= change
 
         each_piece(update, [(p, grads[name], self.m[name], self.v[name]) for name, p in self.params.items()])
