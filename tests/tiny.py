@@ -1,11 +1,8 @@
 """A tiny model and messages of few words, written for the tests of the commands."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 
-import numpygpt
 from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes
@@ -19,7 +16,6 @@ WORDS = {
 CONFIG = Config(vocab_size=300, n_positions=24, n_embd=8, n_layer=2, n_head=2)
 
 
-PACKAGE = Path(numpygpt.__file__).parent
 WORDS = {
     "ham": "home soon late train dinner love see you tonight bring milk".split(),
     "order": "parcel invoice delivery number shipped track address Tuesday box ref".split(),

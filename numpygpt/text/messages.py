@@ -6,6 +6,7 @@ import textwrap
 import threading
 from collections import Counter
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 
 import pandas as pd
@@ -37,14 +38,42 @@ def read_messages(path, text_column=None, label_column=None, book_quotes=False):
     UTF-8, a line with too few or too many fields, an unclosed quote, a missing label or text, columns that
     cannot be told, fewer than two labels.
     """
+    has_header, messages = _open(path, text_column, label_column, book_quotes)
+    frame = pd.DataFrame(messages, columns=["Text", "Label"])[["Label", "Text"]]
+    counts = Counter(frame["Label"])
+    if len(counts) < 2:
+        found = f"every message has the label {frame['Label'][0]!r}" if counts else "there are no messages"
+        raise InputError(f"{path}: {found}; at least two labels are needed")
+    if not has_header and len(counts) > 2 and counts[frame["Label"][0]] == 1:
+        raise InputError(
+            f"{path}, line 1: no other message has the label {frame['Label'][0]!r}; "
+            "if the line is a header, pass --text-column and --label-column"
+        )
+    return frame
+
+
+def stream_messages(path, text_column=None, label_column=None):
+    """The same messages one by one, (text, label), for a file of any length; of any number of labels, one or none too.
+
+    Raises InputError as read_messages does: for the columns at once, for a line when its turn comes.
+    """
+    return _open(path, text_column, label_column, book_quotes=False)[1]
+
+
+def _open(path, text_column, label_column, book_quotes):
+    """(whether line 1 is a header, an iterator of (text, label))"""
     path = Path(path)
-    content = _read_utf8(path)
-    tabbed = "\t" in io.StringIO(content.lstrip("\r\n"), newline="").readline()
-    with _long_fields(len(content)):
-        rows = list(_rows(path, content, tabbed, book_quotes))
-    if not rows:
+    lines, head = _lines(path), []
+    for line in lines:
+        head.append(line)
+        if line.strip("\r\n"):
+            break
+    tabbed = bool(head) and "\t" in head[-1]
+    rows = _rows(path, chain(head, lines), tabbed, book_quotes)
+    first = next(rows, None)
+    if first is None:
         raise InputError(f"{path}: the file is empty; expected one labelled message a line")
-    names = [name.strip() for name in rows[0][1]]
+    names = [name.strip() for name in first[1]]
     asked = text_column is not None or label_column is not None
     usual = all(usual_names.intersection(map(str.lower, names)) for usual_names in _USUAL.values())
     has_header = asked or usual or not tabbed or len(names) != 2
@@ -53,34 +82,24 @@ def read_messages(path, text_column=None, label_column=None, book_quotes=False):
         text_at = _column(path, names, "text", text_column)
         if label_at == text_at:
             raise InputError(f"{path}: column {names[text_at]!r} cannot be both the text and the label")
-        rows = rows[1:]
     else:
-        label_at, text_at = 0, 1
+        label_at, text_at, rows = 0, 1, chain([first], rows)
+    separators = "tabs" if tabbed else "commas outside quotes"
 
-    labels, texts = [], []
-    for line, fields in rows:
-        if len(fields) != len(names):
-            separators = "tabs" if tabbed else "commas outside quotes"
-            raise InputError(
-                f"{path}, line {line}: expected {len(names)} fields, found {len(fields)}; check its {separators}"
-            )
-        label, text = fields[label_at].strip(), fields[text_at]
-        if not label:
-            raise InputError(f"{path}, line {line}: the label is missing; add it or remove the line")
-        if not text.strip():
-            raise InputError(f"{path}, line {line}: the message has no text; add it or remove the line")
-        labels.append(label)
-        texts.append(text)
-    counts = Counter(labels)
-    if len(counts) < 2:
-        found = f"every message has the label {labels[0]!r}" if labels else "there are no messages"
-        raise InputError(f"{path}: {found}; at least two labels are needed")
-    if not has_header and len(counts) > 2 and counts[labels[0]] == 1:
-        raise InputError(
-            f"{path}, line 1: no other message has the label {labels[0]!r}; "
-            "if the line is a header, pass --text-column and --label-column"
-        )
-    return pd.DataFrame({"Label": labels, "Text": texts})
+    def messages():
+        for line, fields in rows:
+            if len(fields) != len(names):
+                raise InputError(
+                    f"{path}, line {line}: expected {len(names)} fields, found {len(fields)}; check its {separators}"
+                )
+            label, text = fields[label_at].strip(), fields[text_at]
+            if not label:
+                raise InputError(f"{path}, line {line}: the label is missing; add it or remove the line")
+            if not text.strip():
+                raise InputError(f"{path}, line {line}: the message has no text; add it or remove the line")
+            yield text, label
+
+    return has_header, messages()
 
 
 def label_names(frame):
@@ -88,35 +107,24 @@ def label_names(frame):
     return sorted(set(frame["Label"]))
 
 
-def _read_utf8(path):
+def _lines(path):
+    """The lines of a UTF-8 file, with what ends them: \\n, \\r\\n or \\r."""
     try:
-        content = path.read_bytes()
+        file = path.open("rb")
     except OSError as error:
         raise InputError(f"{path}: cannot read the messages ({error.strerror})") from None
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}, line {line}: not UTF-8; save the file as UTF-8") from None
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise InputError(f"{path}, line {line}: a NUL character; expected a text file saved as UTF-8")
-    return text
+    with file:
+        for number, line in enumerate(file, start=1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError:
+                raise InputError(f"{path}, line {number}: not UTF-8; save the file as UTF-8") from None
+            if "\0" in text:
+                raise InputError(f"{path}, line {number}: a NUL character; expected a text file saved as UTF-8")
+            yield from io.StringIO(text, newline="")
 
 
-@contextmanager
-def _long_fields(limit):
-    """Inside, a field may have that many characters. csv's own limit, 131,072, is the process's, and comes back."""
-    with _CSV_LIMIT:
-        before = csv.field_size_limit()
-        csv.field_size_limit(max(before, min(limit, 2**31 - 1)))  # a C long has 32 bits on Windows
-        try:
-            yield
-        finally:
-            csv.field_size_limit(before)
-
-
-def _rows(path, content, tabbed, book_quotes):
+def _rows(path, lines, tabbed, book_quotes):
     """(line number, fields) of each row that is not an empty line.
     A quoted field may span lines; the number is its first."""
     if not tabbed:
@@ -125,17 +133,44 @@ def _rows(path, content, tabbed, book_quotes):
         dialect = dict(delimiter="\t")
     else:
         dialect = dict(delimiter="\t", quoting=csv.QUOTE_NONE)
-    reader = csv.reader(io.StringIO(content, newline=""), **dialect)
-    line = 1
-    try:
-        for fields in reader:
-            if fields:
-                yield line, fields
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(
-            f"{path}, line {line}: {error}; is there a quote that is not closed, or not doubled?"
-        ) from None
+    reader = csv.reader(lines, **dialect)
+
+    def numbered():
+        line = 1
+        try:
+            for fields in reader:
+                if fields:
+                    yield line, fields
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise InputError(
+                f"{path}, line {line}: {error}; is there a quote that is not closed, or not doubled?"
+            ) from None
+
+    rows = numbered()
+    while True:
+        with _long_fields():  # not while others have the turn: the limit is the process's
+            some = list(islice(rows, 1000))
+        if not some:
+            return
+        yield from some
+
+
+@contextmanager
+def _long_fields():
+    """Inside, a field may have any length. csv's own limit, 131,072 characters, is the process's, and comes back."""
+    with _CSV_LIMIT:
+        before = csv.field_size_limit(2**31 - 1)  # a C long has 32 bits on Windows
+        try:
+            yield
+        finally:
+            csv.field_size_limit(before)
+
+
+def quoted(text):
+    """A CSV field: in quotes where pandas would quote, and around a lone carriage return too; before Python 3.13 the
+    csv module forgot that one."""
+    return '"' + text.replace('"', '""') + '"' if any(character in text for character in ',"\r\n') else text
 
 
 def _column(path, names, kind, wanted):

@@ -7,7 +7,9 @@ import pandas as pd
 
 from ..system.errors import InputError
 from ..system.files import replacing
-from .messages import label_names
+from .messages import label_names, quoted, stream_messages
+
+SETS = ("train.csv", "validation.csv", "test.csv")  # their files in a run folder
 
 
 def balance(frame, seed=123):
@@ -49,13 +51,19 @@ def write_split(folder, sets, names):
     Columns Label, a label's place in `names`, and Text: byte for byte what pandas' to_csv writes in the book,
     and every text reads back as it was. Raises OSError as open() and write() do.
     """
-    for file_name, part in zip(("train.csv", "validation.csv", "test.csv"), sets):
-        rows = [f"{names.index(label)},{_quoted(text)}\n" for label, text in zip(part["Label"], part["Text"])]
+    for file_name, part in zip(SETS, sets):
+        rows = [f"{names.index(label)},{quoted(text)}\n" for label, text in zip(part["Label"], part["Text"])]
         with replacing(Path(folder) / file_name) as file:
             file.write("".join(["Label,Text\n", *rows]).encode())
 
 
-def _quoted(text):
-    """Where pandas would quote, and around a lone carriage return too:
-    before Python 3.13 the csv module forgot that one."""
-    return '"' + text.replace('"', '""') + '"' if any(character in text for character in ',"\r\n') else text
+def read_set(path, names):
+    """The messages of a file that write_split wrote, one by one, (text, label), labels by their names again.
+
+    Raises InputError where the file is another, or not there.
+    """
+    numbers = {str(number): name for number, name in enumerate(names)}
+    for text, number in stream_messages(path):
+        if number not in numbers:
+            raise InputError(f"{path}: label {number!r} is none of 0 to {len(names) - 1}, which training wrote")
+        yield text, numbers[number]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numpygpt.system.errors import InputError
-from numpygpt.text.messages import label_names, read_messages
+from numpygpt.text.messages import label_names, read_messages, stream_messages
 
 UCI = (
     'ham\tGo until jurong point, crazy..\nspam\t"WINNER!! £900, call now\nham\tOk lar... "Joking"\nspam\tURGENT, call\n'
@@ -185,3 +185,18 @@ def test_damage_ends_in_an_input_error_or_in_messages_the_file_holds(tmp_path_fa
     assert all(field.replace('"', "") in held for field in [*frame["Label"], *frame["Text"]])
     if original is UCI and not book_quotes and "\t" in held.lstrip("\r\n").splitlines()[0]:
         assert len(frame) == sum(bool(line) for line in held.replace("\r", "\n").split("\n"))
+
+
+def test_a_stream_gives_the_same_messages_one_by_one_and_needs_no_second_label(file):
+    for content in (UCI, CSV):
+        frame = read_messages(file(content))
+        assert list(stream_messages(file(content))) == list(zip(frame["Text"], frame["Label"]))
+    assert list(stream_messages(file("label,text\nham,hi\n"))) == [("hi", "ham")]
+    assert list(stream_messages(file("label,text\n"))) == []
+
+
+def test_a_stream_reads_no_further_than_it_is_asked(file):
+    stream = stream_messages(file("label,text\n" + 5000 * "ham,hi\n" + "ham\n"))
+    assert all(next(stream) == ("hi", "ham") for _ in range(5000))
+    with pytest.raises(InputError, match="line 5002: expected 2 fields, found 1"):
+        next(stream)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from numpygpt.system.errors import InputError
 from numpygpt.text.messages import label_names, read_messages
-from numpygpt.text.split import balance, split, write_split
+from numpygpt.text.split import balance, read_set, split, write_split
 
 FILES = {"train": "train.csv", "validation": "validation.csv", "test": "test.csv"}
 
@@ -85,6 +85,8 @@ def test_written_texts_and_labels_read_back_as_they_were(tmp_path_factory, texts
         read = pd.read_csv(folder / file, keep_default_na=False, dtype=str, skip_blank_lines=False, encoding="utf-8")
         assert read["Text"].tolist() == written["Text"].tolist()
         assert read["Label"].tolist() == ["01"[label == "spam"] for label in written["Label"]]
+        if all(text.strip() for text in texts):
+            assert list(read_set(folder / file, ["ham", "spam"])) == list(zip(written["Text"], written["Label"]))
 
 
 def test_a_label_that_has_no_number_leaves_the_file_before_it_whole(tmp_path):
@@ -93,3 +95,9 @@ def test_a_label_that_has_no_number_leaves_the_file_before_it_whole(tmp_path):
     with pytest.raises(ValueError):
         write_split(tmp_path, [numbered(ham=3), numbered(ham=3), numbered(spam=3)], ["ham"])
     assert (tmp_path / "test.csv").read_bytes() == before
+
+
+def test_a_set_whose_labels_are_not_the_runs_numbers_is_refused(tmp_path):
+    (tmp_path / "test.csv").write_text("Label,Text\n1,hi\n2,ho\n")
+    with pytest.raises(InputError, match="test.csv: label '2' is none of 0 to 1"):
+        list(read_set(tmp_path / "test.csv", ["ham", "spam"]))
