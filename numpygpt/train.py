@@ -16,10 +16,12 @@ from .text.batches import encode, padded_length
 from .text.messages import label_names, read_messages
 from .text.sources import find_messages
 from .text.split import balance, split, write_split
+from .training.evaluation import evaluate_loader
 from .training.fine_tune import accuracy, check_not_all_ignored, default_lr, fine_tune, loaders
+from .training.naive_bayes import NaiveBayes
 from .training.plots import plot, save_plot
 from .training.recipes import BOOK, DEFAULT
-from .training.run_folder import History, new_folder
+from .training.run_folder import History, new_folder, write_evaluation
 from .training.schedule import SCHEDULES
 from .training.text_classifier import Classifier
 
@@ -224,20 +226,23 @@ def main(argv=None):
     }
     report = Report(History(folder), args.epochs * len(training))
     history = fine_tune(clf, training, validation, lr=lr, report=report, **settings)
-    results = {
-        "training": accuracy(clf, training),
-        "validation": accuracy(clf, validation),
-        "test": accuracy(clf, test),
-    }
+    results = {"training": accuracy(clf, training), "validation": accuracy(clf, validation)}
+    naive_bayes = NaiveBayes(zip(sets[0]["Text"], sets[0]["Label"]), labels)
+    evaluation = evaluate_loader(clf, test, sets[2]["Text"].tolist(), naive_bayes)
+    write_evaluation(folder, evaluation)
+    results["test"] = evaluation.accuracy
     seconds = round(time.monotonic() - started, 2)
     settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
     settings |= {"lr": lr, "trained_parameters": learning, "accuracy": results, "seconds": seconds}
     clf.save(folder, settings)
     drawn = save_plot(folder / "curves.png", plot, history)
-    print(f"\n{seconds:.1f} s. {'Curves: curves.png' if drawn else 'For plots of the curves: pip install matplotlib'}")
-    print(f'Now try: python -m numpygpt.classify {folder} "You have won a prize, call now"')
+    print()
     for name, share in results.items():
         print(f"{name.capitalize()} accuracy: {share:.2%}")
+    print(f"\nOn the {evaluation.messages:,} test messages:\n{evaluation.summary()}")
+    print(f"\n{seconds:.1f} s. {'Curves: curves.png' if drawn else 'For plots of the curves: pip install matplotlib'}")
+    print(f"Now try: python -m numpygpt.evaluate {folder}")
+    print(f'         python -m numpygpt.classify {folder} "You have won a prize, call now"')
 
 
 class Report:

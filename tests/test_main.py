@@ -45,7 +45,7 @@ def test_the_console_script_is_the_list_of_commands():
     process = python("-c", script)
     assert process.communicate() == (b"", b"error: 'generat' is no command of numpygpt: did you mean generate?\n")
     assert (name, process.returncode) == ("numpygpt", 2)
-    with pytest.raises(InputError, match="'zzz' is no command of numpygpt: there are train, classify, generate, "):
+    with pytest.raises(InputError, match="'zzz' is no command of numpygpt: there are train, evaluate, classify, "):
         listing.main(["zzz"])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from numpygpt import classify, train
+from numpygpt import classify, evaluate, train
 from numpygpt.training.plots import plot, save_plot
 from tests.calls import contents, output, python, refusal, set_in, spoil
 
@@ -35,14 +35,12 @@ def test_classify_answers_as_was_measured_in_training(here, capsys, options):
     shown = output(
         capsys, train.main, "--model", "model", "--data", "three.csv", "--out", "new", "--lr", "0.02", *options.split()
     )
-    lines = shown.splitlines()
-    assert [line.split(":")[0] for line in lines[-3:]] == ["Training accuracy", "Validation accuracy", "Test accuracy"]
     test = pd.read_csv("new/test.csv", keep_default_na=False)
     answers = [line.split("\t") for line in output(capsys, classify.main, "new", *test["Text"]).splitlines()]
     assert [text for _, _, text in answers] == test["Text"].tolist()
     assert all(1 / 3 < float(probability) <= 1 for _, probability, _ in answers)
     right = [label == ["ham", "order", "spam"][number] for (label, _, _), number in zip(answers, test["Label"])]
-    assert lines[-1] == f"Test accuracy: {np.mean(right):.2%}"
+    assert f"\nTest accuracy: {np.mean(right):.2%}\n" in shown
 
 
 def test_the_books_recipe_is_the_books_whatever_the_default_is(monkeypatch):
@@ -61,7 +59,9 @@ def test_a_run_learns_and_leaves_what_its_folder_promises(here, capsys):
     options = "--trainable all --pad none --position mean --lr 0.02 --epochs 9 --eval-every 10 --out a/new"
     shown = output(capsys, train.main, "--model", "model", "--data", "three.csv", *options.split())
     assert "62 + 9 + 19 messages to train, validate and test; labels ham, order, spam" in shown
-    assert all(float(share) > 80 for share in re.findall(r"accuracy: ([\d.]+)%$", shown, re.MULTILINE)[-3:])
+    final = re.findall(r"^(\w+) accuracy: ([\d.]+)%$", shown, re.MULTILINE)
+    assert [name for name, _ in final] == ["Training", "Validation", "Test"]
+    assert all(float(share) > 80 for _, share in final)
     assert {"run.json", "model.safetensors", "history.csv", "train.csv", "validation.csv", "test.csv"} <= set(
         os.listdir("a/new")
     )
@@ -77,6 +77,16 @@ def test_a_run_learns_and_leaves_what_its_folder_promises(here, capsys):
     assert evaluated["train_loss"].iloc[-1] < evaluated["train_loss"].iloc[0]
     assert len(re.findall(r"^Training accuracy: .* \| Validation accuracy", shown, re.MULTILINE)) == 9
     assert contents(here / "model") == before
+
+
+def test_a_run_ends_with_what_evaluate_would_say_and_then_what_to_try(here, capsys):
+    shown = output(capsys, train.main, *"--model model --data three.csv --epochs 3 --lr 0.02 --out new".split())
+    evaluated = output(capsys, evaluate.main, "new")
+    summary = evaluated.split("\n\nmessages of each label")[0].split("\n\n", 1)[1]
+    assert re.match("accuracy: .*\nnaive Bayes .*\n\n.*\nham .*\norder .*\nspam .*\nmacro average", summary)
+    end = r"[\d.]+ s\. .*\nNow try: python -m numpygpt.evaluate new\n +python -m numpygpt.classify new .*\n"
+    results = r"\n\nTraining accuracy: .*\nValidation accuracy: .*\nTest accuracy: .*\n\nOn the 19 test messages:\n"
+    assert re.search(f"{results}{re.escape(summary)}\n\n{end}$", shown)
 
 
 def test_a_run_leaves_its_curves_where_matplotlib_is_installed(made, tmp_path, monkeypatch):

@@ -64,7 +64,9 @@ def shorten_busy_waits():
 def run(main):
     """Run a command's main() and exit: bad input is one line on standard error and status 2, never a traceback."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a notebook's is none
-        sys.stdout.reconfigure(errors="backslashreplace")  # a character that the terminal lacks is no reason to stop
+        # A character that the terminal lacks is no reason to stop. Line by line: where standard error goes to the same
+        # pipe or file, its lines stand where they were written.
+        sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
         with warnings.catch_warnings():
             # NumPy's, of overflow: a loss that is no number has its own error.

@@ -5,7 +5,8 @@ training
 model.safetensors   the trained parameters; the frozen ones stay where they came from
 history.csv         the loss of every step, the evaluations, the accuracies
 train.csv, validation.csv, test.csv    the three sets
-loss.png, accuracy.png                 the curves, where matplotlib is installed
+evaluation.json     the figures of the trained classifier on test.csv: Evaluation.to_dict()
+curves.png          the curves, where matplotlib is installed
 """
 
 import csv
@@ -21,6 +22,7 @@ from ..model.lora import adapted_weights, merge
 from ..model.parameters import fingerprint
 from ..system.errors import InputError
 from ..system.files import replacing
+from .evaluation import Evaluation
 from .text_classifier import Classifier
 
 COLUMNS = (
@@ -66,6 +68,12 @@ class History:
             self.path, mode, newline=""
         ) as file:  # opened each time: nothing is left open, or unwritten, by an error
             write(csv.DictWriter(file, COLUMNS))
+
+
+def write_evaluation(folder, evaluation: Evaluation) -> None:
+    """evaluation.json, of the answers to the test set."""
+    with replacing(Path(folder) / "evaluation.json") as file:
+        file.write((json.dumps(evaluation.to_dict(), indent=2) + "\n").encode())
 
 
 def save_run(folder, clf: Classifier, settings: dict) -> None:

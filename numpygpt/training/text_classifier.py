@@ -1,6 +1,7 @@
 """The classifier with all that belongs to it: text in, labels out. What the commands and a notebook use."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +169,17 @@ class Classifier:
 
         return explain(self, text, baseline, tolerance)
 
+    def evaluate(self, texts: Iterable[str], labels: Iterable[str]):
+        """How good its answers to the texts are, whose labels are these: a
+        `numpygpt.training.evaluation.Evaluation`, which print() shows and to_dict() gives as JSON.
+
+        Any iterables will do, of any length: the texts are read as they are needed. Raises InputError for an unknown
+        label, an empty text, and where there are not as many of both, or none.
+        """
+        from .evaluation import evaluate
+
+        return evaluate(self, _pairs(texts, labels))
+
     def save(self, folder: str | Path, settings: dict | None = None) -> None:
         """Write a run folder: what was trained and all that `numpygpt.load_run` needs; `settings`, JSON-able, are
         kept beside it.
@@ -177,3 +189,10 @@ class Classifier:
         from .run_folder import save_run
 
         save_run(folder, self, settings or {})
+
+
+def _pairs(texts, labels):
+    for text, label in zip_longest(texts, labels):
+        if text is None or label is None:
+            raise InputError("there are not as many texts as labels")
+        yield text, label

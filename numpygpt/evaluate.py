@@ -1,0 +1,80 @@
+"""python -m numpygpt.evaluate: how good a trained classifier is, on its test set or on labelled messages of yours."""
+
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+
+from .system import command
+from .system.errors import InputError
+from .system.files import replacing
+from .text.messages import stream_messages
+from .text.sources import find_messages
+from .text.split import SETS, read_set
+from .training.evaluation import count_messages, evaluate
+from .training.naive_bayes import NaiveBayes
+from .training.run_folder import load_run
+
+
+def arguments(argv=None):
+    parser = command.parser(
+        "evaluate",
+        "Measure a classifier from numpygpt.train on labelled messages: accuracy, with\n"
+        "the interval in which it lies with 95 % confidence; precision, recall and F1 of\n"
+        "each label; who was taken for whom; whether it is right as often as it is sure;\n"
+        "and its most confident mistakes. Beside it, what naive Bayes on word counts\n"
+        "gets on the same messages, having learned from the run's training set.",
+        [
+            "python -m numpygpt.evaluate runs/001",
+            "python -m numpygpt.evaluate runs/001 mine.csv --predictions answers.csv",
+            "python -m numpygpt.evaluate runs/001 reviews.tsv --label-column stars",
+        ],
+    )
+    parser.add_argument("run", type=Path, help="the run folder that numpygpt.train left")
+    parser.add_argument(
+        "data",
+        nargs="?",
+        help="labelled messages: a UTF-8 CSV or TSV, sample or sms, as for train, with "
+        "the run's labels; or one of its three sets (default: its test.csv)",
+    )
+    parser.add_argument("--text-column", help="the column that holds the text (default: found by its name)")
+    parser.add_argument("--label-column", help="the column that holds the label (default: found by its name)")
+    parser.add_argument(
+        "--predictions",
+        type=Path,
+        metavar="FILE.csv",
+        help="write every answer to this file: text, label, prediction, and the probability of each label",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    args = arguments(argv)
+    clf = load_run(args.run)
+    path = find_messages(args.data) if args.data else args.run / "test.csv"
+    if not args.data and not path.exists():
+        raise InputError(f"{args.run} has no test.csv: name a file of labelled messages")
+    if path.is_fifo():
+        raise InputError(f"{path}: messages are read twice, which a pipe cannot be; write them to a file")
+    if args.predictions and args.predictions.resolve() == path.resolve():
+        raise InputError(f"{path}: --predictions would replace the messages; name another file")
+    if path.name in SETS and path.resolve().parent == args.run.resolve():
+        messages = partial(read_set, path, clf.labels)
+    else:
+        messages = partial(stream_messages, path, args.text_column, args.label_column)
+    count = count_messages(clf, messages())  # what is wrong with the file is said now, not after an hour
+    if not count:
+        raise InputError(f"{path}: there are no messages")
+    training = args.run / "train.csv"
+    naive_bayes = NaiveBayes(read_set(training, clf.labels), clf.labels) if training.exists() else None
+    progress = command.Progress("evaluating", "messages")
+    with replacing(args.predictions) if args.predictions else nullcontext() as predictions:
+        evaluation = evaluate(clf, messages(), naive_bayes, predictions, lambda done: progress(done, count))
+    progress.clear()
+    print(f"{count:,} messages of {path}, classified by {args.run}\n")
+    print(evaluation)
+    if args.predictions:
+        print(f"\nevery answer: {args.predictions}")
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,280 @@
+"""How good a classifier's answers are, on messages whose labels are known."""
+
+import math
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import BinaryIO
+
+import numpy as np
+
+from ..ops.cross_entropy import cross_entropy
+from ..ops.softmax import softmax
+from ..system.errors import InputError
+from ..text.messages import quoted
+from .fine_tune import Loader
+from .naive_bayes import NaiveBayes
+from .text_classifier import BATCH, Classifier
+
+AT_ONCE = 8 * BATCH  # messages that are in memory
+MISTAKES = 10
+EDGES = np.linspace(0, 1, 11)  # of the bins of calibration
+Z = 1.959963984540054  # a normal variable is within ±Z with probability 95 %
+
+
+def wilson(right: int, total: int) -> tuple[float, float]:
+    """The 95 % interval of a share of which `right` of `total` were seen: Wilson's (1927), which stays within 0 … 1.
+
+    All shares p that are less than Z standard deviations, sqrt(p (1 - p) / total), away from what was seen.
+    """
+    seen, spread = right / total, Z * Z / total
+    middle = seen + spread / 2
+    half = math.sqrt(spread * (seen * (1 - seen) + spread / 4))
+    return max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread))
+
+
+class Evaluation:
+    """The figures of all answers that were added. A million take no more memory than ten.
+
+    labels       the labels' names, in the order of the logits
+    confusion    (C, C) whole numbers: messages of this label (row) that were given that one (column)
+    mistakes     the most confident ones, at most ten: {"text", "label", "prediction", "probability"}
+    naive_bayes  another Evaluation, of naive Bayes on the same messages, or None
+
+    print() shows it as text; to_dict() is for JSON.
+    """
+
+    def __init__(self, labels: Sequence[str], naive_bayes: NaiveBayes | None = None):
+        self.labels, self._naive_bayes = list(labels), naive_bayes
+        self.naive_bayes = Evaluation(labels) if naive_bayes else None
+        self.confusion = np.zeros((len(labels), len(labels)), int)
+        self.mistakes: list[dict] = []
+        self._nats = 0.0
+        self._bins = np.zeros((3, len(EDGES) - 1))  # of each bin: messages, sum of their confidences, right answers
+
+    def add(self, texts: Sequence[str], numbers: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        """Count the answers `logits` (B, C) to texts whose labels have these numbers (B,). Returns the probabilities
+        (B, C), float64."""
+        if self.naive_bayes and self._naive_bayes:
+            self.naive_bayes.add(texts, numbers, self._naive_bayes.logits(texts))
+        logits = logits.astype(np.float64)
+        probabilities, _ = softmax(logits)
+        answers, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+        np.add.at(self.confusion, (numbers, answers), 1)
+        self._nats += len(numbers) * float(cross_entropy(logits, numbers)[0])
+        bins = np.searchsorted(EDGES[1:-1], confidence)
+        for row, weights in zip(self._bins, (np.ones(len(bins)), confidence, answers == numbers)):
+            row += np.bincount(bins, weights, len(row))
+        wrong = [
+            {
+                "text": texts[i],
+                "label": self.labels[numbers[i]],
+                "prediction": self.labels[answers[i]],
+                "probability": float(confidence[i]),
+            }
+            for i in np.flatnonzero(answers != numbers).tolist()
+        ]
+        self.mistakes = sorted(self.mistakes + wrong, key=lambda mistake: -mistake["probability"])[:MISTAKES]
+        return probabilities
+
+    @property
+    def messages(self) -> int:
+        return int(self.confusion.sum())
+
+    @property
+    def accuracy(self) -> float:
+        return int(self.confusion.trace()) / self.messages
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Where the accuracy on all such messages lies, with 95 % confidence."""
+        return wilson(int(self.confusion.trace()), self.messages)
+
+    @property
+    def support(self) -> np.ndarray:
+        """(C,) messages of each label."""
+        return self.confusion.sum(axis=1)
+
+    @property
+    def precision(self) -> np.ndarray:
+        """(C,) of the messages given this label, the share that has it; 0 where none was."""
+        return _ratio(self.confusion.diagonal(), self.confusion.sum(axis=0))
+
+    @property
+    def recall(self) -> np.ndarray:
+        """(C,) of the messages of this label, the share given it; 0 where there are none."""
+        return _ratio(self.confusion.diagonal(), self.support)
+
+    @property
+    def f1(self) -> np.ndarray:
+        """(C,) the harmonic mean of precision and recall."""
+        return _ratio(2 * self.confusion.diagonal(), self.confusion.sum(axis=0) + self.support)
+
+    @property
+    def macro(self) -> dict[str, float]:
+        """Means of precision, recall and F1 over the labels that occur, as labels or as answers."""
+        occurs = self.confusion.sum(axis=0) + self.support > 0
+        values = {"precision": self.precision, "recall": self.recall, "f1": self.f1}
+        return {name: float(value[occurs].mean()) for name, value in values.items()}
+
+    @property
+    def log_loss(self) -> float:
+        """The mean of -log(probability of the right label), in nats."""
+        return self._nats / self.messages
+
+    @property
+    def calibration(self) -> list[dict]:
+        """The answers by their confidence, the probability of the label given, in ten bins; those without a message
+        are left out. {"above", "to", "messages", "confidence", "accuracy"}: in a good bin the last two, means, agree.
+        """
+        bins = zip(EDGES, EDGES[1:], *self._bins)
+        return [
+            {"above": float(low), "to": float(high), "messages": int(n), "confidence": sure / n, "accuracy": right / n}
+            for low, high, n, sure, right in bins
+            if n
+        ]
+
+    @property
+    def calibration_error(self) -> float:
+        """The expected calibration error: the mean over all messages of their bin's |confidence - accuracy|."""
+        _, sure, right = self._bins
+        return float(np.abs(sure - right).sum() / self.messages)
+
+    def to_dict(self) -> dict:
+        """All figures as JSON has them."""
+        per_label = zip(self.labels, self.precision, self.recall, self.f1, self.support)
+        return {
+            "messages": self.messages,
+            "accuracy": self.accuracy,
+            "interval": list(self.interval),
+            "labels": [
+                {"label": label, "precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
+                for label, p, r, f, n in per_label
+            ],
+            "macro": self.macro,
+            "confusion": self.confusion.tolist(),
+            "log_loss": self.log_loss,
+            "calibration": self.calibration,
+            "calibration_error": self.calibration_error,
+            "mistakes": self.mistakes,
+            "naive_bayes": self.naive_bayes
+            and {"accuracy": self.naive_bayes.accuracy, "interval": list(self.naive_bayes.interval)},
+        }
+
+    def summary(self) -> str:
+        """The first lines of the text: accuracy, beside it naive Bayes', and each label's figures."""
+        lines = [self._accuracy("accuracy")]
+        if self.naive_bayes:
+            lines.append(self.naive_bayes._accuracy("naive Bayes on word counts"))
+        width = max(map(len, [*self.labels, "macro average"]))
+        lines += ["", f"{'':{width}} precision   recall       F1   messages"]
+        for label, *shares, count in zip(self.labels, self.precision, self.recall, self.f1, self.support):
+            lines.append(f"{label:{width}}" + "".join(f" {share:8.2%}" for share in shares) + f"  {count:9,}")
+        means = "".join(f" {share:8.2%}" for share in self.macro.values())
+        return "\n".join([*lines, f"{'macro average':{width}}{means}  {self.messages:9,}"])
+
+    def _accuracy(self, name):
+        low, high = self.interval
+        return f"{name + ':':27} {self.accuracy:7.2%}   (95 % interval: {low:.1%} to {high:.1%})"
+
+    def __str__(self) -> str:
+        return "\n\n".join([self.summary(), self._confusion(), self._calibration(), self._mistakes()])
+
+    def _confusion(self):
+        """The matrix, its columns headed by the labels where they fit in 80 characters, else by their numbers."""
+        rows = heads = self.labels
+        cell = max(len(str(self.confusion.max())), *map(len, heads)) + 2
+        if max(map(len, rows)) + cell * len(heads) > 80:
+            heads = [str(number) for number in range(len(rows))]
+            rows = [f"{number} {label}" for number, label in zip(heads, rows)]
+            cell = max(len(str(self.confusion.max())), *map(len, heads)) + 2
+        width = max(map(len, rows))
+        lines = [" " * width + "".join(f"{head:>{cell}}" for head in heads)]
+        for row, counts in zip(rows, self.confusion):
+            lines.append(f"{row:{width}}" + "".join(f"{count:{cell}}" for count in counts))
+        return "\n".join(["messages of each label (row) by the answer (column)", *lines])
+
+    def _calibration(self):
+        lines = [
+            f"log-loss: {self.log_loss:.4f} nats; expected calibration error: {self.calibration_error:.2%}",
+            "confidence    messages   its mean   right answers",
+        ]
+        for row in self.calibration:
+            lines.append(
+                f"{row['above']:4.0%} to {row['to']:4.0%}  {row['messages']:8,}  {row['confidence']:9.2%}  "
+                f"{row['accuracy']:14.2%}"
+            )
+        return "\n".join(lines)
+
+    def _mistakes(self):
+        if not self.mistakes:
+            return "no mistakes"
+        lines = ["the most confident mistakes: answer, its probability, right label, text"]
+        for mistake in self.mistakes:
+            start = f"{mistake['prediction']} {mistake['probability']:.4f} {mistake['label']}  "
+            text = textwrap.shorten(mistake["text"], max(40, 80 - len(start)), placeholder=" …")
+            lines.append(start + text)
+        return "\n".join(lines)
+
+
+def _ratio(part, whole):
+    """part / whole, and 0 where whole is 0, as scikit-learn has it."""
+    return np.divide(part, whole, out=np.zeros(len(whole)), where=whole > 0)
+
+
+def evaluate(
+    clf: Classifier,
+    messages: Iterable[tuple[str, str]],
+    naive_bayes: NaiveBayes | None = None,
+    predictions: BinaryIO | None = None,
+    report: Callable[[int], None] = lambda done: None,
+) -> Evaluation:
+    """The classifier's Evaluation on (text, label), which may be any number: they are read as they are needed.
+
+    naive_bayes  answers the same messages
+    predictions  a file to which the answers are written as CSV: text, label, prediction, and P(…) of each label
+    report       is called with the number of messages done, now and then
+
+    Raises InputError for an empty text, a label that the classifier does not know, and where there are no messages.
+    """
+    evaluation, done = Evaluation(clf.labels, naive_bayes), 0
+    if predictions:
+        predictions.write(_row(["text", "label", "prediction", *(f"P({label})" for label in clf.labels)]))
+    for texts, labels in _parts(messages):
+        if "" in texts:
+            raise InputError(f"message {done + texts.index('') + 1} is empty: there is nothing to classify")
+        numbers = clf.numbers(labels)
+        probabilities = evaluation.add(texts, numbers, clf.logits(texts))
+        if predictions:
+            answers = [clf.labels[number] for number in probabilities.argmax(axis=1)]
+            rows = zip(texts, labels, answers, probabilities)
+            predictions.writelines(_row([*fields, *(f"{p:.6g}" for p in shares)]) for *fields, shares in rows)
+        done += len(texts)
+        report(done)
+    if not done:
+        raise InputError("there are no messages to evaluate")
+    return evaluation
+
+
+def evaluate_loader(clf: Classifier, loader: Loader, texts: Sequence[str], naive_bayes: NaiveBayes) -> Evaluation:
+    """The same of the messages of a Loader that is not shuffled, whose frozen blocks ran already."""
+    evaluation = Evaluation(clf.labels, naive_bayes)
+    logits = np.concatenate([clf.batch_logits(x, lengths, loader.prefix.depth) for x, lengths, _ in loader])
+    evaluation.add(texts, loader.numbers, logits)
+    return evaluation
+
+
+def count_messages(clf: Classifier, messages: Iterable[tuple[str, str]]) -> int:
+    """How many there are. Raises InputError where `evaluate` would, now and not an hour later."""
+    return sum(len(clf.numbers(labels)) for _, labels in _parts(messages))
+
+
+def _parts(messages: Iterable[tuple[str, str]]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    stream = iter(messages)
+    while some := list(islice(stream, AT_ONCE)):
+        texts, labels = zip(*some)
+        yield texts, tuple(map(str, labels))
+
+
+def _row(fields):
+    return (",".join(map(quoted, fields)) + "\n").encode()

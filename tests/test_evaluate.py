@@ -1,0 +1,129 @@
+"""evaluate as a user meets it: on the run's own sets and on other files, and every bad input ending in one line."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from numpygpt import classify, evaluate, train
+from numpygpt.training.run_folder import load_run
+from tests.calls import contents, output, python, refusal, spoil
+
+
+@pytest.mark.parametrize("options", ["", "--pad longest", "--trainable lora --rank 2 --pad none"])
+def test_it_measures_on_the_test_set_what_training_measured(here, capsys, options):
+    train.main(f"--model model --data three.csv --epochs 2 --lr 0.02 --out new {options}".split())
+    shown = output(capsys, evaluate.main, "new")
+    kept = json.loads(Path("new/evaluation.json").read_text())
+    test = pd.read_csv("new/test.csv")
+    assert kept["messages"] == len(test) and f"{len(test)} messages of new/test.csv, classified by new\n" in shown
+    clf = load_run("new")
+    again = clf.evaluate(test["Text"], [clf.labels[number] for number in test["Label"]]).to_dict()
+    for figure in ("accuracy", "interval", "labels", "macro", "confusion"):
+        assert kept[figure] == again[figure]
+    assert kept["log_loss"] == pytest.approx(again["log_loss"], rel=1e-4)
+    assert re.search(rf"^accuracy: +{kept['accuracy']:.2%} ", shown, re.MULTILINE)
+    assert re.search(rf"^naive Bayes on word counts: +{kept['naive_bayes']['accuracy']:.2%} ", shown, re.MULTILINE)
+
+
+def test_other_messages_are_read_as_train_reads_them_and_the_runs_sets_by_their_numbers(here, capsys):
+    expected = output(capsys, evaluate.main, "run", "two.csv").split("\n", 1)[1]
+    assert "ham" in expected and " 30\n" in expected
+    frame = pd.read_csv("two.csv").rename(columns={"Label": "kind", "Text": "body"})
+    frame.to_csv("other.tsv", sep="\t", index=False)
+    shown = output(capsys, evaluate.main, "run", "other.tsv", "--text-column", "body", "--label-column", "kind")
+    assert shown.split("\n", 1)[1] == expected
+    assert output(capsys, evaluate.main, "run", "sample").startswith("1,000 messages of ")
+    assert output(capsys, evaluate.main, "run", "run/train.csv").startswith("42 messages of run/train.csv")
+    frame[frame["kind"] == "ham"].to_csv("ham.tsv", sep="\t", index=False, header=False, columns=["kind", "body"])
+    assert "30 messages of ham.tsv" in output(capsys, evaluate.main, "run", "ham.tsv"), "one label is enough"
+
+
+def test_the_predictions_are_what_classify_says(here, capsys):
+    shown = output(capsys, evaluate.main, "run", "two.csv", "--predictions", "a.csv")
+    assert shown.endswith("\n\nevery answer: a.csv\n")
+    answers, data = pd.read_csv("a.csv"), pd.read_csv("two.csv")
+    assert list(answers.columns) == ["text", "label", "prediction", "P(ham)", "P(spam)"]
+    assert answers["text"].tolist() == data["Text"].tolist() and answers["label"].tolist() == data["Label"].tolist()
+    said = [line.split("\t") for line in output(capsys, classify.main, "run", *data["Text"]).splitlines()]
+    assert answers["prediction"].tolist() == [label for label, _, _ in said]
+    sure = answers[["P(ham)", "P(spam)"]].max(axis=1)
+    np.testing.assert_allclose(sure, [float(probability) for _, probability, _ in said], atol=6e-5)
+    accuracy = (answers["prediction"] == answers["label"]).mean()
+    assert re.search(rf"^accuracy: +{accuracy:.2%} ", shown, re.MULTILINE)
+
+
+def test_a_run_without_its_training_set_is_measured_without_naive_bayes(here, capsys):
+    with_it = output(capsys, evaluate.main, "run")
+    os.remove("run/train.csv")
+    without = output(capsys, evaluate.main, "run")
+    assert re.sub("naive Bayes.*\n", "", with_it) == without != with_it
+
+
+REFUSED = {
+    "no run": (lambda: None, "model", "model: not a finished run"),
+    "no test set": (lambda: os.remove("run/test.csv"), "run", "run has no test.csv: name a file of labelled messages"),
+    "an empty test set": (lambda: spoil("run/test.csv", lambda b: b""), "run", "run/test.csv: the file is empty"),
+    "a test set of no messages": (
+        lambda: spoil("run/test.csv", lambda b: b"Label,Text\n"),
+        "run",
+        "run/test.csv: there are no messages",
+    ),
+    "another test set": (
+        lambda: spoil("run/test.csv", lambda b: b"Label,Text\nham,hi\n"),
+        "run",
+        "run/test.csv: label 'ham' is none of 0 to 1",
+    ),
+    "another training set": (
+        lambda: spoil("run/train.csv", lambda b: b"Label,Text\n7,hi\n"),
+        "run",
+        "run/train.csv: label '7' is none of 0 to 1",
+    ),
+    "no such file": (lambda: None, "run absent.csv", "absent.csv: cannot read the messages"),
+    "a folder": (lambda: None, "run model", "model: cannot read the messages"),
+    "unknown labels": (
+        lambda: spoil("two.csv", lambda b: b + b"eggs,hi\nbacon,ho\n"),
+        "run two.csv",
+        "unknown label 'bacon', 'eggs': this classifier knows ham, spam",
+    ),
+    "a wrong column": (lambda: None, "run two.csv --text-column body", "two.csv: no columns are called 'body'"),
+    "columns without a usual name": (
+        lambda: spoil("two.csv", lambda b: b.replace(b"Label", b"kind")),
+        "run two.csv",
+        "two.csv: which column is the label",
+    ),
+    "an error in the last line": (
+        lambda: spoil("two.csv", lambda b: b + b"ham\n"),
+        "run two.csv",
+        "two.csv, line 62: expected 2 fields, found 1",
+    ),
+    "predictions in the place of the messages": (
+        lambda: None,
+        "run two.csv --predictions ./two.csv",
+        "two.csv: --predictions would replace the messages",
+    ),
+    "no folder for the predictions": (lambda: None, "run --predictions absent/a.csv", "No such file or directory"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_it_refuses_in_one_line_and_leaves_no_file(here, capsys, what):
+    damage, arguments, expected = REFUSED[what]
+    damage()
+    before = contents(here)
+    if "--predictions" not in arguments:
+        arguments += " --predictions a.csv"
+    error = refusal(capsys, evaluate.main, *arguments.split())
+    assert re.search(expected, error), error
+    assert contents(here) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_which_cannot_be_read_twice_is_refused(made):
+    process = python("-m", "numpygpt.evaluate", made / "run", "/dev/stdin", stdin=-1)
+    _, err = process.communicate(b"Label,Text\nham,hi\n")
+    assert process.returncode == 2 and re.fullmatch(b"error: /dev/stdin: .*read twice.*\n", err)
