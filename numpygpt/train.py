@@ -51,7 +51,8 @@ def arguments(argv=None):
         "--model",
         default="mini",
         help="the pretrained GPT-2: mini (bundled); gpt2, gpt2-medium, gpt2-large or "
-        "gpt2-xl (downloaded once); or a folder or file with the weights of one, in any usual format",
+        "gpt2-xl (downloaded once, the last three as they now stand on the hub); or a folder or file with the "
+        "weights of one, in any usual format",
     )
     what.add_argument(
         "--weights",

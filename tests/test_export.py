@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from numpygpt import export
+from numpygpt.checkpoints.exported import bias_before
 from numpygpt.checkpoints.gpt import GPT
 from numpygpt.checkpoints.names import from_book
 from numpygpt.checkpoints.safetensors import open_safetensors
@@ -79,9 +80,9 @@ def test_the_books_names_hold_the_whole_classifier(tmp_path, monkeypatch):
 def test_folding_the_heads_bias_into_its_input_changes_no_logit():
     rng = np.random.default_rng(3)
     weight, bias, x = rng.standard_normal((24, 5)), rng.standard_normal(5), rng.standard_normal((4, 24))
-    np.testing.assert_allclose((x + export.bias_before(weight, bias)) @ weight, x @ weight + bias, rtol=1e-6)
+    np.testing.assert_allclose((x + bias_before(weight, bias)) @ weight, x @ weight + bias, rtol=1e-6)
     with pytest.raises(InputError, match="not independent"):
-        export.bias_before(np.repeat(weight[:, :1], 5, axis=1), bias)
+        bias_before(np.repeat(weight[:, :1], 5, axis=1), bias)
 
 
 @pytest.mark.parametrize("options", [[], ["--book"]], ids=["transformers", "book"])

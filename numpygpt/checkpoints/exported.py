@@ -1,0 +1,131 @@
+"""Fine-tuned weights out: a classifier in the names, layouts and files of transformers, or under the book's names."""
+
+import json
+
+import numpy as np
+
+from ..model.config import config_json
+from ..system.errors import InputError
+from ..text.tokenizer import ENDOFTEXT, tokenizer_files
+from .names import to_book
+
+PAD = "<|pad|>"
+
+
+def for_book(clf):
+    """{name: array} for the book's model.load_state_dict, made with qkv_bias=True and
+    out_head = torch.nn.Linear(emb_dim, labels).
+
+    Raises InputError where the book's model would give other answers than the Classifier does.
+    """
+    _refuse_what_others_cannot(clf, "the book's model")
+    if clf.config.layer_norm_epsilon != 1e-5:
+        raise InputError(
+            f"the book's model has the layernorm epsilon 1e-05; this classifier's is {clf.config.layer_norm_epsilon:g}"
+        )
+    tensors = to_book({name: array for name, array in clf.params.items() if not name.startswith("head.")}, clf.config)
+    return tensors | {"out_head.weight": clf.params["head.weight"].T, "out_head.bias": clf.params["head.bias"]}
+
+
+def for_transformers(clf):
+    """({name: array}, {file name: text}) of the GPT2ForSequenceClassification that gives the Classifier's logits.
+
+    That class reads the last token that is not padding. For messages of their own lengths, that is what ours reads.
+    For messages padded as in the book, the padding is text like any other and the last of it is read: so what counts
+    as padding there is a byte that UTF-8 text never holds, and the tokenizer gives no attention mask. For messages
+    that end in one `<|endoftext|>` (--pad end), the tokenizer appends it, and padding is a new token <|pad|>, a row
+    of zeros in the embedding.
+
+    That class has no bias in the head, so the bias moves into the final layernorm. Raises InputError where it would
+    give other answers than the Classifier does.
+    """
+    _refuse_what_others_cannot(clf, "transformers' class")
+    tensors = {f"transformer.{name}": array for name, array in clf.params.items() if not name.startswith("head.")}
+    tensors["score.weight"] = np.ascontiguousarray(clf.params["head.weight"].T)
+    tensors["transformer.ln_f.bias"] = clf.params["ln_f.bias"] + bias_before(
+        clf.params["head.weight"], clf.params["head.bias"]
+    )
+    ends, padded = clf.pad_to == "end", isinstance(clf.pad_to, int)
+    pad_id = clf.encoding.encode_single_token(b"\xff") if padded else clf.encoding.eot_token + ends
+    if ends:
+        tensors["transformer.wte.weight"] = np.pad(clf.params["wte.weight"], ((0, 1), (0, 0)))
+    config = json.loads(config_json(clf.config)) | {
+        "architectures": ["GPT2ForSequenceClassification"],
+        "id2label": dict(enumerate(clf.labels)),
+        "label2id": {label: number for number, label in enumerate(clf.labels)},
+        "pad_token_id": pad_id,
+        "vocab_size": len(tensors["transformer.wte.weight"]),
+    }
+    tokenizer = {
+        "tokenizer_class": "GPT2Tokenizer",
+        "model_max_length": clf.pad_to if padded else clf.config.n_positions,
+        "padding_side": "right",
+        "split_special_tokens": True,  # a literal <|endoftext|> in a message is text
+        **{token: ENDOFTEXT for token in ("bos_token", "eos_token", "unk_token", "pad_token")},
+    }
+    if padded:
+        tokenizer["model_input_names"] = ["input_ids"]
+    texts = {
+        "config.json": json.dumps(config, indent=2) + "\n",
+        "tokenizer_config.json": json.dumps(tokenizer, indent=2) + "\n",
+    }
+    texts |= tokenizer_files(clf.encoding)
+    if ends:
+        tokenizer |= {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": PAD}
+        texts |= {
+            "tokenizer_config.json": json.dumps(tokenizer, indent=2) + "\n",
+            "tokenizer.json": ending_tokenizer(texts["vocab.json"], texts["merges.txt"]),
+        }
+    return tensors, texts
+
+
+def ending_tokenizer(vocab, merges):
+    """tokenizer.json of a GPT-2 tokenizer that puts `<|endoftext|>` after each text and knows <|pad|>.
+
+    vocab, merges   the contents of vocab.json and merges.txt
+    """
+    vocab = json.loads(vocab)
+    end, byte_level = vocab[ENDOFTEXT], {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    flags = {name: False for name in ("single_word", "lstrip", "rstrip", "normalized")}
+    special = {"id": ENDOFTEXT, "ids": [end], "tokens": [ENDOFTEXT]}
+    template = [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": ENDOFTEXT, "type_id": 0}}]
+    content = {
+        "version": "1.0",
+        "added_tokens": [
+            {"id": number, "content": token, "special": True} | flags
+            for number, token in ((end, ENDOFTEXT), (end + 1, PAD))
+        ],
+        "pre_tokenizer": byte_level | {"use_regex": True},
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": template,
+            "pair": template,
+            "special_tokens": {ENDOFTEXT: special},
+        },
+        "decoder": byte_level | {"use_regex": True},
+        "model": {"type": "BPE", "vocab": vocab, "merges": merges.rstrip("\n").split("\n")[1:]},
+    }
+    return json.dumps(content, ensure_ascii=False) + "\n"
+
+
+def bias_before(weight, bias):
+    """The shift (D,) of a linear layer's input that does what its bias (C,) does: shift @ weight = bias.
+
+    There is one, since weight (D, C) has fewer columns than rows and they are independent; of the many, the shortest
+    is taken. Raises InputError where the columns are not independent.
+    """
+    weight, bias = weight.astype(np.float64), bias.astype(np.float64)
+    shift, *_ = np.linalg.lstsq(weight.T, bias, rcond=None)
+    if not np.allclose(shift @ weight, bias, rtol=1e-6, atol=1e-9):
+        raise InputError(
+            "the head's columns are not independent, so its bias cannot be folded away; train with another --seed"
+        )
+    return shift.astype(np.float32)
+
+
+def _refuse_what_others_cannot(clf, which):
+    if clf.reading.position != "last" or not clf.reading.causal:
+        raise InputError(
+            f"{which} reads the last token, under a causal mask; this classifier was trained with --position "
+            f"{clf.reading.position}{'' if clf.reading.causal else ' --no-causal'}"
+        )
