@@ -188,12 +188,15 @@ class Run:
         return result
 
     def perform(self):
-        """Run it in a process of its own, so that its peak of memory is its own too. Returns None, or in one line why
-        it failed."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder)  # unfinished
+        """Run it, or what is left of it, in a process of its own, so that its peak of memory is its own too (of what
+        was left). Returns None, or in one line why it failed."""
+        begun, finished = ((self.folder / name).exists() for name in ("settings.json", "run.json"))
+        if self.folder.exists() and (finished or not begun):
+            shutil.rmtree(self.folder)  # its peak was not written, or there is nothing to go on with
+            begun = False
         log = self.folder.with_suffix(".log")
-        command_line = [sys.executable, "-m", "numpygpt.train", *self.arguments, "--out", str(self.folder)]
+        place = ["--resume" if begun else "--out", str(self.folder)]
+        command_line = [sys.executable, "-m", "numpygpt.train", *self.arguments, *place]
         status, peak_bytes = run_process(command_line, log)
         if status:
             last_line = log.read_text(encoding="utf-8", errors="replace").rstrip().split("\n")[-1]

@@ -1,6 +1,5 @@
 """python -m numpygpt.pretrain: train a GPT-2 of any size on text, from scratch or onward."""
 
-import signal
 import time
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from .model.parameters import fingerprint, random_parameters
 from .system import blas, command
 from .system.errors import InputError
 from .system.files import replacing
+from .system.interrupt import ctrl_c_waits
 from .system.memory import keep_freed_memory
 from .text.bpe import learn_bpe
 from .text.documents import read_documents
@@ -197,16 +197,8 @@ def hold_out(documents, share, seed):
 def train(run, config, held_out, args, settings):
     """Run to the last step; every --eval-every steps print the perplexity and save. Ctrl-C saves after the step."""
     live, started, began = command.Progress("pretraining", "steps"), time.monotonic(), run.done
-    interrupted = False
-
-    def interrupt(*_):
-        nonlocal interrupted
-        interrupted = True
-        signal.signal(signal.SIGINT, previous)  # the second Ctrl-C does not wait
-
-    previous = signal.signal(signal.SIGINT, interrupt)
-    try:
-        while run.done < run.steps and not interrupted:
+    with ctrl_c_waits() as interrupted:
+        while run.done < run.steps and not interrupted():
             loss = run.step()
             live(run.done - began, run.steps - began, f" | loss {loss:.3f}")
             if run.done % args.eval_every == 0 or run.done == run.steps:
@@ -228,13 +220,11 @@ def train(run, config, held_out, args, settings):
                 run.history.append(row)
                 run.save(args.out / RESUME, settings)
                 write_curve(args.out, run.history)
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    if interrupted:
-        live.clear()
-        run.save(args.out / RESUME, settings)
-        print(f"interrupted after step {run.done}; the same command goes on from there")
-        raise KeyboardInterrupt
+        if interrupted():
+            live.clear()
+            run.save(args.out / RESUME, settings)
+            print(f"interrupted after step {run.done}; the same command goes on from there")
+            raise KeyboardInterrupt
 
 
 def write_curve(folder, history):

@@ -1,13 +1,14 @@
 """python -m numpygpt.train: fine-tune a GPT-2 into a text classifier."""
 
-import time
+import argparse
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 
 from . import __version__
 from .checkpoints.gpt import load
-from .model.parameters import INITIALISATIONS
+from .model.parameters import INITIALISATIONS, fingerprint
 from .model.reading import POSITIONS
 from .system import blas, command
 from .system.errors import InputError
@@ -15,15 +16,27 @@ from .system.memory import keep_freed_memory
 from .text.batches import encode, padded_length
 from .text.messages import label_names, read_messages
 from .text.sources import find_messages
-from .text.split import balance, split, write_split
+from .text.split import balance, read_split, split, write_split
 from .training.evaluation import evaluate_loader
-from .training.fine_tune import accuracy, check_not_all_ignored, default_lr, fine_tune, loaders
+from .training.fine_tune import accuracy, check_sets, default_lr, fine_tune, loaders
 from .training.naive_bayes import NaiveBayes
 from .training.plots import plot, save_plot
 from .training.recipes import BOOK, DEFAULT
-from .training.run_folder import History, new_folder, write_evaluation
+from .training.resume import ResumeFile
+from .training.run_folder import (
+    RESUME,
+    History,
+    begin_run,
+    begun_run,
+    new_folder,
+    reopen_run,
+    write_evaluation,
+)
 from .training.schedule import SCHEDULES
 from .training.text_classifier import Classifier
+
+# Options that change nothing of what a run gives: another process of it may have others.
+MAY_CHANGE = ("out", "resume", "save_every", "features_cache")
 
 
 def differs(option):
@@ -42,6 +55,7 @@ def arguments(argv=None):
         [
             "python -m numpygpt.train --model FOLDER --data SMSSpamCollection --out runs/spam",
             "python -m numpygpt.train --model FOLDER --data reviews.csv --text-column review --label-column stars",
+            "python -m numpygpt.train --resume runs/spam",
             'python -m numpygpt.classify runs/spam "You have won a prize, call now"',
         ],
     )
@@ -161,9 +175,32 @@ def arguments(argv=None):
         "folder, so that the next run on the same messages and weights starts from there",
     )
     parser.add_argument(
+        "--save-every",
+        type=number(float, 0),
+        default=60.0,
+        help="seconds between two saves of where the training stands, which is also saved after every epoch",
+    )
+    folder = parser.add_mutually_exclusive_group()
+    folder.add_argument(
         "--out", type=Path, help="the run folder, which must not exist (default: the next free runs/NNN)"
     )
+    folder.add_argument(
+        "--resume",
+        type=Path,
+        metavar="RUN",
+        help="go on with a run that was interrupted or killed, with its messages and settings: it ends with the same "
+        "weights, bit for bit, and prints the same lines, from the first on",
+    )
     args = parser.parse_args(argv)
+    if args.resume:
+        begun = begun_run(args.resume)
+        args = parser.parse_args(argv, argparse.Namespace(**begun))  # the run's, where nothing else is asked for
+        for name, value in vars(args).items():
+            if name not in MAY_CHANGE and value != begun.get(name, value):
+                option = "--" + name.replace("_", "-")
+                raise InputError(
+                    f"{args.resume} has {option} {begun[name]}, not {value}: leave {option} out, or begin another run"
+                )
     for option, value in (BOOK if args.recipe == "book" else DEFAULT).items():
         if getattr(args, option) is None:
             setattr(args, option, value)
@@ -171,25 +208,41 @@ def arguments(argv=None):
 
 
 def main(argv=None):
-    started = time.monotonic()
-    keep_freed_memory()
     args = arguments(argv)
+    try:
+        train(args)
+    except KeyboardInterrupt:
+        if not args.resume:
+            raise
+        raise KeyboardInterrupt(f"to go on: python -m numpygpt.train --resume {quote(str(args.resume))}") from None
+
+
+def train(args):
+    """What the command does; as soon as its run can go on, `args.resume` is its folder."""
+    resume = ResumeFile("", args.save_every)  # its clock starts here
+    keep_freed_memory()
     if args.out and args.out.exists():
         raise InputError(f"{args.out} exists: choose another --out, or remove it; a run never overwrites another")
     gpt = load(args.model, args.weights, args.seed)
     lr = args.lr or (5e-5 if args.recipe == "book" else default_lr(gpt.config))
 
-    messages = read_messages(
-        find_messages(args.data), args.text_column, args.label_column, book_quotes=args.recipe == "book"
-    )
-    labels = label_names(messages)
-    sets = split(balance(messages, args.split_seed), seed=args.split_seed)
+    if args.resume:
+        labels, sets = args.labels, read_split(args.resume, args.labels)
+    else:
+        messages = read_messages(
+            find_messages(args.data), args.text_column, args.label_column, book_quotes=args.recipe == "book"
+        )
+        labels = label_names(messages)
+        sets = split(balance(messages, args.split_seed), seed=args.split_seed)
     lengths = [len(ids) for ids in encode(sets[0]["Text"], gpt.encoding, None, gpt.config.n_positions)]
     pad = padded_length(args.pad, lengths, gpt.config.n_positions)
     how = {name: getattr(args, name) for name in ("position", "causal", "rank", "alpha", "seed")}
     clf = Classifier(gpt, labels, args.trainable, pad=pad, **how)
     learning = sum(clf.params[name].size for name in clf.trainable)
     total = sum(array.size for array in clf.params.values())
+    weights = fingerprint(clf.params)
+    if args.resume and weights != args.weights_sha256:
+        raise InputError(f"{args.resume}: the weights of {args.model} are not those that the run was begun with")
 
     print(f"numpygpt {__version__} on NumPy {np.__version__}, {blas.describe()}")
     print(
@@ -210,14 +263,22 @@ def main(argv=None):
             "A small bundled model and sample. GPT-2 124M on the real data: "
             "python -m numpygpt.train --model gpt2 --data sms"
         )
+    options = {name: value for name, value in vars(args).items() if name not in ("out", "resume")}
+    options |= {"features_cache": args.features_cache and str(args.features_cache)}
+    options |= {"labels": labels, "weights_sha256": weights}
+    if args.resume:
+        folder = args.resume
+        reopen_run(folder)
+    else:
+        check_sets([clf.numbers(part["Label"]) for part in sets[:2]], args.batch_size, args.ignore_index)
+        folder = new_folder(args.out)
+        write_split(folder, sets, labels)
+        begin_run(folder, options)
+        args.resume = folder
+    print(f"results  {folder}", flush=True)
     progress = command.Progress("frozen blocks", "tokens")
     training, validation, test = loaders(clf, sets, args.batch_size, args.seed, progress, args.features_cache)
     progress.clear()
-    check_not_all_ignored((training, validation), args.ignore_index)
-
-    folder = new_folder(args.out)
-    write_split(folder, sets, labels)
-    print(f"results  {folder}", flush=True)
     settings = {
         name: getattr(args, name)
         for name in (
@@ -226,16 +287,16 @@ def main(argv=None):
         )
     }
     report = Report(History(folder), args.epochs * len(training))
-    history = fine_tune(clf, training, validation, lr=lr, report=report, **settings)
+    resume.path = folder / RESUME
+    history = fine_tune(clf, training, validation, lr=lr, report=report, resume=resume, **settings)
     results = {"training": accuracy(clf, training), "validation": accuracy(clf, validation)}
     naive_bayes = NaiveBayes(zip(sets[0]["Text"], sets[0]["Label"]), labels)
     evaluation = evaluate_loader(clf, test, sets[2]["Text"].tolist(), naive_bayes)
     write_evaluation(folder, evaluation)
     results["test"] = evaluation.accuracy
-    seconds = round(time.monotonic() - started, 2)
-    settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
-    settings |= {"lr": lr, "trained_parameters": learning, "accuracy": results, "seconds": seconds}
-    clf.save(folder, settings)
+    report.history.sync()
+    seconds = round(resume.seconds(), 2)
+    clf.save(folder, options | {"lr": lr, "trained_parameters": learning, "accuracy": results, "seconds": seconds})
     drawn = save_plot(folder / "curves.png", plot, history)
     print()
     for name, share in results.items():
@@ -244,6 +305,7 @@ def main(argv=None):
     print(f"\n{seconds:.1f} s. {'Curves: curves.png' if drawn else 'For plots of the curves: pip install matplotlib'}")
     print(f"Now try: python -m numpygpt.evaluate {folder}")
     print(f'         python -m numpygpt.classify {folder} "You have won a prize, call now"')
+    resume.path.unlink()
 
 
 class Report:

@@ -138,8 +138,10 @@ def test_ctrl_c_keeps_the_history_and_leaves_no_run_that_seems_finished(made, tm
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, b"\ninterrupted\n")
+    again = f"python -m numpygpt.train --resume {tmp_path / 'run'}"
+    assert (process.returncode, err.decode()) == (130, f"\ninterrupted; to go on: {again}\n")
     assert pd.read_csv(history)["loss"].iloc[:20].notna().sum() >= 16
+    assert (tmp_path / "run" / "resume.safetensors").exists()
     assert "not a finished run" in refusal(capsys, classify.main, tmp_path / "run", "text")
 
 

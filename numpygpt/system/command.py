@@ -62,7 +62,10 @@ def shorten_busy_waits():
 
 
 def run(main):
-    """Run a command's main() and exit: bad input is one line on standard error and status 2, never a traceback."""
+    """Run a command's main() and exit: bad input is one line on standard error and status 2, never a traceback.
+
+    Ctrl-C is one line, too, with what main() says of it: KeyboardInterrupt's argument.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):  # a notebook's is none
         # A character that the terminal lacks is no reason to stop. Line by line: where standard error goes to the same
         # pipe or file, its lines stand where they were written.
@@ -83,8 +86,8 @@ def run(main):
         status = _fail(str(error))
     except MemoryError as error:
         status = _fail(f"out of memory ({error}): try a smaller model or batch")
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print("\n" + "; ".join(["interrupted", *map(str, error.args)]), file=sys.stderr)
         status = 130
     if sys.stdout is sys.__stdout__:  # what could not be written must not be tried again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -67,3 +67,9 @@ def read_set(path, names):
         if number not in numbers:
             raise InputError(f"{path}: label {number!r} is none of 0 to {len(names) - 1}, which training wrote")
         yield text, numbers[number]
+
+
+def read_split(folder, names):
+    """The (training, validation, test) frames that write_split wrote to the folder. Raises InputError as read_set."""
+    sets = ([*read_set(Path(folder) / name, names)] for name in SETS)
+    return tuple(pd.DataFrame(part, columns=["Text", "Label"]) for part in sets)

@@ -2,18 +2,23 @@
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
 import pandas as pd
 
+from ..model.parameters import fingerprint
 from ..model.prefix import FrozenPrefix
 from ..ops.cross_entropy import cross_entropy
+from ..system.blas import threads
 from ..system.errors import InputError
+from ..system.interrupt import ctrl_c_waits
 from ..text.batches import batches
 from .adamw import AdamW
 from .recipes import DEFAULT
+from .resume import ResumeFile
 from .rng import Generator, loader_order
 from .schedule import SCHEDULES, clip_norm, learning_rate
 from .text_classifier import Classifier
@@ -37,8 +42,15 @@ class Loader:
         return len(self.numbers) // self.batch_size if self.shuffle else -(-len(self.numbers) // self.batch_size)
 
     def __iter__(self):
-        order = loader_order(self.generator, len(self.numbers), self.shuffle)
-        for batch in batches(order, self.batch_size, drop_last=self.shuffle):
+        return self.batches(self.order())
+
+    def order(self):
+        """That of the next pass, (n,): drawn from the generator."""
+        return loader_order(self.generator, len(self.numbers), self.shuffle)
+
+    def batches(self, order, done=0):
+        """The batches of a pass in this order, but for the first `done`."""
+        for batch in batches(order, self.batch_size, drop_last=self.shuffle)[done:]:
             yield *self.prefix.batch(self.indices[batch]), self.numbers[batch]
 
 
@@ -61,7 +73,7 @@ def loaders(
         frame = part if isinstance(part, pd.DataFrame) else pd.DataFrame(list(part), columns=["Text", "Label"])
         texts.append(clf.encode(frame["Text"].tolist()))
         numbers.append(clf.numbers(frame["Label"].tolist()))
-    batches(np.arange(len(texts[0])), batch_size, drop_last=True)
+    batches(numbers[0], batch_size, drop_last=True)
     prefix = FrozenPrefix(clf.params, clf.config, sum(texts, []), clf.depth, clf.reading, progress, cache)
     generator, ends = Generator(seed), np.cumsum([len(part) for part in numbers])
     return [
@@ -96,6 +108,45 @@ def default_lr(config) -> float:
     return 5e-5 * max(1, 768 / config.n_embd) ** 1.5
 
 
+@dataclass
+class State:
+    """What changes while a classifier is fine-tuned. With all of it a run goes on, bit for bit, where it stood."""
+
+    optimizer: AdamW  # and with it the parameters that learn
+    generator: Generator
+    epoch: int = 1
+    order: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # of the epoch's messages
+    batch: int = 0  # how many batches of the epoch are done
+    step: int = 0  # and of all epochs
+    examples: int = 0
+    total: dict[str, np.ndarray] = field(default_factory=dict)  # the gradients that wait for an update
+    rows: list[dict] = field(default_factory=list)  # the history
+
+    def arrays(self):
+        """{name: array} of the parameters and their moments, to be stored, or to be written to."""
+        kinds = {"params": self.optimizer.params, "m": self.optimizer.m, "v": self.optimizer.v}
+        return {f"{kind}.{name}": array for kind, named in kinds.items() for name, array in named.items()}
+
+    def stored(self):
+        """({name: array}, JSON-able dict) of everything."""
+        others = {"order": self.order, "generator": self.generator.get_state()}
+        others |= {f"total.{name}": gradient for name, gradient in self.total.items()}
+        counts = {name: getattr(self, name) for name in _COUNTS}
+        return self.arrays() | others, counts | {"t": self.optimizer.t, "rows": self.rows}
+
+    def restore(self, progress, others):
+        """Take over what `stored` gave, but for `arrays`, which are written to."""
+        for name in _COUNTS:
+            setattr(self, name, int(progress[name]))
+        self.optimizer.t, self.rows = int(progress["t"]), list(progress["rows"])
+        self.order = others["order"]
+        self.generator.set_state(others["generator"])
+        self.total = {name[6:]: array for name, array in others.items() if name.startswith("total.")}
+
+
+_COUNTS = ("epoch", "batch", "step", "examples")
+
+
 def fine_tune(
     clf: Classifier,
     training,
@@ -114,6 +165,7 @@ def fine_tune(
     ignore_index: int | None = None,
     seed: int = 123,
     report: Callable[[dict], None] = lambda row: None,
+    resume: ResumeFile | None = None,
 ) -> pd.DataFrame:
     """Train the classifier's trainable parameters in place with AdamW. Returns the history, a DataFrame of the rows
     reported.
@@ -133,61 +185,106 @@ def fine_tune(
     report       called with one dict for each step {epoch, step, examples, loss}, which at an evaluation has
                  train_loss and validation_loss too; and after each epoch {epoch, step, examples, train_accuracy,
                  validation_accuracy}
+    resume       a file that keeps the run while it goes, and from which it goes on as if it had not been interrupted:
+                 with the same weights in the end, bit for bit, and the same reports, the earlier ones first
 
     Raises InputError where the loss stops being a number, the training messages do not fill one batch, or all are
-    ignored.
+    ignored; where the run in the file has other settings, it names the first of them.
     """
     if schedule not in SCHEDULES:
         raise InputError(f"schedule {schedule!r}: use one of {', '.join(SCHEDULES)}")
     if not isinstance(training, Loader):
         training, validation = loaders(clf, (training, validation), batch_size, seed)
-    check_not_all_ignored((training, validation), ignore_index)
-    rows: list[dict] = []
-
-    def add(row):
-        rows.append(row)
-        report(row)
-
+    check_sets((training.numbers, validation.numbers), training.batch_size, ignore_index)
     lr = default_lr(clf.config) if lr is None else lr
-    optimizer = AdamW(clf.params, clf.trainable, lr, weight_decay)
-    updates, done = epochs * math.ceil(len(training) / accumulate), 0
-    step = examples = 0
-    for epoch in range(1, epochs + 1):
-        total: dict[str, np.ndarray] = {}
-        for batch, (x, lengths, numbers) in enumerate(training, start=1):
-            examples += len(numbers)
-            row: dict[str, float] = {"epoch": epoch, "step": step, "examples": examples}
+    settings = dict(epochs=epochs, lr=lr, warmup=warmup, schedule=schedule, clip=clip, accumulate=accumulate)
+    settings |= dict(eval_every=eval_every, eval_batches=eval_batches, ignore_index=ignore_index)
+    state = State(AdamW(clf.params, clf.trainable, lr, weight_decay), training.generator)
+    with ctrl_c_waits() if resume else nullcontext(lambda: False) as ctrl_c_came:
+        if resume:
+            same = settings | _identity(training, validation, weight_decay)
+            resume.load(state, same)
+        for row in state.rows:
+            report(row)
+        for row in _rows(clf, training, validation, state, **settings):
+            state.rows.append(row)
+            report(row)
+            if resume and (resume.due() or "train_accuracy" in row or ctrl_c_came()):
+                resume.save(state, same)
+            if ctrl_c_came():
+                raise KeyboardInterrupt
+    return pd.DataFrame(state.rows)
+
+
+def _rows(
+    clf,
+    training,
+    validation,
+    state,
+    *,
+    epochs,
+    lr,
+    warmup,
+    schedule,
+    clip,
+    accumulate,
+    eval_every,
+    eval_batches,
+    ignore_index,
+):
+    """Train from where `state` stands to the end. Yields fine_tune's rows, each when the state is whole again."""
+    optimizer, updates = state.optimizer, epochs * math.ceil(len(training) / accumulate)
+    for epoch in range(state.epoch, epochs + 1):
+        if state.batch == 0:
+            state.order = training.order()
+        for x, lengths, numbers in training.batches(state.order, state.batch):
+            state.batch += 1
+            state.examples += len(numbers)
+            row: dict[str, float] = {"epoch": epoch, "step": state.step, "examples": state.examples}
             if (numbers != ignore_index).any():
                 row["loss"], grads = clf.batch_loss(x, lengths, numbers, training.prefix.depth, ignore_index)
                 if not math.isfinite(row["loss"]):
                     raise InputError(
-                        f"the loss became {row['loss']} at step {step}: lower the learning rate (now {lr:g}) or "
+                        f"the loss became {row['loss']} at step {state.step}: lower the learning rate (now {lr:g}) or "
                         f"look at the weights"
                     )
-                total = _add(total, grads, 1 / accumulate)
-            if total and (batch % accumulate == 0 or batch == len(training)):
-                clip_norm(total, clip)
-                optimizer.lr = learning_rate(done, updates, lr, round(warmup * updates), schedule)
-                optimizer.step(total)
-                total, done = {}, done + 1
-            if step % eval_every == 0:
+                state.total = _add(state.total, grads, 1 / accumulate)
+            if state.total and (state.batch % accumulate == 0 or state.batch == len(training)):
+                clip_norm(state.total, clip)
+                optimizer.lr = learning_rate(optimizer.t, updates, lr, round(warmup * updates), schedule)
+                optimizer.step(state.total)
+                state.total = {}
+            if state.step % eval_every == 0:
                 row["train_loss"] = mean_loss(clf, training, eval_batches, ignore_index)
                 row["validation_loss"] = mean_loss(clf, validation, eval_batches, ignore_index)
-            add(row)
-            step += 1
+            state.step += 1
+            yield row
         accuracies = {
             "train_accuracy": accuracy(clf, training, eval_batches),
             "validation_accuracy": accuracy(clf, validation, eval_batches),
         }
-        add({"epoch": epoch, "step": step - 1, "examples": examples} | accuracies)
-    return pd.DataFrame(rows)
+        state.epoch, state.batch = epoch + 1, 0
+        yield {"epoch": epoch, "step": state.step - 1, "examples": state.examples} | accuracies
 
 
-def check_not_all_ignored(sets: Iterable[Loader], ignore_index: int | None) -> None:
-    """Raise InputError where every message of one of the sets has the label to ignore: there is no mean of nothing."""
-    for loader in sets:
-        if (loader.numbers == ignore_index).all():
-            raise InputError(f"every message of a set has the ignored label {ignore_index}: ignore another, or none")
+def _identity(training, validation, weight_decay):
+    """What besides the settings must be the same for a run to go on with the same bits."""
+    messages = {"slot": training.prefix.slot, "lengths": training.prefix.lengths}
+    messages |= {"training": training.numbers, "validation": validation.numbers}
+    return {
+        "batch_size": training.batch_size,
+        "weight_decay": weight_decay,
+        "messages": fingerprint(messages),
+        "OPENBLAS_NUM_THREADS": threads(),
+    }
+
+
+def check_sets(numbers, batch_size: int, ignore_index: int | None) -> None:
+    """Raise InputError where the labels' numbers of the sets, the first for training, cannot be trained with: they do
+    not fill one batch, or every message of a set has the label to ignore, and there is no mean of nothing."""
+    batches(numbers[0], batch_size, drop_last=True)
+    if any((part == ignore_index).all() for part in numbers):
+        raise InputError(f"every message of a set has the ignored label {ignore_index}: ignore another, or none")
 
 
 def _add(total, grads, factor):

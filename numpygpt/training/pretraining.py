@@ -2,7 +2,6 @@
 
 It can be interrupted, and goes on as if it had not been."""
 
-import json
 import math
 import threading
 from collections import Counter
@@ -10,12 +9,12 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ..checkpoints.safetensors import open_safetensors, write_safetensors
 from ..model.language import language_model
 from ..model.tape import Tape
 from ..system.blas import parallel, threads
 from ..system.errors import InputError
 from .adamw import AdamW
+from .resume import load_state, save_state
 from .schedule import clip_norm, learning_rate
 
 PART = 1024  # tokens whose activations are alive at a time, on one core: few enough for its cache
@@ -187,30 +186,15 @@ class Pretraining:
     def save(self, path, settings):
         """Write all that `resume` needs to one file; `settings`, JSON-able, is what must be the same when going on."""
         progress = {"done": self.done, "losses": self.losses, "history": self.history}
-        progress["settings"] = settings | self._threads()
-        text = np.frombuffer(json.dumps(progress).encode(), np.uint8)
-        write_safetensors(path, self._state() | {"progress": text})
+        save_state(path, self._state(), progress, settings | self._threads())
 
     def resume(self, path, settings):
         """Go on from a file of `save`. Raises InputError where its settings are others, naming the first difference."""
-        stored, settings = open_safetensors(path), settings | self._threads()
+        progress, _ = load_state(path, self._state(), settings | self._threads())
         try:
-            progress = json.loads(stored["progress"].read().tobytes())
-            done, found = int(progress["done"]), progress["settings"]
-            losses, history = list(progress["losses"]), list(progress["history"])
-            differing = [key for key in settings if found.get(key) != settings[key]]
-        except (KeyError, ValueError, TypeError, AttributeError):
+            self.done = int(progress["done"])
+            self.losses, self.history = list(progress["losses"]), list(progress["history"])
+        except (KeyError, ValueError, TypeError):
             raise InputError(f"{path}: damaged; remove it to start anew") from None
-        if differing:
-            key = differing[0]
-            raise InputError(
-                f"{path}: that run has {key} = {found.get(key)!r}, not {settings[key]!r}; "
-                "repeat its settings or remove it"
-            )
-        for name, array in self._state().items():
-            if name not in stored or stored[name].shape != array.shape:
-                raise InputError(f"{path}: tensor {name} is missing or of another shape; remove it to start anew")
-            array[...] = stored[name].read()
-        self.done, self.losses, self.history = done, losses, history
         for optimizer in self.optimizers:
-            optimizer.t = done
+            optimizer.t = self.done

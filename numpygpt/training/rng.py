@@ -19,6 +19,14 @@ class Generator:
     def __init__(self, seed):
         self._mt19937 = np.random.RandomState(seed % 2**32)
 
+    def get_state(self):
+        """(625,) uint32: mt19937's 624 words, and how many of them are drawn. Where the stream goes on from."""
+        _, words, drawn, *_ = self._mt19937.get_state()
+        return np.append(words, np.uint32(drawn))
+
+    def set_state(self, state):
+        self._mt19937.set_state(("MT19937", state[:-1], int(state[-1])))
+
     def _words(self, count):
         return self._mt19937.randint(0, 2**32, count, dtype=np.uint32)  # the full range: the raw draws
 

@@ -7,11 +7,14 @@ history.csv         the loss of every step, the evaluations, the accuracies
 train.csv, validation.csv, test.csv    the three sets
 evaluation.json     the figures of the trained classifier on test.csv: Evaluation.to_dict()
 curves.png          the curves, where matplotlib is installed
+settings.json       what the run was begun with; it is there from the beginning
+resume.safetensors  where it stands, until it is finished
 """
 
 import csv
 import hashlib
 import json
+import os
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
@@ -24,6 +27,8 @@ from ..system.errors import InputError
 from ..system.files import replacing
 from .evaluation import Evaluation
 from .text_classifier import Classifier
+
+RESUME = "resume.safetensors"
 
 COLUMNS = (
     "epoch",
@@ -52,6 +57,36 @@ def new_folder(out):
     raise InputError(f"{out} exists: choose another --out, or remove it; a run never overwrites another")
 
 
+def begin_run(folder, settings: dict) -> None:
+    """Write settings.json: from here on the run can be resumed."""
+    with replacing(Path(folder) / "settings.json") as file:
+        file.write((json.dumps(settings, indent=2) + "\n").encode())
+
+
+def begun_run(folder) -> dict:
+    """The settings of a run that was begun and is not finished. Raises InputError where there is none."""
+    folder = Path(folder)
+    try:
+        settings = json.loads((folder / "settings.json").read_bytes())
+        if not isinstance(settings, dict):
+            raise ValueError("no JSON object")
+    except (FileNotFoundError, NotADirectoryError):
+        kind = "a run" if (folder / "run.json").exists() else "no run"
+        raise InputError(f"{folder} holds {kind} that could go on: give a folder that numpygpt.train began") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{folder / 'settings.json'}: damaged ({error}); train again") from None
+    if (folder / "run.json").exists() and not (folder / RESUME).exists():
+        raise InputError(f"{folder} is finished: there is nothing to go on with")
+    return settings
+
+
+def reopen_run(folder) -> None:
+    """Make the folder of a run that goes on what it was: without what a killed process left half-written, and not
+    finished."""
+    for leftover in [*Path(folder).glob(".*.tmp"), Path(folder) / "run.json"]:
+        leftover.unlink(missing_ok=True)
+
+
 class History:
     """history.csv, written row by row, so that a run that is interrupted leaves what it had."""
 
@@ -62,6 +97,11 @@ class History:
     def add(self, row):
         """Append a row, a dict with some of COLUMNS."""
         self._write("a", lambda writer: writer.writerow(row))
+
+    def sync(self):
+        """Put all rows on the disk, as a power cut needs it."""
+        with open(self.path, "r+b") as file:
+            os.fsync(file.fileno())
 
     def _write(self, mode, write):
         with open(

@@ -1,0 +1,186 @@
+"""Killing runs of numpygpt.train at random moments: what is resumed ends as what was never killed, bit for bit.
+
+    python -m bench.kills
+
+Each of 200 runs is killed (SIGKILL) one to three times, at moments drawn over the whole time that the run takes when
+nothing happens to it: also while the frozen blocks run, while its state is written, during the final accuracies. Then
+it is resumed to its end, and its weights, history, sets, settings and printed lines are compared with those of the
+run that was not killed; only seconds may differ. Writes the section `kills` of RESULTS.md.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections import Counter
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from numpygpt import train
+from numpygpt.system.command import Progress
+from numpygpt.text.messages import read_messages
+from numpygpt.text.sources import find_messages
+
+from . import machine
+from .results import table, write_section
+
+# Options of train. A state is written after every step, or a few times in the run; mostly, a kill comes between two.
+WAYS = (
+    "--save-every 0 --pad 128",
+    "--save-every 0.3 --pad longest --trainable all --accumulate 3",
+    "--save-every 0 --trainable lora --schedule cosine --warmup 0.2 --pad none",
+    "--save-every 1000 --position mean --features-cache cache",
+)
+MESSAGES = 100  # of the bundled sample
+HERE = Path(__file__).parent
+
+
+def import_everything():
+    """Of what train imports late."""
+    if machine.installed("matplotlib"):
+        importlib.import_module("matplotlib.backends.backend_agg")
+
+
+def start(arguments, log):
+    """The id of a process that runs train with these arguments; what it prints goes to the file `log`.
+
+    It is a copy of this one, which has imported everything: so kills meet the run, and not the start of Python.
+    """
+    sys.stdout.flush()
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        sys.stdout = os.fdopen(1, "w")
+        train.main(arguments)
+        sys.stdout.flush()
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    os._exit(status)
+
+
+def finish(process, log):
+    """Wait for its end, which must be a good one."""
+    _, status = os.waitpid(process, 0)
+    if status:
+        raise SystemExit(f"a run ended with status {status}:\n{log.read_text()}")
+
+
+def killed_in(folder, since):
+    """What a process that started at the time `since` was doing when it was killed, as far as its folder shows."""
+    found = {path.name for path in folder.glob("*") if path.stat().st_mtime >= since}
+    if not (folder / "settings.json").exists():
+        return "before there was anything to resume"
+    if "run.json" in found:
+        return "after run.json, before its end"
+    if "history.csv" not in found:
+        return "loading, or in the frozen blocks"
+    if any(name.endswith(".tmp") for name in (path.name for path in folder.glob(".resume*"))):
+        return "while its state was written"
+    epochs = json.loads((folder / "settings.json").read_bytes())["epochs"]
+    evaluated = sum(not line.endswith(",,\n") for line in (folder / "history.csv").open()) - 1
+    return "in training" if evaluated < epochs else "in the final accuracies, or writing the results"
+
+
+def outcome(folder, log):
+    """{name: content} of all that a run leaves, less what it says of seconds."""
+    found = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    run = json.loads(found["run.json"])
+    del run["seconds"]
+    printed = re.sub(r"^[\d.]+ s\.", "", log.read_text().replace(str(folder), "RUN"), flags=re.MULTILINE)
+    return found | {"run.json": json.dumps(run).encode(), "printed": printed.encode()}
+
+
+def run_with_kills(way, folder, seconds, kills, rng):
+    """Run train with these arguments in the folder, killed so often within its first `seconds`, and resume it to its
+    end. Returns what the kills met; one at least meets something."""
+    met, log = [], folder.with_suffix(".log")
+    while True:
+        again = (folder / "settings.json").exists()
+        if folder.exists() and not again:
+            shutil.rmtree(folder)  # killed while the folder was begun: there was nothing to resume
+        since = time.time()
+        process = start([*way, "--resume", str(folder)] if again else [*way, "--out", str(folder)], log)
+        if len(met) == kills:
+            finish(process, log)
+            return met
+        time.sleep(rng.uniform(0, seconds))
+        os.kill(process, signal.SIGKILL)
+        if os.waitpid(process, 0)[1] != signal.SIGKILL:  # it had ended
+            if met:
+                return met
+            shutil.rmtree(folder)
+            continue
+        met.append(killed_in(folder, since))
+
+
+def measure(ways, runs, scratch, seed=1, most=3):
+    """(kills of each phase as a Counter, the seconds of each way, what differed: [(run, file)])."""
+    rng, met, wrong, progress = random.Random(seed), Counter(), [], Progress("kills", "runs")
+    seconds, expected = [], []
+    import_everything()
+    for number, way in enumerate(ways):
+        folder, log = scratch / f"whole-{number}", scratch / f"whole-{number}.log"
+        for _ in range(2):  # the first fills the features cache, and touches every file
+            shutil.rmtree(folder, ignore_errors=True)
+            began = time.monotonic()
+            finish(start([*way, "--out", str(folder)], log), log)
+        seconds.append(time.monotonic() - began)
+        expected.append(outcome(folder, log))
+    for number in range(runs):
+        way = number % len(ways)
+        folder = scratch / f"run-{number}"
+        met.update(run_with_kills(ways[way], folder, seconds[way], rng.randint(1, most), rng))
+        found = outcome(folder, folder.with_suffix(".log"))
+        wrong += [(number, name) for name in found | expected[way] if found.get(name) != expected[way].get(name)]
+        if not wrong:
+            shutil.rmtree(folder)
+        progress(number + 1, runs)
+    progress.clear()
+    return met, seconds, wrong
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=200, help="how many (default: 200)")
+    parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md", help="the file of results")
+    args = parser.parse_args(argv)
+    with TemporaryDirectory(prefix="bench-kills-") as scratch:
+        scratch = Path(scratch)
+        read_messages(find_messages("sample"))[:MESSAGES].to_csv(scratch / "messages.csv", index=False)
+        shared = f"--data {scratch}/messages.csv --epochs 2 --eval-every 5"
+        ways = [f"{shared} {way}".replace(" cache", f" {scratch}/cache").split() for way in WAYS]
+        met, seconds, wrong = measure(ways, args.runs, scratch)
+    for number, name in wrong:
+        print(f"run {number}: {name} differs")
+    rows = [["killed", "times"], *([phase, str(count)] for phase, count in met.most_common())]
+    notes = [
+        f"{args.runs} runs on `mini`, killed {met.total()} times in all; "
+        f"{len({number for number, _ in wrong})} of them ended otherwise than the run that was not killed.",
+        f"A run takes {min(seconds):.1f} to {max(seconds):.1f} s; the options of `train` beside them: "
+        + ", ".join(f"`{way}`" for way in WAYS)
+        + ".",
+    ]
+    made = f"`python -m bench.kills --runs {args.runs}`, {date.today()}. {machine.describe()}."
+    text = "\n\n".join(["## kills", __doc__.split("\n\n")[2].strip(), table(rows), *notes, made]) + "\n"
+    write_section(args.out, text)
+    print(text)
+    if wrong:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

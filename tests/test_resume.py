@@ -1,0 +1,278 @@
+"""A run that was interrupted or killed ends as one that was not, bit for bit; what cannot go on is refused."""
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench import kills
+from bench.turns import fresh
+from numpygpt import train
+from numpygpt.checkpoints.huggingface import save_folder
+from numpygpt.checkpoints.safetensors import read_safetensors, write_safetensors
+from numpygpt.model.config import Config
+from numpygpt.model.parameters import random_parameters
+from numpygpt.system.errors import InputError
+from numpygpt.text.bpe import learn_bpe
+from numpygpt.text.split import read_split, write_split
+from numpygpt.training.fine_tune import accuracy, fine_tune
+from numpygpt.training.resume import ResumeFile
+from tests.training.test_fine_tune import a_run
+
+OPTIONS = "--model model --data messages.csv --epochs 2 --eval-every 3 --save-every 0".split()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with a tiny model, 60 messages, and a finished run with OPTIONS, `whole`, and its log."""
+    folder = tmp_path_factory.mktemp("resume")
+    texts = [f"win {n} pounds now, call {n * 7}" for n in range(30)] + [f"see you at {n}, love" for n in range(30)]
+    frame = pd.DataFrame({"Label": ["spam"] * 30 + ["ham"] * 30, "Text": texts})
+    frame.to_csv(folder / "messages.csv", index=False)
+    encoding = learn_bpe(texts, 300)
+    config = Config(encoding.n_vocab, n_positions=32, n_embd=16, n_layer=2, n_head=2)
+    save_folder(folder / "model", config, random_parameters(config, 1), encoding)
+    return folder
+
+
+@pytest.fixture
+def here(made, tmp_path, monkeypatch):
+    """A copy of `made` as the current folder."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(train, "save_plot", lambda *_: False)  # matplotlib would take most of the time
+    return tmp_path
+
+
+def outcome(capsys, *arguments):
+    """All that the run leaves, and what it prints."""
+    capsys.readouterr()
+    train.main([*arguments])
+    folder = Path(arguments[-1])
+    folder.with_suffix(".log").write_text(capsys.readouterr().out)
+    return kills.outcome(folder, folder.with_suffix(".log"))
+
+
+class Stopped(Exception):
+    """Stands for the end of the process."""
+
+
+def killed(ways, scratch):
+    train.save_plot = lambda *_: False
+    return kills.measure(ways, 5, scratch)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_runs_that_are_killed_end_as_if_they_had_not_been(here):
+    way = [str(here / word) if (here / word).exists() else word for word in OPTIONS]
+    met, _, wrong = fresh(killed, [way, [*way, "--trainable", "lora", "--accumulate", "3"]], here)
+    assert met.total() >= 5 and wrong == []
+
+
+def stopping_after(rows):
+    seen = []
+
+    def report(row):
+        seen.append(row)
+        if len(seen) == rows:
+            raise Stopped
+
+    return report
+
+
+@pytest.mark.parametrize("accumulate, every", [(1, 0), (2, 0), (2, 1000)])
+def test_fine_tuning_that_stops_after_any_step_goes_on_with_the_same_bits(tmp_path, accumulate, every):
+    recipe = dict(epochs=2, lr=1e-3, accumulate=accumulate, eval_every=2, eval_batches=1, schedule="cosine")
+    expected, loaders = a_run()
+    history = fine_tune(expected, *loaders, **recipe)
+    final = accuracy(expected, loaders[0])
+    for stop in range(1, len(history) + 1):
+        path = tmp_path / f"{stop}"
+        clf, loaders = a_run()
+        with pytest.raises(Stopped):
+            fine_tune(clf, *loaders, **recipe, report=stopping_after(stop), resume=ResumeFile(path, every))
+        clf, loaders = a_run()
+        found = fine_tune(clf, *loaders, **recipe, resume=ResumeFile(path, every))
+        pd.testing.assert_frame_equal(found, history, check_exact=True)
+        for name, array in expected.params.items():
+            assert np.array_equal(clf.params[name], array), name
+        assert accuracy(clf, loaders[0]) == final, "the generator, too, is where it was"
+
+
+def test_a_file_of_other_settings_or_messages_is_not_gone_on_with(tmp_path):
+    clf, loaders = a_run()
+    fine_tune(clf, *loaders, epochs=1, resume=ResumeFile(tmp_path / "file"))
+    for other, name in [({"epochs": 2}, "epochs = 1, not 2"), ({"epochs": 1, "weight_decay": 0.0}, "weight_decay")]:
+        clf, loaders = a_run()
+        with pytest.raises(InputError, match=f"that run has {name}"):
+            fine_tune(clf, *loaders, **other, resume=ResumeFile(tmp_path / "file"))
+    clf, loaders = a_run()
+    loaders[0].numbers = loaders[0].numbers[::-1]
+    with pytest.raises(InputError, match="that run has messages = "):
+        fine_tune(clf, *loaders, epochs=1, resume=ResumeFile(tmp_path / "file"))
+
+
+def test_a_state_is_saved_when_it_is_due_and_after_every_epoch(tmp_path, monkeypatch):
+    class Counted(ResumeFile):
+        rows = ()
+
+        def save(self, state, settings):
+            self.rows += (len(state.rows),)
+            super().save(state, settings)
+
+    for every, expected in [(0, (1, 2, 3, 4, 5, 6, 7, 8)), (1000, (4, 8))]:
+        clf, loaders = a_run()
+        file = Counted(tmp_path / str(every), every)
+        fine_tune(clf, *loaders, epochs=2, resume=file)
+        assert file.rows == expected
+
+
+@pytest.mark.parametrize("at", [1, 5, 7])
+def test_ctrl_c_saves_and_says_how_to_go_on(here, capsys, monkeypatch, at):
+    options = [*OPTIONS, "--save-every", "1000"]
+    expected = outcome(capsys, *options, "--out", "whole")
+
+    class Interrupted(train.Report):
+        def __call__(self, row):
+            super().__call__(row)
+            if row["step"] == at:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match="train --resume 'a run'"):
+        patch.setattr(train, "Report", Interrupted)
+        train.main([*options, "--out", "a run"])
+    assert Path("a run/resume.safetensors").exists()
+    assert outcome(capsys, "--resume", "a run") == expected
+
+
+STOPS = ["write_split", "loaders", "fine_tune", "accuracy", "save_plot", "Classifier.save"]
+
+
+def stopped_run(monkeypatch, where, options=OPTIONS):
+    """Begin the run `stopped` and stop it as it comes to `where`."""
+
+    def stop(*_, **__):
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"numpygpt.train.{where}", stop)
+        with pytest.raises(Stopped):
+            train.main([*options, "--out", "stopped"])
+
+
+@pytest.mark.parametrize("where", STOPS[1:])
+def test_a_run_goes_on_from_wherever_it_stopped_with_the_messages_that_it_had(here, capsys, monkeypatch, where):
+    expected = outcome(capsys, *OPTIONS, "--out", "whole")
+    stopped_run(monkeypatch, where)
+    os.remove("messages.csv")
+    assert outcome(capsys, "--resume", "stopped") == expected
+
+
+def test_a_run_that_was_finished_but_for_the_last_lines_is_finished(here, capsys, monkeypatch):
+    expected = outcome(capsys, *OPTIONS, "--out", "whole")
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(Stopped))
+    with pytest.raises(Stopped):
+        train.main([*OPTIONS, "--out", "stopped"])
+    monkeypatch.undo()
+    os.chdir(here)
+    monkeypatch.setattr(train, "save_plot", lambda *_: False)
+    assert Path("stopped/run.json").exists() and Path("stopped/resume.safetensors").exists()
+    Path("stopped/.resume.safetensors.0123.tmp").write_bytes(b"half")
+    assert outcome(capsys, "--resume", "stopped") == expected
+
+
+def refused(*arguments):
+    with pytest.raises((InputError, SystemExit)) as error:
+        train.main([str(argument) for argument in arguments])
+    return str(error.value)
+
+
+def test_what_cannot_go_on_is_refused_in_one_line_and_left_as_it_is(here, capsys, monkeypatch):
+    train.main([*OPTIONS, "--out", "whole"])
+    assert "whole is finished: there is nothing to go on with" in refused("--resume", "whole")
+    for nothing in ("absent", "model", "messages.csv"):
+        assert f"{nothing} holds no run that could go on" in refused("--resume", nothing)
+
+    stopped_run(monkeypatch, "accuracy")
+    before = {path.name: path.read_bytes() for path in Path("stopped").iterdir()}
+    for options, error in {
+        "--epochs 3": "stopped has --epochs 2, not 3: leave --epochs out",
+        "--data sample": "stopped has --data messages.csv, not sample",
+        "--no-causal": "stopped has --causal True, not False",
+        "--recipe book": "stopped has --recipe None, not book",
+    }.items():
+        assert error in refused("--resume", "stopped", *options.split())
+    refused("--resume", "stopped", "--out", "other")
+    assert "not allowed with argument --resume" in capsys.readouterr().err
+
+    weights = {name: array * 2 for name, array in read_safetensors("model/model.safetensors").items()}
+    write_safetensors("model/model.safetensors", weights)
+    assert "the weights of model are not those" in refused("--resume", "stopped")
+    assert {path.name: path.read_bytes() for path in Path("stopped").iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["settings.json", "train.csv", "resume.safetensors"])
+@pytest.mark.parametrize("damage", [lambda content: content[:-20], lambda content: b"\xff" + content[1:]])
+def test_a_damaged_run_is_refused_in_one_line(here, monkeypatch, name, damage):
+    stopped_run(monkeypatch, "accuracy")
+    path = Path("stopped") / name
+    path.write_bytes(damage(path.read_bytes()))
+    assert name in refused("--resume", "stopped")
+
+
+def test_a_state_that_lacks_something_is_refused(tmp_path):
+    clf, loaders = a_run()
+    fine_tune(clf, *loaders, epochs=1, resume=ResumeFile(tmp_path / "file"))
+    stored = {name: np.array(array) for name, array in read_safetensors(tmp_path / "file").items()}
+    for name in stored:
+        write_safetensors(tmp_path / "less", {other: array for other, array in stored.items() if other != name})
+        clf, loaders = a_run()
+        with pytest.raises(InputError, match="less: .*remove it to start anew"):
+            fine_tune(clf, *loaders, epochs=1, resume=ResumeFile(tmp_path / "less"))
+
+
+def test_the_settings_may_be_repeated_and_what_changes_no_result_may_be_another(here, capsys, monkeypatch):
+    expected = outcome(capsys, *OPTIONS, "--out", "whole")
+    stopped_run(monkeypatch, "loaders")
+    found = outcome(capsys, *OPTIONS, "--save-every", "5", "--features-cache", "cache", "--resume", "stopped")
+    same = {"model.safetensors", "history.csv", "printed"}
+    assert {name: found[name] for name in same} == {name: expected[name] for name in same}
+    assert json.loads(found["run.json"])["features_cache"] == "cache"
+
+
+def test_seconds_are_those_of_all_processes(here, capsys, monkeypatch):
+    stopped_run(monkeypatch, "accuracy")
+    stored = {name: np.array(array) for name, array in read_safetensors("stopped/resume.safetensors").items()}
+    progress = json.loads(stored["progress"].tobytes()) | {"seconds": 5000.0}
+    stored["progress"] = np.frombuffer(json.dumps(progress).encode(), np.uint8)
+    write_safetensors("stopped/resume.safetensors", stored)
+    train.main(["--resume", "stopped"])
+    assert 5000 < json.loads(Path("stopped/run.json").read_bytes())["seconds"] < 5100
+
+
+def test_the_sets_read_back_as_they_were_written(tmp_path):
+    texts = [
+        "NA",
+        "nan",
+        "None",
+        "007",
+        "1e5",
+        'a "quote"',
+        "a,b",
+        "a\nb",
+        "a\r\nb",
+        "a\rb",
+        "\r",
+        " x ",
+        "£ü\u2028",
+        '"',
+    ]
+    sets = [pd.DataFrame({"Label": ["a b", "NA"] * 7, "Text": texts}) for _ in range(3)]
+    write_split(tmp_path, sets, ["NA", "a b"])
+    for found, part in zip(read_split(tmp_path, ["NA", "a b"]), sets):
+        pd.testing.assert_frame_equal(found, part[["Text", "Label"]])
