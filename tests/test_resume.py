@@ -267,7 +267,7 @@ def test_the_sets_read_back_as_they_were_written(tmp_path):
         "a\nb",
         "a\r\nb",
         "a\rb",
-        "\r",
+        "\rx",
         " x ",
         "£ü\u2028",
         '"',
