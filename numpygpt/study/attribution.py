@@ -208,8 +208,8 @@ def _without_each(clf, margin, ids, padding):
     return found
 
 
-def after_each_token(clf, text) -> np.ndarray:
-    """(T, C) logits, had what is read ended at this token: how the answer comes about.
+def after_each_token(clf, text, progress=lambda done, total: None) -> np.ndarray:
+    """(T, C) logits, had what is read ended at this token: how the answer comes about. progress as in explain.
 
     Of a row that is padded to a length, the padding's tokens are among them. Where one <|endoftext|> is put after the
     message, it is put after each part, and has no row of its own.
@@ -220,7 +220,15 @@ def after_each_token(clf, text) -> np.ndarray:
         return _at_every_row(clf, params, ids)
     ends, last = ([clf.encoding.eot_token], len(ids) - 1) if clf.pad_to == "end" else ([], len(ids))
     parts = [np.append(ids[:t], ends).astype(ids.dtype) for t in range(1, last + 1)]
-    return np.concatenate(parallel(lambda part: _logits(clf, params, part[None]), parts))
+    done = []
+
+    def run(part):
+        logits = _logits(clf, params, part[None])
+        done.append(len(part))
+        progress(sum(done), sum(map(len, parts)))
+        return logits
+
+    return np.concatenate(parallel(run, parts))
 
 
 def _at_every_row(clf, params, ids):

@@ -15,6 +15,7 @@ from ..system.files import replacing
 from ..training.adamw import AdamW
 from ..training.fine_tune import default_lr
 from .complex_step import STEP
+from .pages import template
 from .trace_arrays import Arrays
 from .trace_check import DIFFERENCE, checks, errors_by_step
 from .trace_recorder import Recorder
@@ -22,7 +23,6 @@ from .trace_source import Function
 from .trace_sums import of_block, of_tied, of_token
 from .trace_words import WORDS
 
-TEMPLATE = Path(__file__).with_name("trace.html")
 PACKAGE = Path(__file__).parents[2]
 ENTRIES = ((2_500_000, 3), (20_000_000, 2))  # up to so many parameters, so many entries of each gradient are checked
 
@@ -30,7 +30,7 @@ ENTRIES = ((2_500_000, 3), (20_000_000, 2))  # up to so many parameters, so many
 def page(trace, progress=lambda done, total: None) -> str:
     """The page's HTML."""
     data = json.dumps(page_data(trace, progress), separators=(",", ":"), allow_nan=False)
-    return TEMPLATE.read_text(encoding="utf-8").replace("@DATA@", data.replace("<", "\\u003c"))
+    return template("trace.html").replace("@DATA@", data.replace("<", "\\u003c"))
 
 
 def save(path, text) -> None:

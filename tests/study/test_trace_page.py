@@ -10,7 +10,7 @@ import pytest
 
 import numpygpt
 from numpygpt import Classifier
-from numpygpt.study import trace_page
+from numpygpt.study.pages import template
 from numpygpt.study.trace_arrays import LIMIT, Arrays
 from numpygpt.study.trace_page import framed, page, page_data, save
 from numpygpt.system.errors import InputError
@@ -165,5 +165,4 @@ def test_infinities_and_zeros_survive_the_coding():
 
 
 def test_the_template_asks_nothing_of_any_network():
-    template = trace_page.TEMPLATE.read_text(encoding="utf-8")
-    assert not re.search(r"https?://|<link|@import|src=", template)
+    assert not re.search(r"https?://|<link|@import|src=", template("trace.html"))

@@ -1,0 +1,122 @@
+"""What numpygpt.serve answers: a run's classifier, asked in JSON's types."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ..ops.softmax import softmax
+from ..system.errors import InputError
+from ..text.split import read_set
+from ..text.tokenizer import encode_message
+from ..training.evaluation import evaluate
+from ..training.naive_bayes import NaiveBayes
+from .attribution import BASELINES, after_each_token, explain
+from .trace import pieces
+
+EXAMPLES = 5  # of each label, and none longer than
+SHORT = 300
+
+
+class Served:
+    """A run, as `numpygpt.load_run` gives it, and its folder. Each method's result is JSON-able.
+
+    going   is called now and then in what may take long. A server sets it, and raises there where nobody waits any more
+
+    Raises InputError for a text without anything to read.
+    """
+
+    def __init__(self, clf, folder):
+        self.clf, self.folder = clf, Path(folder)
+        self.test = self.folder / "test.csv"
+        self.going = lambda: None
+        self._evaluation: dict | None = None
+
+    def model(self) -> dict:
+        """What the page says of the run before it is asked."""
+        clf, config = self.clf, self.clf.config
+        return {
+            "run": self.folder.resolve().name,
+            "model": Path(clf.gpt.source).name,
+            "blocks": config.n_layer,
+            "width": config.n_embd,
+            "heads": config.n_head,
+            "labels": clf.labels,
+            "position": clf.reading.position,
+            "causal": clf.reading.causal,
+            "padding": clf.pad_to if clf.pad_to == "end" or clf.pad_to is None else int(clf.pad_to),
+            "baselines": BASELINES,
+            "examples": self._examples(),
+            "evaluation": self.test.exists(),
+        }
+
+    def evaluation(self) -> dict:
+        """How good the run is on its test messages, and naive Bayes that learned from the same: computed once."""
+        if self._evaluation is None:
+            if not self.test.exists():
+                raise InputError(f"{self.folder} has no test.csv")
+            training, labels = self.folder / "train.csv", self.clf.labels
+            naive_bayes = NaiveBayes(read_set(training, labels), labels) if training.exists() else None
+            messages = read_set(self.test, labels)
+            self._evaluation = evaluate(self.clf, messages, naive_bayes, report=lambda done: self.going()).to_dict()
+        return self._evaluation
+
+    def classify(self, text: str) -> dict:
+        """The answer, its margin, all labels' probabilities and logits, and what was read of the text."""
+        clf, read = self.clf, self._read(text)
+        logits = clf.logits([text])[0].astype(np.float64)
+        answer, runner_up = np.argsort(-logits, kind="stable")[:2].tolist()
+        return {
+            "label": clf.labels[answer],
+            "runner_up": clf.labels[runner_up],
+            "margin": logits[answer] - logits[runner_up],
+            "probabilities": dict(zip(clf.labels, softmax(logits)[0].tolist())),
+            "logits": dict(zip(clf.labels, logits.tolist())),
+        } | read
+
+    def explain(self, text: str, baseline: str = "padding") -> dict:
+        """What each token contributes to the margin: see `numpygpt.study.attribution.Explanation`."""
+        read = self._read(text)
+        found = explain(self.clf, text, baseline, progress=lambda done, total: self.going())
+        return {
+            "label": found.label,
+            "runner_up": found.runner_up,
+            "margin": found.margin,
+            "baseline": found.baseline,
+            "baseline_margin": found.baseline_margin,
+            "integrated": found.integrated.tolist(),
+            "gradient_input": found.gradient_input.tolist(),
+            "deletion": [None if np.isnan(lost) else lost for lost in found.deletion.tolist()],
+            "sum": float(found.integrated.sum()),
+            "difference": found.difference,
+            "complete": found.complete,
+            "points": found.points,
+        } | read
+
+    def curve(self, text: str) -> dict:
+        """{label: its probability after each token}: the answers, had the model's input ended there."""
+        read = self._read(text)
+        logits = after_each_token(self.clf, text, progress=lambda done, total: self.going())
+        probabilities, _ = softmax(logits.astype(np.float64))
+        return {"probabilities": dict(zip(self.clf.labels, probabilities.T.tolist()))} | read
+
+    def _examples(self):
+        """{label: a few test messages that have it}, to be tried."""
+        found: dict[str, list[str]] = {label: [] for label in self.clf.labels}
+        for text, label in read_set(self.test, self.clf.labels) if self.test.exists() else ():
+            if len(found[label]) < EXAMPLES and len(text) <= SHORT:
+                found[label].append(text)
+        return {label: texts for label, texts in found.items() if texts}
+
+    def _read(self, text):
+        """The tokens that the model reads of a text."""
+        if not text.strip():
+            raise InputError("there is no text to classify")
+        (ids,) = self.clf.encode([text])
+        own, whole = int((ids != self.clf.encoding.eot_token).sum()), len(encode_message(self.clf.encoding, text))
+        cut = f"Cut: this run reads the first {own:,} of the message's {whole:,} tokens."
+        return {
+            "tokens": pieces(self.clf.encoding, ids),
+            "ids": ids.tolist(),
+            "padding": len(ids) - own,
+            "note": cut if own < whole else None,
+        }

@@ -1,0 +1,242 @@
+"""The served page in a real browser: chromium and its driver, with selenium; skipped where one is absent."""
+
+import json
+import shutil
+import threading
+
+import pandas as pd
+import pytest
+
+import numpygpt
+from numpygpt.study.attribution import after_each_token
+from numpygpt.study.served import Served
+from numpygpt.study.server import Server
+from numpygpt.text.split import write_split
+
+webdriver = pytest.importorskip("selenium.webdriver")
+wait = pytest.importorskip("selenium.webdriver.support.wait")
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium and chromedriver")
+
+OPTIONS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+RIGHT, END, TAB = "\ue014", "\ue010", "\ue004"
+MESSAGE = "Pay <b>now</b> or call 07700 900123"
+PAD = 24
+
+
+@pytest.fixture(scope="module")
+def clf():
+    return numpygpt.Classifier(numpygpt.load("mini"), ["ham", "order", "spam"], pad=PAD)
+
+
+@pytest.fixture(scope="module")
+def url(clf, tmp_path_factory):
+    run = tmp_path_factory.mktemp("serve") / "001"
+    clf.save(run)
+    sets = [pd.DataFrame({"Label": clf.labels, "Text": [f"{label} <i>one</i>" for label in clf.labels]})] * 3
+    write_split(run, sets, clf.labels)
+    server = Server(Served(numpygpt.load_run(run), run), port=0)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server.address
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for option in [*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(browser, url):
+    """The page, 1280 wide, as it opens; what it logs and asks for is looked at when the test is over."""
+    resized(browser, 1280)
+    browser.get("about:blank")
+    browser.get_log("performance")
+    browser.get(url)
+    until(browser, lambda: browser.find_elements("css selector", ".ask"))
+    yield browser
+    assert browser.get_log("browser") == []
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = {event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"}
+    assert all(address.startswith((url, "about:", "data:")) for address in asked)
+
+
+def resized(browser, width, dark=False):
+    metrics = dict(width=width, height=844, deviceScaleFactor=1, mobile=width < 500)
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    scheme = [dict(name="prefers-color-scheme", value="dark" if dark else "light")]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dict(features=scheme))
+
+
+def until(page, found):
+    return wait.WebDriverWait(page, 60, 0.05).until(lambda _: found())
+
+
+def typed(page, text, number=0):
+    """A card, after this text was typed into it and all of the answer has come."""
+    card = page.find_elements("css selector", ".ask")[number]
+    box = card.find_element("css selector", "textarea")
+    box.clear()
+    box.send_keys(text)
+    until(page, lambda: len(card.find_elements("css selector", "table")) and not is_waiting(page) and shown(card))
+    return card
+
+
+def is_waiting(page):
+    return page.find_elements("css selector", ".waiting")
+
+
+def shown(card):
+    """The message as the tokens show it."""
+    tokens = card.find_elements("css selector", ".pieces span:not(.pad)")
+    return "".join(token.text for token in tokens).replace("␣", " ")
+
+
+def test_a_message_gets_its_label_its_probabilities_and_its_margin(page, clf):
+    card = typed(page, "call now")
+    row = clf.predict(["call now"]).iloc[0]
+    headline = card.find_element("css selector", ".headline").text.split("\n")
+    assert headline[0] == row["label"] and headline[1] == f"{100 * row[row['label']]:.2f} %"
+    logits = dict(zip(clf.labels, clf.logits(["call now"])[0]))
+    answer, runner_up = sorted(logits, key=lambda label: -logits[label])[:2]
+    assert headline[2] == f"margin {logits[answer] - logits[runner_up]:+.3f} to {runner_up}"
+    cells = [cell.text for cell in card.find_elements("css selector", ".bars > :not(.track)")][4:]
+    for i, label in enumerate(clf.labels):
+        assert cells[3 * i : 3 * i + 2] == [label, f"{100 * row[label]:.2f} %"]
+        assert float(cells[3 * i + 2].replace("−", "-")) == pytest.approx(logits[label], abs=6e-4)
+
+
+def test_markup_in_a_message_and_in_the_test_set_is_shown_as_text(page):
+    card = typed(page, MESSAGE)
+    assert shown(card) == MESSAGE
+    page.find_element("css selector", "#measured summary").click()
+    until(page, lambda: page.find_elements("css selector", ".mistakes li"))
+    assert "<i>one</i>" in page.find_element("css selector", ".mistakes").text
+    assert (
+        page.find_elements("css selector", "main b:not(.headline b):not(.read b):not(#figures > p b), main i i") == []
+    )
+
+
+@pytest.mark.parametrize("method", ["integrated", "gradient_input", "deletion"])
+def test_the_keyboard_alone_reaches_every_tokens_numbers(page, clf, method):
+    card = typed(page, MESSAGE)
+    page.find_element("css selector", f"#method option[value={method}]").click()
+    table = clf.explain(MESSAGE).table()
+    box = card.find_element("css selector", "textarea")
+    box.send_keys(TAB)
+    while page.switch_to.active_element.tag_name == "button":
+        page.switch_to.active_element.send_keys(TAB)
+    tokens = page.switch_to.active_element
+    assert "pieces" in tokens.get_attribute("class")
+    tokens.send_keys(RIGHT)
+    read = card.find_element("css selector", ".read").text.replace("−", "-")
+    row = table.iloc[1]
+    assert read.startswith(f"{row['token'].replace(' ', '␣')} token 2 of {PAD}: integrated {row['integrated']:+.3f}")
+    assert f"gradient × input {row['gradient_input']:+.3f}, lost when deleted {row['deletion']:+.3f}; after it" in read
+    tokens.send_keys(END)
+    assert "cannot be deleted" in card.find_element("css selector", ".read").text
+    strongest = table[method].abs().iloc[: (~table["padding"]).sum()].idxmax()
+    span = card.find_elements("css selector", ".pieces span")[strongest]
+    assert ("--pos" if table[method][strongest] > 0 else "--neg") in span.get_attribute("style")
+    assert "55%" in span.get_attribute("style")
+
+
+def test_pointing_at_a_token_marks_it_on_the_curve_and_the_other_way_round(page):
+    card = typed(page, MESSAGE)
+    span = card.find_elements("css selector", ".pieces span")[2]
+    webdriver.ActionChains(page).move_to_element(span).perform()
+    marked = card.find_element("css selector", "svg .tokens .at")
+    assert marked.get_attribute("data-t") == "2" and card.find_element("css selector", "svg line.at")
+    dot = card.find_elements("css selector", "svg .dot")[4]
+    webdriver.ActionChains(page).move_to_element(dot).perform()
+    assert (
+        card.find_element("css selector", ".pieces .at").text
+        == card.find_elements("css selector", ".pieces span")[4].text
+    )
+    assert "token 5 of" in card.find_element("css selector", ".read").text
+
+
+def test_the_curve_goes_on_through_the_padding_and_says_what_it_did(page, clf):
+    card = typed(page, MESSAGE)
+    logits = after_each_token(clf, MESSAGE)
+    own = int((~clf.explain(MESSAGE).padding).sum())
+    assert len(card.find_elements("css selector", "svg .dot")) == PAD
+    assert card.find_element("css selector", "svg rect.padding")
+    caption = card.text
+    assert (
+        f"padding, {PAD - own} tokens" in caption and f"It reads {PAD} tokens: after the message's own {own}" in caption
+    )
+    leads = [clf.labels[i] for i in logits.argmax(axis=1)]
+    changed = f"the padding changed the answer from {leads[own - 1]} to {leads[-1]}"
+    assert (changed in caption) == (leads[own - 1] != leads[-1])
+
+
+def test_integrated_gradients_show_their_sum_and_another_baseline_another(page, clf):
+    card = typed(page, MESSAGE)
+    for baseline in ("padding", "zero"):
+        page.find_element("css selector", f"#baseline option[value={baseline}]").click()
+        found = clf.explain(MESSAGE, baseline)
+        said = f"They add up to {found.integrated.sum():+.3f}".replace("-", "−")
+        until(page, lambda: said in card.text)  # noqa: B023
+        assert f"{found.baseline_margin:+.3f}".replace("-", "−") in card.text
+
+
+def test_two_messages_stand_side_by_side_and_each_keeps_its_answer(page, clf):
+    typed(page, "call now")
+    page.find_element("id", "add").click()
+    second = typed(page, "home at six", 1)
+    first = page.find_elements("css selector", ".ask")[0]
+    assert (shown(first), shown(second)) == ("call now", "home at six")
+    assert first.rect["y"] == second.rect["y"] and first.rect["x"] < second.rect["x"]
+    page.find_element("id", "add").click()
+    assert len(page.find_elements("css selector", ".ask")) == 1
+
+
+def test_what_the_server_refuses_is_said_and_the_next_message_answered(page):
+    typed(page, "call now")
+    page.execute_script("asks[0].set('call '.repeat(20000))")
+    until(page, lambda: "at most 65,536 are read" in page.find_element("css selector", ".error").text)
+    page.execute_script("asks[0].set('home '.repeat(100))")
+    until(page, lambda: "Cut: this run reads the first" in page.find_element("css selector", ".note").text)
+    assert page.find_element("css selector", ".error").text == ""
+    until(page, lambda: not is_waiting(page))
+    log = page.get_log("browser")
+    assert len(log) == 1 and "413" in log[0]["message"]
+
+
+def test_a_mistake_of_the_test_set_is_one_click_from_its_explanation(page, clf):
+    page.find_element("css selector", "#measured summary").click()
+    until(page, lambda: page.find_elements("css selector", ".mistakes li"))
+    text = clf.evaluate([f"{label} <i>one</i>" for label in clf.labels], clf.labels).mistakes[0]["text"]
+    page.find_element("css selector", ".mistakes button").click()
+    card = page.find_element("css selector", ".ask")
+    until(page, lambda: card.find_elements("css selector", "table") and shown(card) == text)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_on_a_phone_nothing_is_wider_than_the_screen(page, dark):
+    resized(page, 390, dark)
+    page.find_element("css selector", "#measured summary").click()
+    until(page, lambda: page.find_elements("css selector", ".mistakes li"))
+    card = typed(page, MESSAGE + "x" * 60)
+    page.find_element("css selector", ".ask summary").click()
+    page.find_element("id", "add").click()
+    typed(page, "home at six", 1)
+    for width in (390, 320):
+        resized(page, width, dark)
+        assert page.execute_script("return document.documentElement.scrollWidth") <= width
+    background = page.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(20, 23, 26)") == dark and card.is_displayed()
