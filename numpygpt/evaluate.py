@@ -12,6 +12,7 @@ from .text.sources import find_messages
 from .text.split import SETS, read_set
 from .training.evaluation import count_messages, evaluate
 from .training.naive_bayes import NaiveBayes
+from .training.ranks import on_every_rank
 from .training.run_folder import load_run
 
 
@@ -27,6 +28,7 @@ def arguments(argv=None):
             "python -m numpygpt.evaluate runs/001",
             "python -m numpygpt.evaluate runs/001 mine.csv --predictions answers.csv",
             "python -m numpygpt.evaluate runs/001 reviews.tsv --label-column stars",
+            "mpiexec -n 4 python -m numpygpt.evaluate runs/001 many.csv",
         ],
     )
     parser.add_argument("run", type=Path, help="the run folder that numpygpt.train left")
@@ -47,10 +49,11 @@ def arguments(argv=None):
     return parser.parse_args(argv)
 
 
-def main(argv=None):
+@on_every_rank
+def main(argv, ranks):
     args = arguments(argv)
     clf = load_run(args.run)
-    path = find_messages(args.data) if args.data else args.run / "test.csv"
+    path = ranks.in_turn(find_messages, args.data) if args.data else args.run / "test.csv"
     if not args.data and not path.exists():
         raise InputError(f"{args.run} has no test.csv: name a file of labelled messages")
     if path.is_fifo():
@@ -67,8 +70,8 @@ def main(argv=None):
     training = args.run / "train.csv"
     naive_bayes = NaiveBayes(read_set(training, clf.labels), clf.labels) if training.exists() else None
     progress = command.Progress("evaluating", "messages")
-    with replacing(args.predictions) if args.predictions else nullcontext() as predictions:
-        evaluation = evaluate(clf, messages(), naive_bayes, predictions, lambda done: progress(done, count))
+    with replacing(args.predictions) if args.predictions and not ranks.rank else nullcontext() as predictions:
+        evaluation = evaluate(clf, messages(), naive_bayes, predictions, lambda done: progress(done, count), ranks)
     progress.clear()
     print(f"{count:,} messages of {path}, classified by {args.run}\n")
     print(evaluation)

@@ -20,7 +20,8 @@ from .text.bpe import learn_bpe
 from .text.documents import read_documents
 from .text.tokenizer import load_tokenizer
 from .training.plots import plot_perplexity, save_plot
-from .training.pretraining import Pretraining, windows
+from .training.pretraining import PART, Pretraining, windows
+from .training.ranks import on_every_rank
 
 RESUME = "resume.safetensors"
 
@@ -34,6 +35,7 @@ def arguments(argv=None):
         "An interrupted run goes on when the same command is given again; with other --steps, on their schedule.",
         [
             "python -m numpygpt.pretrain sms.txt:3 chat.txt --lines --layers 4 --width 160 --heads 5 --out small",
+            "mpiexec -n 4 python -m numpygpt.pretrain chat.txt --lines --batch-size 32 --out small",
             "python -m numpygpt.pretrain mails.txt --from gpt2-folder --steps 500 --lr 1e-4 --out gpt2-mails",
         ],
     )
@@ -85,6 +87,12 @@ def arguments(argv=None):
     fit.add_argument(
         "--eval-every", type=number(int, 1), default=200, help="steps between held-out perplexities and saves"
     )
+    fit.add_argument(
+        "--exact",
+        action="store_true",
+        help="under mpiexec: the same bits with any number of ranks, 1 too. Each has one thread, takes windows of "
+        f"{PART:,} tokens at a time, and their gradients are added up in a fixed order",
+    )
     fit.add_argument("--half", action="store_true", help="store the finished weights in half precision")
     fit.add_argument(
         "--seed", type=number(int, 0, 2**32 - 1), default=123, help="initial weights, held-out documents and order"
@@ -104,9 +112,12 @@ def weighted_file(argument):
     return Path(name), command.number(float, 0, 1000, above=True)(weight)
 
 
-def main(argv=None):
+@on_every_rank
+def main(argv, ranks):
     keep_freed_memory()
     args = arguments(argv)
+    if args.exact:
+        blas.set_threads(1)
     if args.out.exists() and not (args.out / RESUME).exists():
         raise InputError(f"{args.out} exists and holds no interrupted run: choose another --out, or remove it")
     paths, weights = zip(*args.text)
@@ -137,6 +148,8 @@ def main(argv=None):
         weight_decay=args.weight_decay,
         limit=args.clip,
         seed=args.seed,
+        ranks=ranks,
+        exact=args.exact,
     )
     tokens = sum(map(len, documents))
     print(f"numpygpt {__version__} on NumPy {np.__version__}, {blas.describe()}")
@@ -157,11 +170,14 @@ def main(argv=None):
     may_change = ("out", "half", "eval_every", "steps")  # the batches are the same; other steps bend the schedule
     settings = {key: str(value) for key, value in vars(args).items() if key not in may_change}
     settings["text"] = fingerprint({"ids": np.concatenate(documents)})
-    args.out.mkdir(parents=True, exist_ok=True)
+    ranks.check_equal("the text", lambda: settings["text"])
+    ranks.once(lambda: args.out.mkdir(parents=True, exist_ok=True))
     if (args.out / RESUME).exists():
         run.resume(args.out / RESUME, settings)
         print(f"going on from step {run.done}")
     train(run, config, held_out, args, settings)
+    if ranks.rank:
+        return
     save_folder(args.out, config, params, encoding, np.float16 if args.half else np.float32)
     _, stored, _ = load_checkpoint(args.out)
     print(f"held-out perplexity of the stored model: {perplexity(stored, config, held_out):.3f}")
@@ -197,9 +213,12 @@ def hold_out(documents, share, seed):
 def train(run, config, held_out, args, settings):
     """Run to the last step; every --eval-every steps print the perplexity and save. Ctrl-C saves after the step."""
     live, started, began = command.Progress("pretraining", "steps"), time.monotonic(), run.done
+    ranks = run.ranks
     with ctrl_c_waits() as interrupted:
-        while run.done < run.steps and not interrupted():
+        stop = False
+        while run.done < run.steps and not stop:
             loss = run.step()
+            stop = any(ranks.gather(interrupted()))
             live(run.done - began, run.steps - began, f" | loss {loss:.3f}")
             if run.done % args.eval_every == 0 or run.done == run.steps:
                 live.clear()
@@ -210,7 +229,7 @@ def train(run, config, held_out, args, settings):
                     "step": run.done,
                     "tokens": run.done * tokens,
                     "train_loss": round(float(np.mean(run.losses[since:])), 4),
-                    "held_out_perplexity": round(perplexity(run.params, config, held_out), 3),
+                    "held_out_perplexity": round(perplexity(run.params, config, held_out, ranks), 3),
                 }
                 print(
                     f"step {run.done:6d}: train loss {row['train_loss']:.3f}, held-out perplexity "
@@ -218,11 +237,11 @@ def train(run, config, held_out, args, settings):
                     flush=True,
                 )
                 run.history.append(row)
-                run.save(args.out / RESUME, settings)
-                write_curve(args.out, run.history)
-        if interrupted():
+                ranks.once(run.save, args.out / RESUME, settings)
+                ranks.once(write_curve, args.out, run.history)
+        if stop:
             live.clear()
-            run.save(args.out / RESUME, settings)
+            ranks.once(run.save, args.out / RESUME, settings)
             print(f"interrupted after step {run.done}; the same command goes on from there")
             raise KeyboardInterrupt
 

@@ -21,6 +21,7 @@ from .training.evaluation import evaluate_loader
 from .training.fine_tune import accuracy, check_sets, default_lr, fine_tune, loaders
 from .training.naive_bayes import NaiveBayes
 from .training.plots import plot, save_plot
+from .training.ranks import on_every_rank
 from .training.recipes import BOOK, DEFAULT
 from .training.resume import ResumeFile
 from .training.run_folder import (
@@ -56,6 +57,7 @@ def arguments(argv=None):
             "python -m numpygpt.train --model FOLDER --data SMSSpamCollection --out runs/spam",
             "python -m numpygpt.train --model FOLDER --data reviews.csv --text-column review --label-column stars",
             "python -m numpygpt.train --resume runs/spam",
+            "mpiexec -n 4 python -m numpygpt.train --model gpt2-xl --data sms --trainable all",
             'python -m numpygpt.classify runs/spam "You have won a prize, call now"',
         ],
     )
@@ -180,6 +182,12 @@ def arguments(argv=None):
         default=60.0,
         help="seconds between two saves of where the training stands, which is also saved after every epoch",
     )
+    parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="under mpiexec: the same bits with any number of ranks, 1 too. Each has one thread, takes two messages at "
+        "a time, and their gradients are added up in a fixed order",
+    )
     folder = parser.add_mutually_exclusive_group()
     folder.add_argument(
         "--out", type=Path, help="the run folder, which must not exist (default: the next free runs/NNN)"
@@ -207,30 +215,36 @@ def arguments(argv=None):
     return args
 
 
-def main(argv=None):
+@on_every_rank
+def main(argv, ranks):
     args = arguments(argv)
     try:
-        train(args)
+        train(args, ranks)
     except KeyboardInterrupt:
         if not args.resume:
             raise
         raise KeyboardInterrupt(f"to go on: python -m numpygpt.train --resume {quote(str(args.resume))}") from None
 
 
-def train(args):
+def train(args, ranks):
     """What the command does; as soon as its run can go on, `args.resume` is its folder."""
     resume = ResumeFile("", args.save_every)  # its clock starts here
     keep_freed_memory()
     if args.out and args.out.exists():
         raise InputError(f"{args.out} exists: choose another --out, or remove it; a run never overwrites another")
-    gpt = load(args.model, args.weights, args.seed)
+    if args.exact:
+        blas.set_threads(1)
+    gpt = ranks.in_turn(load, args.model, args.weights, args.seed)
     lr = args.lr or (5e-5 if args.recipe == "book" else default_lr(gpt.config))
 
     if args.resume:
         labels, sets = args.labels, read_split(args.resume, args.labels)
     else:
         messages = read_messages(
-            find_messages(args.data), args.text_column, args.label_column, book_quotes=args.recipe == "book"
+            ranks.in_turn(find_messages, args.data),
+            args.text_column,
+            args.label_column,
+            book_quotes=args.recipe == "book",
         )
         labels = label_names(messages)
         sets = split(balance(messages, args.split_seed), seed=args.split_seed)
@@ -241,6 +255,7 @@ def train(args):
     learning = sum(clf.params[name].size for name in clf.trainable)
     total = sum(array.size for array in clf.params.values())
     weights = fingerprint(clf.params)
+    ranks.check_equal("the model's weights", lambda: weights)
     if args.resume and weights != args.weights_sha256:
         raise InputError(f"{args.resume}: the weights of {args.model} are not those that the run was begun with")
 
@@ -268,30 +283,35 @@ def train(args):
     options |= {"labels": labels, "weights_sha256": weights}
     if args.resume:
         folder = args.resume
-        reopen_run(folder)
+        ranks.once(reopen_run, folder)
     else:
         check_sets([clf.numbers(part["Label"]) for part in sets[:2]], args.batch_size, args.ignore_index)
-        folder = new_folder(args.out)
-        write_split(folder, sets, labels)
-        begin_run(folder, options)
+        folder = ranks.once(new_folder, args.out)
+        ranks.once(write_split, folder, sets, labels)
+        ranks.once(begin_run, folder, options)
         args.resume = folder
     print(f"results  {folder}", flush=True)
     progress = command.Progress("frozen blocks", "tokens")
-    training, validation, test = loaders(clf, sets, args.batch_size, args.seed, progress, args.features_cache)
+    training, validation, test = loaders(clf, sets, args.batch_size, args.seed, progress, args.features_cache, ranks)
     progress.clear()
     settings = {
         name: getattr(args, name)
         for name in (
             *("epochs", "weight_decay", "warmup", "schedule", "clip"),
-            *("accumulate", "eval_every", "eval_batches", "ignore_index"),
+            *("accumulate", "eval_every", "eval_batches", "ignore_index", "exact"),
         )
     }
-    report = Report(History(folder), args.epochs * len(training))
+    report = None if ranks.rank else Report(History(folder), args.epochs * len(training))
     resume.path = folder / RESUME
-    history = fine_tune(clf, training, validation, lr=lr, report=report, resume=resume, **settings)
-    results = {"training": accuracy(clf, training), "validation": accuracy(clf, validation)}
+    history = fine_tune(clf, training, validation, lr=lr, report=report, resume=resume, ranks=ranks, **settings)
+    results = {
+        "training": accuracy(clf, training, ranks=ranks),
+        "validation": accuracy(clf, validation, ranks=ranks),
+    }
     naive_bayes = NaiveBayes(zip(sets[0]["Text"], sets[0]["Label"]), labels)
-    evaluation = evaluate_loader(clf, test, sets[2]["Text"].tolist(), naive_bayes)
+    evaluation = evaluate_loader(clf, test, sets[2]["Text"].tolist(), naive_bayes, ranks)
+    if ranks.rank:
+        return
     write_evaluation(folder, evaluation)
     results["test"] = evaluation.accuracy
     report.history.sync()

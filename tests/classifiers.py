@@ -26,10 +26,10 @@ def loader_of(clf, messages, numbers, batch_size, generator=None, shuffle=False)
     return Loader(prefix_of(clf, messages), np.arange(len(messages)), np.array(numbers), batch_size, generator, shuffle)
 
 
-def loss_of(clf, messages, numbers, ignore_index=None):
+def loss_of(clf, messages, numbers):
     """(loss, grads) of messages of token ids, with as many blocks frozen as the classifier allows."""
     x, lengths = prefix_of(clf, messages).batch(np.arange(len(messages)))
-    return clf.batch_loss(x, lengths, np.array(numbers), clf.depth, ignore_index)
+    return clf.batch_loss(x, lengths, np.array(numbers), clf.depth)
 
 
 def logits_of(clf, messages):

@@ -164,7 +164,6 @@ def test_the_readmes_section_from_python_runs_as_it_stands(tmp_path, monkeypatch
 def test_the_order_of_the_messages_is_seed_123s_unless_told(gpt):
     clf, messages = spam(gpt, "head"), [(text, label) for text, label in zip(TEXTS * 8, LABELS * 8)]
     orders = [
-        [numbers.tolist() for _, _, numbers in loaders(clf, [messages], **seed)[0]]
-        for seed in ({}, {"seed": 123}, {"seed": 124})
+        [batch.tolist() for batch in loaders(clf, [messages], **seed)[0]] for seed in ({}, {"seed": 123}, {"seed": 124})
     ]
     assert orders[0] == orders[1] != orders[2]

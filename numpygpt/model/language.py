@@ -5,6 +5,7 @@ import numpy as np
 from ..ops.embedding import embedding
 from ..ops.layernorm import layernorm
 from ..ops.output_loss import output_loss
+from ..system.alone import Alone
 from .tape import Tape, both
 from .trunk import blocks
 
@@ -33,14 +34,14 @@ def language_logits(tape, ids, lengths, config):
     return x @ tape.params["wte.weight"].T
 
 
-def perplexity(params, config, windows, progress=lambda done, total: None):
+def perplexity(params, config, windows, ranks=Alone()):
     """exp of the mean loss over all predictions in `windows`, (T + 1,) ids each: every id but the first, from those
-    before."""
-    total = count = 0
-    for done, window in enumerate(windows, start=1):
+    before. The ranks share the windows."""
+
+    def loss(window):
         ids, targets = window[:-1], window[1:]
-        loss, _ = language_model(Tape(params), ids, np.array([len(ids)]), targets, config)
-        total += float(loss) * len(ids)
-        count += len(ids)
-        progress(done, len(windows))
-    return float(np.exp(total / count))
+        return float(language_model(Tape(params), ids, np.array([len(ids)]), targets, config)[0])
+
+    lengths = [len(window) - 1 for window in windows]
+    losses = ranks.map(loss, windows, lengths)
+    return float(np.exp(np.dot(losses, lengths) / sum(lengths)))

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..ops.embedding import embedding
+from ..system.alone import Alone
 from ..system.blas import parallel
 from ..system.errors import InputError
 from ..system.files import replacing
@@ -39,6 +40,7 @@ class FrozenPrefix:
     progress   called as progress(rows done, rows in all) after every batch
     cache      a folder that keeps the rows for later runs, or None. They are found again by the content of the
                weights, the messages and the code, so that no change of them can go unnoticed.
+    ranks      who shares the work: each runs its part of the batches, and receives what the others made
 
     Raises InputError where neither memory nor the folder for temporary files has room for the rows.
     """
@@ -52,6 +54,7 @@ class FrozenPrefix:
         reading=Reading(),
         progress=lambda done, total: None,
         cache=None,
+        ranks=Alone(),
     ):
         self.depth = depth
         self.slot, distinct = distinct_messages([ids[:1] for ids in messages] if reading.first_alone else messages)
@@ -68,16 +71,20 @@ class FrozenPrefix:
             _cache_file(cache, (config, depth, reading, shape, dtype), frozen, distinct) if cache is not None else None
         )
         self.rows = _read(file, shape, dtype) if file is not None else None  # (N, D)
-        if self.rows is None:
+        if not all(ranks.gather(self.rows is not None)):
             if file is not None:
                 file.parent.mkdir(parents=True, exist_ok=True)  # before the work: the folder may be impossible
             self.rows = _reserve(shape, dtype)
-            self._run(frozen, config, distinct, reading, progress)
+            self._run(frozen, config, distinct, reading, progress, ranks)
             if file is not None:
-                _write(file, self.rows)
+                ranks.once(_write, file, self.rows)
 
-    def _run(self, frozen, config, messages, reading, progress):
-        done, total = [], sum(map(len, messages))
+    def _run(self, frozen, config, messages, reading, progress, ranks):
+        batches = list(_batches(messages))
+        tokens = [sum(len(messages[i]) for i in batch) for batch in batches]
+        owners = ranks.owners(tokens)
+        mine = [batch for batch, owner in zip(batches, owners) if owner == ranks.rank]
+        done, total = [], sum(len(messages[i]) for batch in mine for i in batch)
 
         def run(batch):
             lengths = np.array([len(messages[i]) for i in batch])
@@ -90,9 +97,12 @@ class FrozenPrefix:
             done.append(len(ids))
             progress(sum(done), total)
 
-        parallel(run, _batches(messages))
+        parallel(run, mine)
         for weights in frozen.values():
             release(weights)
+        for batch, owner in zip(batches, owners):
+            for i in batch:
+                ranks.broadcast(self.rows[self._place(i)], owner)
 
     def _place(self, i):
         return slice(self.starts[i], self.starts[i] + self.lengths[i])

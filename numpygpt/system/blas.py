@@ -34,6 +34,11 @@ def threads():
     return _products.threads() or _cores()
 
 
+def set_threads(count):
+    """Set how many threads OpenBLAS has; any other library's stay as they are."""
+    _products._set(count)
+
+
 def parallel(function, items):
     """list(map(function, items)), on as many Python threads as the BLAS has, each of whose products has one thread.
 

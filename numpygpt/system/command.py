@@ -5,6 +5,7 @@ import io
 import os
 import sys
 import time
+import traceback
 import warnings
 
 from .errors import InputError, Note
@@ -80,18 +81,33 @@ def run(main):
             finally:
                 sys.stdout.flush()
         return
-    except BrokenPipeError:  # the reader of a pipe, `head` say, has seen enough
-        status = 0
-    except (InputError, OSError) as error:
-        status = _fail(str(error))
-    except MemoryError as error:
-        status = _fail(f"out of memory ({error}): try a smaller model or batch")
-    except KeyboardInterrupt as error:
-        print("\n" + "; ".join(["interrupted", *map(str, error.args)]), file=sys.stderr)
-        status = 130
+    except (InputError, OSError, MemoryError, KeyboardInterrupt) as error:
+        status = failed(error)
     if sys.stdout is sys.__stdout__:  # what could not be written must not be tried again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)
+
+
+def failed(error):
+    """Say in one line on standard error why a command ends, and return its exit status. What is no fault of the user
+    or the system has its traceback."""
+    match error:
+        case SystemExit():  # argparse has said it
+            return error.code
+        case BrokenPipeError():  # the reader of a pipe, `head` say, has seen enough
+            return 0
+        case InputError() | OSError():
+            message = str(error)
+        case MemoryError():
+            message = f"out of memory ({error}): try a smaller model or batch"
+        case KeyboardInterrupt():
+            print("\n" + "; ".join(["interrupted", *map(str, error.args)]), file=sys.stderr)
+            return 130
+        case _:
+            traceback.print_exception(error)
+            return 1
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return 2
 
 
 def _show_warning(message, category, *where):
@@ -99,11 +115,6 @@ def _show_warning(message, category, *where):
         print("note: " + " ".join(str(message).split()), file=sys.stderr)
     else:
         print(warnings.formatwarning(message, category, *where[:2]), end="", file=sys.stderr)
-
-
-def _fail(message):
-    print("error: " + " ".join(message.split()), file=sys.stderr)
-    return 2
 
 
 def number(kind, low, high=float("inf"), above=False):

@@ -10,9 +10,10 @@ import numpy as np
 
 from ..ops.cross_entropy import cross_entropy
 from ..ops.softmax import softmax
+from ..system.alone import Alone
 from ..system.errors import InputError
 from ..text.messages import quoted
-from .fine_tune import Loader
+from .fine_tune import Loader, map_batches
 from .naive_bayes import NaiveBayes
 from .text_classifier import BATCH, Classifier
 
@@ -228,23 +229,27 @@ def evaluate(
     naive_bayes: NaiveBayes | None = None,
     predictions: BinaryIO | None = None,
     report: Callable[[int], None] = lambda done: None,
+    ranks=Alone(),
 ) -> Evaluation:
     """The classifier's Evaluation on (text, label), which may be any number: they are read as they are needed.
 
     naive_bayes  answers the same messages
     predictions  a file to which the answers are written as CSV: text, label, prediction, and P(…) of each label
     report       is called with the number of messages done, now and then
+    ranks        the `training.ranks.Ranks` that share the messages
 
     Raises InputError for an empty text, a label that the classifier does not know, and where there are no messages.
     """
     evaluation, done = Evaluation(clf.labels, naive_bayes), 0
     if predictions:
         predictions.write(_row(["text", "label", "prediction", *(f"P({label})" for label in clf.labels)]))
-    for texts, labels in _parts(messages):
+    for texts, labels in _parts(messages, AT_ONCE * ranks.size):
         if "" in texts:
             raise InputError(f"message {done + texts.index('') + 1} is empty: there is nothing to classify")
         numbers = clf.numbers(labels)
-        probabilities = evaluation.add(texts, numbers, clf.logits(texts))
+        batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
+        logits = ranks.map(clf.logits, batches, [sum(map(len, batch)) for batch in batches])
+        probabilities = evaluation.add(texts, numbers, np.concatenate(logits))
         if predictions:
             answers = [clf.labels[number] for number in probabilities.argmax(axis=1)]
             rows = zip(texts, labels, answers, probabilities)
@@ -256,11 +261,17 @@ def evaluate(
     return evaluation
 
 
-def evaluate_loader(clf: Classifier, loader: Loader, texts: Sequence[str], naive_bayes: NaiveBayes) -> Evaluation:
+def evaluate_loader(
+    clf: Classifier, loader: Loader, texts: Sequence[str], naive_bayes: NaiveBayes, ranks=Alone()
+) -> Evaluation:
     """The same of the messages of a Loader that is not shuffled, whose frozen blocks ran already."""
+
+    def logits(batch):
+        x, lengths, _ = loader.take(batch)
+        return clf.batch_logits(x, lengths, loader.prefix.depth)
+
     evaluation = Evaluation(clf.labels, naive_bayes)
-    logits = np.concatenate([clf.batch_logits(x, lengths, loader.prefix.depth) for x, lengths, _ in loader])
-    evaluation.add(texts, loader.numbers, logits)
+    evaluation.add(texts, loader.numbers, np.concatenate(map_batches(logits, loader, loader, ranks)))
     return evaluation
 
 
@@ -269,9 +280,9 @@ def count_messages(clf: Classifier, messages: Iterable[tuple[str, str]]) -> int:
     return sum(len(clf.numbers(labels)) for _, labels in _parts(messages))
 
 
-def _parts(messages: Iterable[tuple[str, str]]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+def _parts(messages: Iterable[tuple[str, str]], count=AT_ONCE) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
     stream = iter(messages)
-    while some := list(islice(stream, AT_ONCE)):
+    while some := list(islice(stream, count)):
         texts, labels = zip(*some)
         yield texts, tuple(map(str, labels))
 

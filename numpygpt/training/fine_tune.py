@@ -12,23 +12,27 @@ import pandas as pd
 from ..model.parameters import fingerprint
 from ..model.prefix import FrozenPrefix
 from ..ops.cross_entropy import cross_entropy
+from ..system.alone import Alone
 from ..system.blas import threads
 from ..system.errors import InputError
 from ..system.interrupt import ctrl_c_waits
 from ..text.batches import batches
 from .adamw import AdamW
+from .ranks import CHECK_EVERY
 from .recipes import DEFAULT
-from .resume import ResumeFile
+from .resume import ANY, ResumeFile
 from .rng import Generator, loader_order
 from .schedule import SCHEDULES, clip_norm, learning_rate
 from .text_classifier import Classifier
 
+GRAIN = 2  # messages to a part of a batch, where the bits must not depend on the ranks: a batch of 8 keeps four busy
+
 
 @dataclass
 class Loader:
-    """Batches (x, lengths, numbers of the labels), in the order in which a PyTorch DataLoader would give them.
+    """Batches, arrays (B,) of places in the set, in the order in which a PyTorch DataLoader would give them.
 
-    x is what enters block prefix.depth. Each pass draws from the generator.
+    Each pass draws from the generator.
     """
 
     prefix: FrozenPrefix
@@ -50,8 +54,15 @@ class Loader:
 
     def batches(self, order, done=0):
         """The batches of a pass in this order, but for the first `done`."""
-        for batch in batches(order, self.batch_size, drop_last=self.shuffle)[done:]:
-            yield *self.prefix.batch(self.indices[batch]), self.numbers[batch]
+        return iter(batches(order, self.batch_size, drop_last=self.shuffle)[done:])
+
+    def take(self, batch):
+        """(x, lengths, numbers of the labels) of a batch or a part of it; x is what enters block prefix.depth."""
+        return *self.prefix.batch(self.indices[batch]), self.numbers[batch]
+
+    def lengths(self, batch):
+        """(B,) tokens of each message of the batch."""
+        return self.prefix.lengths[self.prefix.slot[self.indices[batch]]]
 
 
 def loaders(
@@ -61,11 +72,12 @@ def loaders(
     seed: int = 123,
     progress: Callable[[int, int], None] = lambda done, total: None,
     cache=None,
+    ranks=Alone(),
 ) -> list[Loader]:
     """A Loader for each of the sets, DataFrames with columns Label and Text or lists of (text, label); the first is
     for training.
 
-    The frozen blocks run here, once for each distinct message; `progress` and `cache` are FrozenPrefix's.
+    The frozen blocks run here, once for each distinct message; `progress`, `cache` and `ranks` are FrozenPrefix's.
     Raises InputError where the training messages do not fill one batch.
     """
     texts, numbers = [], []
@@ -74,7 +86,7 @@ def loaders(
         texts.append(clf.encode(frame["Text"].tolist()))
         numbers.append(clf.numbers(frame["Label"].tolist()))
     batches(numbers[0], batch_size, drop_last=True)
-    prefix = FrozenPrefix(clf.params, clf.config, sum(texts, []), clf.depth, clf.reading, progress, cache)
+    prefix = FrozenPrefix(clf.params, clf.config, sum(texts, []), clf.depth, clf.reading, progress, cache, ranks)
     generator, ends = Generator(seed), np.cumsum([len(part) for part in numbers])
     return [
         Loader(prefix, np.arange(end - len(part), end), part, batch_size, generator, shuffle=end == ends[0])
@@ -82,30 +94,44 @@ def loaders(
     ]
 
 
-def mean_loss(clf: Classifier, loader: Loader, most: int | None = None, ignore_index: int | None = None) -> float:
+def mean_loss(
+    clf: Classifier, loader: Loader, most: int | None = None, ignore_index: int | None = None, ranks=Alone()
+) -> float:
     """The mean of the losses of the first `most` batches (all, unless told) of a fresh pass over the loader; ignored
-    ones left out."""
-    losses = [
-        float(cross_entropy(clf.batch_logits(x, lengths, loader.prefix.depth), numbers, ignore_index)[0])
-        for x, lengths, numbers in islice(loader, most)
-        if (numbers != ignore_index).any()
-    ]
-    return float(np.mean(losses)) if losses else math.nan
+    ones left out. The ranks share the batches."""
+
+    def loss(batch):
+        x, lengths, numbers = loader.take(batch)
+        return float(cross_entropy(clf.batch_logits(x, lengths, loader.prefix.depth), numbers, ignore_index)[0])
+
+    counted = [batch for batch in islice(loader, most) if (loader.numbers[batch] != ignore_index).any()]
+    return float(np.mean(map_batches(loss, loader, counted, ranks))) if counted else math.nan
 
 
-def accuracy(clf: Classifier, loader: Loader, most: int | None = None) -> float:
+def accuracy(clf: Classifier, loader: Loader, most: int | None = None, ranks=Alone()) -> float:
     """The share of messages classified rightly in the first `most` batches of a fresh pass over the loader."""
-    right = [
-        clf.batch_logits(x, lengths, loader.prefix.depth).argmax(axis=1) == numbers
-        for x, lengths, numbers in islice(loader, most)
-    ]
-    return float(np.mean(np.concatenate(right)))
+
+    def right(batch):
+        x, lengths, numbers = loader.take(batch)
+        return clf.batch_logits(x, lengths, loader.prefix.depth).argmax(axis=1) == numbers
+
+    return float(np.mean(np.concatenate(map_batches(right, loader, islice(loader, most), ranks))))
+
+
+def map_batches(function, loader: Loader, some: Iterable, ranks=Alone()) -> list:
+    """[function(batch) of each of some of the loader's batches], which the ranks share by tokens."""
+    some = list(some)
+    return ranks.map(function, some, [loader.lengths(batch).sum() for batch in some])
 
 
 def default_lr(config) -> float:
     """The book's 5e-5 for GPT-2's widths. A narrower model needs more: this rule gives the 4e-4 that served mini
     best."""
     return 5e-5 * max(1, 768 / config.n_embd) ** 1.5
+
+
+def _nothing(*_):
+    pass
 
 
 @dataclass
@@ -164,8 +190,10 @@ def fine_tune(
     eval_batches: int = 5,
     ignore_index: int | None = None,
     seed: int = 123,
-    report: Callable[[dict], None] = lambda row: None,
+    report: Callable[[dict], None] = _nothing,
     resume: ResumeFile | None = None,
+    ranks=Alone(),
+    exact: bool = False,
 ) -> pd.DataFrame:
     """Train the classifier's trainable parameters in place with AdamW. Returns the history, a DataFrame of the rows
     reported.
@@ -187,6 +215,10 @@ def fine_tune(
                  validation_accuracy}
     resume       a file that keeps the run while it goes, and from which it goes on as if it had not been interrupted:
                  with the same weights in the end, bit for bit, and the same reports, the earlier ones first
+    ranks        the `training.ranks.Ranks` that do this together: each takes its part of every batch; rank 0 alone
+                 reports and saves
+    exact        give the same bits with any number of ranks, if each has one BLAS thread: gradients are computed for
+                 GRAIN messages at a time, and summed in their order
 
     Raises InputError where the loss stops being a number, the training messages do not fill one batch, or all are
     ignored; where the run in the file has other settings, it names the first of them.
@@ -198,21 +230,25 @@ def fine_tune(
     check_sets((training.numbers, validation.numbers), training.batch_size, ignore_index)
     lr = default_lr(clf.config) if lr is None else lr
     settings = dict(epochs=epochs, lr=lr, warmup=warmup, schedule=schedule, clip=clip, accumulate=accumulate)
-    settings |= dict(eval_every=eval_every, eval_batches=eval_batches, ignore_index=ignore_index)
+    settings |= dict(eval_every=eval_every, eval_batches=eval_batches, ignore_index=ignore_index, exact=exact)
+    if ranks.rank:
+        report = _nothing
     state = State(AdamW(clf.params, clf.trainable, lr, weight_decay), training.generator)
     with ctrl_c_waits() if resume else nullcontext(lambda: False) as ctrl_c_came:
         if resume:
-            same = settings | _identity(training, validation, weight_decay)
+            same = settings | _identity(training, validation, weight_decay, ranks)
             resume.load(state, same)
+        ranks.check_equal("where they begin", lambda: (state.step, _fingerprint(training, validation)))
         for row in state.rows:
             report(row)
-        for row in _rows(clf, training, validation, state, **settings):
+        for row in _rows(clf, training, validation, state, ranks, **settings):
             state.rows.append(row)
             report(row)
-            if resume and (resume.due() or "train_accuracy" in row or ctrl_c_came()):
-                resume.save(state, same)
-            if ctrl_c_came():
+            if resume and any(ranks.gather(ctrl_c_came())):
+                ranks.once(resume.save, state, same)
                 raise KeyboardInterrupt
+            if resume and not ranks.rank and (resume.due() or "train_accuracy" in row):
+                resume.save(state, same)
     return pd.DataFrame(state.rows)
 
 
@@ -221,6 +257,7 @@ def _rows(
     training,
     validation,
     state,
+    ranks,
     *,
     epochs,
     lr,
@@ -231,18 +268,25 @@ def _rows(
     eval_every,
     eval_batches,
     ignore_index,
+    exact,
 ):
     """Train from where `state` stands to the end. Yields fine_tune's rows, each when the state is whole again."""
     optimizer, updates = state.optimizer, epochs * math.ceil(len(training) / accumulate)
+    grain = GRAIN if exact else None
+
+    def mean(some):
+        return clf.batch_loss(*training.take(some), training.prefix.depth)
+
     for epoch in range(state.epoch, epochs + 1):
         if state.batch == 0:
             state.order = training.order()
-        for x, lengths, numbers in training.batches(state.order, state.batch):
+        for batch in training.batches(state.order, state.batch):
             state.batch += 1
-            state.examples += len(numbers)
+            state.examples += len(batch)
             row: dict[str, float] = {"epoch": epoch, "step": state.step, "examples": state.examples}
-            if (numbers != ignore_index).any():
-                row["loss"], grads = clf.batch_loss(x, lengths, numbers, training.prefix.depth, ignore_index)
+            counted = batch[training.numbers[batch] != ignore_index]
+            if len(counted):
+                row["loss"], grads = ranks.gradient(mean, counted, training.lengths(counted), grain)
                 if not math.isfinite(row["loss"]):
                     raise InputError(
                         f"the loss became {row['loss']} at step {state.step}: lower the learning rate (now {lr:g}) or "
@@ -254,29 +298,35 @@ def _rows(
                 optimizer.lr = learning_rate(optimizer.t, updates, lr, round(warmup * updates), schedule)
                 optimizer.step(state.total)
                 state.total = {}
+            if state.step % CHECK_EVERY == 0:
+                ranks.check_equal("their parameters", lambda: fingerprint(optimizer.params))
             if state.step % eval_every == 0:
-                row["train_loss"] = mean_loss(clf, training, eval_batches, ignore_index)
-                row["validation_loss"] = mean_loss(clf, validation, eval_batches, ignore_index)
+                row["train_loss"] = mean_loss(clf, training, eval_batches, ignore_index, ranks)
+                row["validation_loss"] = mean_loss(clf, validation, eval_batches, ignore_index, ranks)
             state.step += 1
             yield row
         accuracies = {
-            "train_accuracy": accuracy(clf, training, eval_batches),
-            "validation_accuracy": accuracy(clf, validation, eval_batches),
+            "train_accuracy": accuracy(clf, training, eval_batches, ranks),
+            "validation_accuracy": accuracy(clf, validation, eval_batches, ranks),
         }
         state.epoch, state.batch = epoch + 1, 0
         yield {"epoch": epoch, "step": state.step - 1, "examples": state.examples} | accuracies
 
 
-def _identity(training, validation, weight_decay):
+def _identity(training, validation, weight_decay, ranks):
     """What besides the settings must be the same for a run to go on with the same bits."""
-    messages = {"slot": training.prefix.slot, "lengths": training.prefix.lengths}
-    messages |= {"training": training.numbers, "validation": validation.numbers}
     return {
         "batch_size": training.batch_size,
         "weight_decay": weight_decay,
-        "messages": fingerprint(messages),
-        "OPENBLAS_NUM_THREADS": threads(),
+        "messages": _fingerprint(training, validation),
+        "OPENBLAS_NUM_THREADS": threads() if ranks.size == 1 else ANY,
     }
+
+
+def _fingerprint(training, validation):
+    """Of the messages of both sets."""
+    messages = {"slot": training.prefix.slot, "lengths": training.prefix.lengths}
+    return fingerprint(messages | {"training": training.numbers, "validation": validation.numbers})
 
 
 def check_sets(numbers, batch_size: int, ignore_index: int | None) -> None:

@@ -10,11 +10,14 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..model.language import language_model
+from ..model.parameters import fingerprint
 from ..model.tape import Tape
+from ..system.alone import Alone
 from ..system.blas import parallel, threads
 from ..system.errors import InputError
 from .adamw import AdamW
-from .resume import load_state, save_state
+from .ranks import CHECK_EVERY
+from .resume import ANY, load_state, save_state
 from .schedule import clip_norm, learning_rate
 
 PART = 1024  # tokens whose activations are alive at a time, on one core: few enough for its cache
@@ -101,17 +104,34 @@ class Pretraining:
     documents   list of (T,) int32 arrays; separator the id between them
     steps, batch_size, context   updates in all, windows to an update, tokens to a window
     lr, warmup, weight_decay, limit   see `learning_rate`, AdamW, `clip_norm`; only matrices decay
+    ranks, exact   as in `fine_tune`; the windows of a part have at most PART tokens
 
     The batch of a step depends on the seed and the step alone, and its gradient on no number of threads, so a run that
     is saved and resumed is, bit for bit, the run that was not interrupted.
     """
 
     def __init__(
-        self, params, config, documents, separator, *, steps, batch_size, context, lr, warmup, weight_decay, limit, seed
+        self,
+        params,
+        config,
+        documents,
+        separator,
+        *,
+        steps,
+        batch_size,
+        context,
+        lr,
+        warmup,
+        weight_decay,
+        limit,
+        seed,
+        ranks=Alone(),
+        exact=False,
     ):
         self.params, self.config, self.documents, self.separator = params, config, documents, separator
         self.steps, self.batch_size, self.context, self.lr = steps, batch_size, context, lr
         self.warmup, self.limit, self.seed = warmup, limit, seed
+        self.ranks, self.exact = ranks, exact
         self.per_epoch = len(windows(documents, separator, context, None)) // batch_size
         if not self.per_epoch:
             raise InputError(
@@ -136,13 +156,16 @@ class Pretraining:
                 self.documents, self.separator, self.context, np.random.default_rng([self.seed, epoch])
             )
         batch = self._windows[place * self.batch_size : (place + 1) * self.batch_size]
-        loss, grads = self._gradients(batch)
+        grain = max(1, PART // self.context) if self.exact else None
+        loss, grads = self.ranks.gradient(self._gradients, batch, [self.context] * len(batch), grain)
         if not np.isfinite(loss):
             raise InputError(f"the loss became {loss} at step {self.done}: lower the learning rate (now {self.lr:g})")
         clip_norm(grads, self.limit)
         for optimizer in self.optimizers:
             optimizer.lr = learning_rate(self.done, self.steps, self.lr, self.warmup)
             optimizer.step(grads)
+        if self.done % CHECK_EVERY == 0:
+            self.ranks.check_equal("their parameters", lambda: fingerprint(self.params))
         self.done += 1
         self.losses.append(loss)
         return loss
@@ -174,7 +197,7 @@ class Pretraining:
     def _threads(self):
         """One part alone is not shared out: its products use all threads, and their last bits depend on how many."""
         parts = self._parts(np.empty(self.batch_size))
-        return {"OPENBLAS_NUM_THREADS": threads()} if len(parts) == 1 else {}
+        return {"OPENBLAS_NUM_THREADS": threads() if self.ranks.size == 1 else ANY} if len(parts) == 1 else {}
 
     def _state(self):
         state = {f"params.{name}": array for name, array in self.params.items()}

@@ -11,6 +11,8 @@ import numpy as np
 from ..checkpoints.safetensors import open_safetensors, write_safetensors
 from ..system.errors import InputError
 
+ANY = "any"  # a setting that may be another when going on
+
 
 def save_state(path, arrays, progress, settings):
     """Write {name: array} and `progress`, a JSON-able dict, whole or not at all; `settings`, JSON-able, is what must
@@ -28,7 +30,9 @@ def load_state(path, arrays, settings):
     try:
         progress = json.loads(stored.pop("progress").read().tobytes())
         found = progress["settings"]
-        differing = [key for key in settings if found.get(key) != settings[key]]
+        differing = [
+            key for key in settings if found.get(key) != settings[key] and ANY not in (found.get(key), settings[key])
+        ]
     except (KeyError, ValueError, TypeError, AttributeError):
         raise InputError(f"{path}: damaged; remove it to start anew") from None
     if differing:

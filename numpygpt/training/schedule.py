@@ -21,7 +21,8 @@ def clip_norm(grads, limit):
     """Scale all gradients in place so that their common norm is at most `limit`."""
     if math.isinf(limit):
         return
-    norm = math.sqrt(sum(float(np.sum(g * g)) for g in grads.values()))  # np.vdot's would depend on the BLAS's threads
+    # np.vdot's bits would depend on the BLAS's threads, a plain sum's on the order of the names
+    norm = math.sqrt(math.fsum(float(np.sum(g * g)) for g in grads.values()))
     if norm > limit:
         for g in grads.values():
             g *= limit / norm

@@ -119,12 +119,12 @@ class Classifier:
         ids, lengths = pack(self.encode(texts))
         return self.batch_loss(ids, lengths, numbers, 0)
 
-    def batch_loss(self, x, lengths, numbers, start, ignore_index=None) -> tuple[float, dict[str, np.ndarray]]:
+    def batch_loss(self, x, lengths, numbers, start) -> tuple[float, dict[str, np.ndarray]]:
         """The same of a batch: x is what enters block `start` (with 0, token ids), `numbers` the labels' places."""
         params, d_weights = self.weights()
         learning = self.trainable if d_weights is None else self.trainable | adapted_weights(self.config)
         logits, backward = self._forward(Tape(params, learning), x, lengths, start)
-        loss, d_loss = cross_entropy(logits, numbers, ignore_index)
+        loss, d_loss = cross_entropy(logits, numbers)
         grads = backward(d_loss())
         if d_weights is not None:
             grads = d_weights(grads)

@@ -64,13 +64,14 @@ def test_a_training_loader_shuffles_and_drops_the_rest_and_the_others_do_neither
     order = loader_order(Generator(5), 7, shuffle=True)
     batches = list(training)
     assert len(training) == len(batches) == 3
-    for (x, lengths, labels), expected in zip(batches, order[:6].reshape(3, 2)):
+    for batch, expected in zip(batches, order[:6].reshape(3, 2)):
+        x, lengths, labels = training.take(batch)
         rows, its_lengths = training.prefix.batch(expected)
         assert np.array_equal(x, rows) and np.array_equal(lengths, its_lengths)
         assert np.array_equal(labels, LABELS[expected])
-    assert [labels.tolist() for _, _, labels in validation] == [[1, 2, 0], [1]] and len(validation) == 2
-    again = [lengths.tolist() for _, lengths, _ in training]
-    assert again != [lengths.tolist() for _, lengths, _ in batches], "a new order every pass"
+        assert np.array_equal(training.lengths(batch), lengths)
+    assert [validation.take(batch)[2].tolist() for batch in validation] == [[1, 2, 0], [1]] and len(validation) == 2
+    assert [batch.tolist() for batch in training] != [batch.tolist() for batch in batches], "a new order every pass"
 
 
 def test_the_loop_takes_batches_and_evaluates_when_the_book_does():
@@ -105,8 +106,8 @@ def test_history_is_that_of_a_loop_written_out():
     optimizer = AdamW(task.params, task.trainable, lr=1e-3, weight_decay=0.1)
     expected = []
     for _ in range(2):
-        for number, (x, lengths, labels) in enumerate(training):
-            loss, grads = task.batch_loss(x, lengths, labels, task.depth)
+        for number, batch in enumerate(training):
+            loss, grads = task.batch_loss(*training.take(batch), task.depth)
             optimizer.step(grads)
             expected.append(loss)
             if number == 0:  # steps 0 and 3
@@ -131,7 +132,7 @@ def test_losses_are_averaged_over_batches_and_accuracies_over_messages():
 def test_accumulated_batches_make_one_update_each_divided_by_their_number(accumulate, updates):
     recipe = RECIPE | dict(epochs=1, accumulate=accumulate, eval_every=100)
     task, (training, validation) = a_run()
-    batches = list(a_run()[1][0])
+    batches = [training.take(batch) for batch in a_run()[1][0]]
     fine_tune(task, training, validation, **recipe, report=lambda row: None)
 
     expected, _ = a_classifier()
@@ -155,7 +156,7 @@ def test_the_rate_follows_its_schedule_from_update_to_update_and_gradients_are_c
     optimizer = AdamW(expected.params, expected.trainable, lr=1e-3, weight_decay=0.1)
     done = 0
     for epoch in range(2):
-        batches = list(training)
+        batches = [training.take(batch) for batch in training]
         if epoch == 0:
             evaluations = [mean_loss(expected, part, 2) for part in (training, validation)]  # they move the generator
             del evaluations

@@ -1,0 +1,61 @@
+"""A program that runs once; `training.ranks.Ranks` is one that runs several times together, on one machine or many."""
+
+import numpy as np
+
+
+class Alone:
+    """What is said of each method in `training.ranks.Ranks`, where there is one rank."""
+
+    rank, size = 0, 1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def gather(self, value):
+        return [value]
+
+    def broadcast(self, array, root):
+        pass
+
+    def owners(self, costs):
+        """(n,) the rank that takes each of n items: the dearest first, each to the one that has least to do."""
+        owners, load = np.zeros(len(costs), int), np.zeros(self.size)
+        for i in np.argsort(costs, kind="stable")[::-1]:
+            owners[i] = load.argmin()
+            load[owners[i]] += costs[i]
+        return owners
+
+    def map(self, function, items, costs):
+        return [function(item) for item in items]
+
+    def once(self, function, *args):
+        return function(*args)
+
+    def in_turn(self, function, *args):
+        return function(*args)
+
+    def gradient(self, mean, items, costs, grain=None):
+        if not grain:
+            return mean(items)
+        loss, total = 0, {}
+        for part in grains(items, grain):
+            part_loss, grads = mean(part)
+            share = len(part) / len(items)
+            loss += part_loss * share
+            for name, gradient in grads.items():
+                gradient *= share
+                if name in total:
+                    gradient += total[name]
+            total = grads
+        return loss, total
+
+    def check_equal(self, what, value):
+        pass
+
+
+def grains(items, grain):
+    """The items in parts of at most `grain`."""
+    return [items[start : start + grain] for start in range(0, len(items), grain)]

@@ -1,0 +1,149 @@
+"""Data-parallel training: one program, started several times, on the cores of one machine or on many machines.
+
+    mpiexec -n 4 python -m numpygpt.train
+
+MPI, the Message Passing Interface, starts the four and carries numbers between them; mpi4py speaks it in Python. Each
+of them is a *rank*, numbered from 0. What they do together is simple:
+
+1. Every rank loads the same model, reads the same messages and draws the same random numbers. So each knows, without
+   asking, which messages the next batch has, and which of them are its own part.
+2. It computes the gradient of its part. This is nearly all the work, and needs nobody else.
+3. The gradients are added up, and every rank receives the sum: an *all-reduce*. A batch's gradient is the mean of its
+   messages' gradients, so a rank whose part has k of B messages gives k / B times its part's mean.
+4. Every rank makes the same update with the same sum. So the parameters stay equal without ever being sent.
+
+A *collective* operation is one that all ranks call, in the same order: each waits there for the rest. So a rank that
+fails has to end the others, which would wait forever.
+"""
+
+import os
+import sys
+import time
+from functools import wraps
+
+import numpy as np
+
+from ..system import blas, command
+from ..system.alone import Alone, grains
+from ..system.errors import InputError
+
+CHECK_EVERY = 100  # steps between two comparisons of the ranks' parameters
+LAUNCHED = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")  # where a launcher tells a program its rank
+
+
+def on_every_rank(main):
+    """Makes main(argv, ranks) the main(argv) of a command. Without mpiexec the ranks are Alone; no MPI is imported."""
+
+    @wraps(main)
+    def ranked(argv=None):
+        try:
+            every = Ranks() if any(name in os.environ for name in LAUNCHED) else Alone()
+        except ImportError:
+            raise InputError("under mpiexec numpygpt needs mpi4py: pip install mpi4py") from None
+        with every as ranks:
+            main(argv, ranks)
+
+    return ranked
+
+
+class Ranks(Alone):
+    """All ranks as one of them sees them, number `rank` of `size`. All methods are collective.
+
+    `with` them, rank 0 alone prints, an error of one ends all, and a machine's cores are shared out to BLAS threads.
+    """
+
+    def __init__(self):
+        from mpi4py import MPI  # not above: who imports it takes part in MPI
+
+        self.mpi, self.comm = MPI, MPI.COMM_WORLD
+        self.rank, self.size = self.comm.rank, self.comm.size
+
+    def __enter__(self):
+        if not {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"} & os.environ.keys():
+            here = self.comm.Split_type(self.mpi.COMM_TYPE_SHARED)
+            mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+            blas.set_threads(max(1, len(set().union(*here.allgather(mine))) // here.size))
+        self.streams = sys.stdout, sys.stderr
+        if self.rank:
+            sys.stdout = sys.stderr = open(os.devnull, "w")
+        return self
+
+    def __exit__(self, kind, error, trace):
+        sys.stdout, sys.stderr = self.streams
+        if error is None or (isinstance(error, SystemExit) and not error.code):
+            return
+        time.sleep(min(self.rank, 8) / 2)  # an error of all is told by rank 0, which ends those that wait here
+        status = command.failed(error)
+        sys.stdout.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # MPI would add a line of its own
+        self.comm.Abort(status)
+
+    def gather(self, value):
+        """[each rank's value], on every rank."""
+        return self.comm.allgather(value)
+
+    def broadcast(self, array, root):
+        """Fill the array with what it is on the rank `root`."""
+        self.comm.Bcast(array, root)
+
+    def map(self, function, items, costs):
+        """[function(item) of each], where each rank computes some of them and receives the others."""
+        owners = self.owners(costs)
+        mine = {i: function(item) for i, item in enumerate(items) if owners[i] == self.rank}
+        found = {i: result for part in self.gather(mine) for i, result in part.items()}
+        return [found[i] for i in range(len(items))]
+
+    def once(self, function, *args):
+        """What function(*args) returns on rank 0, which alone calls it: to write a file, say."""
+        return self.comm.bcast(None if self.rank else function(*args))
+
+    def in_turn(self, function, *args):
+        """function(*args), on rank 0 first: what that one downloads, the others find."""
+        result = None if self.rank else function(*args)
+        self.comm.barrier()
+        return function(*args) if self.rank else result
+
+    def check_equal(self, what, value):
+        """Raise InputError unless value(), a checksum say, is equal on all ranks."""
+        if len(set(self.gather(value()))) > 1:
+            raise InputError(f"the ranks differ in {what}: have all machines the same files and the same versions?")
+
+    def gradient(self, mean, items, costs, grain=None):
+        """(loss, {name: gradient}) of the mean over an array of items, of which each rank takes a part.
+
+        It is an all-reduce by hand, in rounds of one part a rank. All send the n-th slice of their gradient to rank n,
+        which adds them up (a reduce-scatter); at last every rank receives every slice's sum (an all-gather).
+        mean    of some of the items, their (loss, {name: gradient}); costs, tokens say, by which they are shared out
+        grain   items to a part: the sum, in the order of the parts, has then the same bits on any number of ranks
+        """
+        owners = self.owners(costs)
+        parts = grains(items, grain) if grain else [items[owners == rank] for rank in range(self.size)]
+        loss, total = 0, None
+        for first in range(0, len(parts), self.size):
+            now = parts[first : first + self.size]
+            mine = now[min(self.rank, len(now) - 1)]  # whoever is left over takes the last, which is not added twice
+            part_loss, grads = mean(mine if len(mine) else items[:1])  # with a share of 0: all must send something
+            share = len(mine) / len(items)
+            loss = sum(self.gather(part_loss * share)[: len(now)], loss)
+            sent = self._flat(grads, share)
+            received = np.empty_like(sent)
+            self.comm.Alltoall(sent, received)
+            for part in np.split(received, self.size)[: len(now)]:
+                total = part.copy() if total is None else np.add(total, part, out=total)
+        self.comm.Allgather(total, sent)
+        return loss, _named(sent, grads)
+
+    def _flat(self, grads, share):
+        """share times all gradients in one array, of `size` equal slices: one long message costs less than many."""
+        numbers = sum(gradient.size for gradient in grads.values())
+        flat = np.zeros(-(-numbers // self.size) * self.size, next(iter(grads.values())).dtype)
+        for name, place in _named(flat, grads).items():
+            np.multiply(grads[name], share, out=place)
+        return flat
+
+
+def _named(flat, grads):
+    """{name: the place of its gradient in the flat array}, in the order of the names, which is the same everywhere."""
+    names = sorted(grads)
+    ends = np.cumsum([grads[name].size for name in names])
+    return {name: flat[end - grads[name].size : end].reshape(grads[name].shape) for name, end in zip(names, ends)}

@@ -1,0 +1,214 @@
+"""Several ranks do what one does, and an error of one ends all: programs that mpiexec starts, with a time limit."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from numpygpt import train
+from numpygpt.checkpoints.safetensors import read_safetensors
+from numpygpt.system import blas
+from numpygpt.system.alone import Alone
+from numpygpt.system.errors import InputError
+from numpygpt.training.ranks import LAUNCHED, on_every_rank
+
+ROOT = Path(__file__).parents[2]
+MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+HEAD = """
+import json, os, signal, sys
+sys.modules["matplotlib"] = None  # it would take most of the time
+import numpy as np
+from numpygpt import evaluate, pretrain, train
+from numpygpt.system import blas, command
+from numpygpt.system.errors import InputError
+from numpygpt.training import pretraining
+from numpygpt.training.ranks import on_every_rank
+
+@on_every_rank
+def main(argv, ranks):
+"""
+TRAIN = "--data three.csv --model model --epochs 2 --batch-size 5 --eval-every 4 --lr 0.01 --pad none"
+PRETRAIN = (
+    "text.txt --lines --layers 1 --width 8 --heads 2 --positions 16 --vocabulary 290 --batch-size 5 --steps 3 "
+    "--eval-every 1 --warmup 2 --held-out 0.3"
+)
+RUNS = {
+    "last_block": ("train", TRAIN),
+    "all": ("train", f"{TRAIN} --trainable all --ignore-index 1 --accumulate 2"),
+    "exact": ("train", f"{TRAIN} --exact --trainable h.1.*,lora --rank 2"),
+    "pretrained": ("pretrain", PRETRAIN),
+    "pretrained-exact": ("pretrain", f"{PRETRAIN} --exact"),
+}
+
+
+def program(count, body, *arguments, **settings):
+    """A Python program that has ended, within a minute: `count` ranks of main(argv, ranks); with none, without MPI."""
+    launcher = []
+    if count:
+        pytest.importorskip("mpi4py")
+        if MPIEXEC is None:
+            pytest.skip("without mpiexec")
+        launcher = [MPIEXEC, "-n", str(count)]
+    text = HEAD + textwrap.indent(textwrap.dedent(body), "    ") + "\ncommand.run(main)\n"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"} | settings
+    environment = {name: value for name, value in environment.items() if value is not None}
+    command = [*launcher, sys.executable, "-c", text, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+
+
+SUMS = """
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((11, 7)).astype(np.float32)
+    matrices = rng.standard_normal((11, 3, 2)).astype(np.float32)
+
+    def mean(some):
+        grads = {"matrix": matrices[some].mean(axis=0), "row": rows[some].mean(axis=0)}
+        return float(rows[some].mean()), {name: grads[name] for name in sorted(grads, reverse=ranks.rank % 2)}
+
+    for count, grain in [(11, None), (11, 2), (1, None), (3, 2)]:
+        loss, grads = ranks.gradient(mean, np.arange(count)[::-1], np.arange(count) ** 2, grain)
+        print(json.dumps([loss, *(float(x) for name in sorted(grads) for x in grads[name].ravel())]))
+"""
+ALL_RUNS = f"""
+    pretraining.PART = 32  # two windows of 16 tokens
+    for name, (module, options) in {RUNS}.items():
+        sys.modules["numpygpt." + module].main([*options.split(), "--out", f"{{ranks.size}}/{{name}}"])
+    evaluate.main(f"{{ranks.size}}/exact three.csv --predictions {{ranks.size}}/exact/answers.csv".split())
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(made, tmp_path_factory):
+    """{count: (folder of the RUNS, lines they printed, sums)} of 1, 2 and 3 ranks, and without MPI, 0."""
+    results = {}
+    for count in range(4):
+        folder = tmp_path_factory.mktemp(f"ranks-{count}")
+        shutil.copytree(made, folder, dirs_exist_ok=True)
+        run = program(count, f"    os.chdir({str(folder)!r})" + SUMS + ALL_RUNS)
+        assert (run.returncode, run.stderr) == (0, "")
+        lines = run.stdout.splitlines()
+        results[count] = folder / str(max(1, count)), lines[4:], [json.loads(line) for line in lines[:4]]
+    return results
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_gradient_of_a_batch_is_the_same_from_any_number_of_ranks_and_to_the_bit_when_summed_by_grains(ran, count):
+    (_, _, expected), (_, _, found) = ran[0], ran[count]
+    assert found[1] == expected[1] and found[3] == expected[3]
+    for ours, right in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, right, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["last_block", "all"])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_train_has_the_losses_and_the_weights_of_a_run_without_mpi(ran, count, name):
+    alone, together = (ran[n][0] / name for n in (0, count))
+    history = [np.genfromtxt(folder / "history.csv", delimiter=",", skip_header=1) for folder in (alone, together)]
+    np.testing.assert_allclose(history[1], history[0], rtol=1e-4)
+    found = read_safetensors(together / "model.safetensors")
+    for key, array in read_safetensors(alone / "model.safetensors").items():
+        if not key.endswith("c_attn.bias"):  # the key's has no gradient, only rounding, of which Adam makes steps
+            np.testing.assert_allclose(found[key], array, rtol=1e-3, atol=2e-4, err_msg=key)
+
+
+@pytest.mark.parametrize("name", ["exact", "pretrained-exact"])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_exact_has_the_same_bits_with_any_number_of_ranks(ran, count, name):
+    files = ["curve.csv"] if name == "pretrained-exact" else ["history.csv", "evaluation.json", "answers.csv"]
+    for file in ["model.safetensors", *files]:
+        assert (ran[count][0] / name / file).read_bytes() == (ran[0][0] / name / file).read_bytes()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_pretrain_has_the_weights_of_a_run_without_mpi(ran, count):
+    expected, found = (read_safetensors(ran[n][0] / "pretrained" / "model.safetensors") for n in (0, count))
+    for key, array in expected.items():
+        if not key.endswith("c_attn.bias"):
+            np.testing.assert_allclose(found[key], array, rtol=1e-3, atol=2e-4, err_msg=key)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_rank_0_alone_prints_and_writes(ran, count):
+    def told(lines):
+        return [line.partition(" | ")[0] for line in lines if "Ep " in line or "curacy" in line or "perplexity" in line]
+
+    assert len(told(ran[0][1])) > 20 and told(ran[count][1]) == told(ran[0][1])
+    for name in RUNS:
+        files = [sorted(path.name for path in (ran[n][0] / name).iterdir()) for n in (0, count)]
+        assert files[0] == files[1]
+
+
+def test_a_run_that_ends_in_an_error_goes_on_with_another_number_of_ranks_and_ends_with_the_same_bits(ran, made, here):
+    breaking = f"""
+        def report(self, row):
+            if row["step"] == 9:
+                raise InputError("the disk is full")
+        train.Report.__call__ = report
+        train.main({RUNS["exact"][1].split()} + ["--save-every", "0", "--out", "broken"])
+    """
+    run = program(2, breaking)
+    assert (run.returncode, run.stderr) == (2, "error: the disk is full\n")
+    train.main(["--resume", "broken"])
+    assert Path("broken/model.safetensors").read_bytes() == (ran[0][0] / "exact/model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "body, status, shown",
+    [
+        (
+            'open("gone") if ranks.rank == 1 else ranks.gather(0)',
+            2,
+            "error: [Errno 2] No such file or directory: 'gone'\n",
+        ),
+        ('raise InputError("of all")', 2, "error: of all\n"),
+        ('train.main(["--epochs", "0"])', 2, "error: argument --epochs: expected a whole number at least 1, got '0' *"),
+        ('ranks.check_equal("size", lambda: ranks.rank)', 2, "error: the ranks differ in size: *"),
+        ("ranks.gather(1 / (1 - ranks.rank))", 1, "Traceback *ZeroDivisionError: division by zero\n"),
+    ],
+)
+def test_an_error_of_one_rank_or_of_all_ends_all_with_one_message(body, status, shown):
+    run = program(2, body)
+    start, _, end = shown.partition("*")
+    assert run.returncode == status and run.stderr.startswith(start) and run.stderr.endswith(end)
+    assert status == 1 or run.stderr.count("\n") == 1
+
+
+def test_a_rank_that_is_killed_ends_all():
+    body = "os.kill(os.getpid(), signal.SIGKILL) if ranks.rank == 1 else ranks.gather(0)"
+    assert program(3, body).returncode != 0
+
+
+def test_help_is_shown_once_and_ends_well():
+    run = program(2, 'train.main(["--help"])')
+    assert (run.returncode, run.stderr, run.stdout.count("usage:")) == (0, "", 1)
+
+
+def test_the_cores_are_shared_out_to_the_ranks_threads_unless_the_user_says_how_many():
+    if not blas.describe().startswith("OpenBLAS"):
+        pytest.skip("without OpenBLAS")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    body = "print(*ranks.gather(blas.threads()))"
+    assert program(2, body, OPENBLAS_NUM_THREADS=None).stdout.split() == [str(max(1, cores // 2))] * 2
+    assert program(2, body, OPENBLAS_NUM_THREADS=str(cores)).stdout.split() == [str(cores)] * 2
+
+
+def test_without_mpiexec_nothing_of_mpi_is_imported(monkeypatch):
+    for name in LAUNCHED:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    seen = []
+    on_every_rank(lambda argv, ranks: seen.append(type(ranks)))()
+    assert seen == [Alone]
+
+
+def test_under_mpiexec_without_mpi4py_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setenv(LAUNCHED[0], "0")
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    with pytest.raises(InputError, match="pip install mpi4py"):
+        on_every_rank(lambda argv, ranks: None)()
