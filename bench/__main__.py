@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import textwrap
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,14 +19,17 @@ from .turns import fresh
 
 
 def arguments(argv=None):
-    summaries = [f"  {name:<10}{module.__doc__.splitlines()[0]}" for name, module in SUBJECTS.items()]
+    summaries = []
+    for name, module in SUBJECTS.items():
+        said = " ".join(module.__doc__.split("\n\n")[0].split())
+        summaries.append(textwrap.fill(said, 78, initial_indent=f"  {name:<11} ", subsequent_indent=" " * 14))
     parser = command.parser(
         "bench",
-        "Measure numpygpt beside PyTorch, where that is installed (pip install torch transformers): the same work,\n"
-        "from the same weights, in turns, several times. Prints tables, and writes them to bench/RESULTS.md, each\n"
+        "Measure numpygpt beside PyTorch, where that is installed (pip install torch transformers): the same work, "
+        "from the same weights, in turns, several times. Prints tables, and writes them to bench/RESULTS.md, each "
         "subject's in the place of its last.\n\n"
         "subjects (all, unless named):\n" + "\n".join(summaries) + "\n\n"
-        "On 2 cores all of it takes about an hour, nearly half of which is PyTorch's chapter.\n"
+        "On 2 cores all of it takes about an hour, nearly half of which is PyTorch's chapter. "
         "Let nothing else run meanwhile.",
         ["python -m bench step forward", "python -m bench chapter --data SMSSpamCollection --quick"],
     )

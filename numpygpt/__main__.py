@@ -4,6 +4,7 @@ import ast
 import difflib
 import importlib
 import sys
+import textwrap
 from pathlib import Path
 
 from .system import command
@@ -32,13 +33,15 @@ def main(argv=None):
 
 
 def show_list():
-    print("numpygpt: GPT-2 in NumPy alone, fine-tuned into a text classifier, every gradient written by hand.\n")
+    print("numpygpt: GPT-2 in NumPy alone, fine-tuned into a text classifier, every\ngradient written by hand.\n")
     for name in commands():
         source = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
         summary = ast.get_docstring(ast.parse(source)).splitlines()[0]
-        print(f"  python -m numpygpt.{name:<12} {summary.split(': ', 1)[1]}")
+        said = summary.split(": ", 1)[1].removesuffix(".")
+        print(textwrap.fill(said, 80, initial_indent=f"  {name:<12} ", subsequent_indent=" " * 15))
     print(
-        "\nEach explains itself with --help, and is also called as: numpygpt NAME. Start with: python -m numpygpt.train"
+        "\nEach is called as python -m numpygpt.NAME, or numpygpt NAME, and explains itself\n"
+        "with --help. Start with: python -m numpygpt.train"
     )
 
 

@@ -17,15 +17,15 @@ from .training.text_classifier import BATCH
 def arguments(argv=None):
     parser = command.parser(
         "classify",
-        "Label messages with a classifier from numpygpt.train. For each message one line: label, probability, "
-        "text, with tabs between.\n"
-        "With --explain, under each: what every token contributes to the margin, the answer's logit minus the next\n"
-        "one's. Integrated gradients follow the margin's gradient from a baseline to the message, and add up to its\n"
+        "Label messages with a classifier from numpygpt.train. For each message one line: label, probability, text, "
+        "with tabs between.\n\n"
+        "With --explain, under each: what every token contributes to the margin, the answer's logit minus the next "
+        "one's. Integrated gradients follow the margin's gradient from a baseline to the message, and add up to its "
         "change; the last column is the check, what the margin loses when the token is deleted.",
         [
-            'python -m numpygpt.classify runs/001 "You have won a prize, call now" "Home at six?"',
+            'python -m numpygpt.classify runs/001 "You have won a prize" "Home at six?"',
             "python -m numpygpt.classify runs/001 < messages.txt",
-            'python -m numpygpt.classify runs/001 --explain "You have won a prize, call now"',
+            'python -m numpygpt.classify runs/001 --explain "You have won a prize"',
         ],
     )
     parser.add_argument("run", type=Path, help="the run folder that numpygpt.train left")

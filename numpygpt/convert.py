@@ -13,18 +13,17 @@ from .system.errors import InputError
 def arguments(argv=None):
     parser = command.parser(
         "convert",
-        "Write the GPT-2 in SOURCE to FOLDER as Hugging Face's transformers has it: config.json, "
-        "model.safetensors, vocab.json\n"
-        "and merges.txt. Every command of numpygpt reads SOURCE as it is, too; the folder is for other "
-        "programs, for a smaller\n"
-        "file (--half), and for weights that you would rather not unpickle again.\n\n"
+        "Write the GPT-2 in SOURCE to FOLDER as Hugging Face's transformers has it: config.json, model.safetensors, "
+        "vocab.json and merges.txt. Every command of numpygpt reads SOURCE as it is, too; the folder is for other "
+        "programs, for a smaller file (--half), and for weights that you would rather not unpickle again.\n\n"
         "SOURCE may be\n"
-        "  - a folder that transformers saved, its weights in one file or in shards, safetensors or pytorch_model.bin\n"
-        "  - the folder of OpenAI's release: model.ckpt.*, hparams.json, encoder.json, vocab.bpe (TensorFlow is "
-        "not needed)\n"
-        "  - a file that PyTorch saved (.pth, .bin) or a .safetensors file, with Hugging Face's names or those "
-        "of the book's\n"
-        "    GPTModel. Nothing in it is run. Without a config.json beside it the sizes are told from the tensors.",
+        "  - a folder that transformers saved, its weights in one file or in shards,\n"
+        "    safetensors or pytorch_model.bin\n"
+        "  - the folder of OpenAI's release: model.ckpt.*, hparams.json, encoder.json,\n"
+        "    vocab.bpe (TensorFlow is not needed)\n"
+        "  - a file that PyTorch saved (.pth, .bin) or a .safetensors file, with Hugging\n"
+        "    Face's names or those of the book's GPTModel. Nothing in it is run. Without\n"
+        "    a config.json beside it the sizes are told from the tensors.",
         [
             "python -m numpygpt.convert models/124M gpt2-folder",
             "python -m numpygpt.convert gpt2-small-124M.pth gpt2-half --half",

@@ -19,10 +19,9 @@ from .training.run_folder import load_run
 def arguments(argv=None):
     parser = command.parser(
         "evaluate",
-        "Measure a classifier from numpygpt.train on labelled messages: accuracy, with\n"
-        "the interval in which it lies with 95 % confidence; precision, recall and F1 of\n"
-        "each label; who was taken for whom; whether it is right as often as it is sure;\n"
-        "and its most confident mistakes. Beside it, what naive Bayes on word counts\n"
+        "Measure a classifier from numpygpt.train on labelled messages: accuracy, with the interval in which it "
+        "lies with 95 % confidence; precision, recall and F1 of each label; who was taken for whom; whether it is "
+        "right as often as it is sure; and its most confident mistakes. Beside it, what naive Bayes on word counts "
         "gets on the same messages, having learned from the run's training set.",
         [
             "python -m numpygpt.evaluate runs/001",

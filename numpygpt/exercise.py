@@ -13,9 +13,9 @@ from .system.errors import InputError
 def arguments(argv=None):
     parser = command.parser(
         "exercise",
-        "Write a backward pass yourself. Without NAME: the exercises, and which of them are done in this folder.\n"
-        "With NAME: write NAME.py into this folder, with the forward pass as shipped and an empty backward pass. Fill\n"
-        "it in and check it with `python -m numpygpt.gradcheck NAME.py`.",
+        "Write a backward pass yourself. Without NAME: the exercises, and which of them are done in this folder. "
+        "With NAME: write NAME.py into this folder, with the forward pass as shipped and an empty backward pass. "
+        "Fill it in and check it with `python -m numpygpt.gradcheck NAME.py`.",
         [
             "python -m numpygpt.exercise",
             "python -m numpygpt.exercise layernorm",

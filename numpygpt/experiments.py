@@ -60,22 +60,19 @@ SETS = ("training", "validation", "test")
 
 
 def arguments(argv=None):
-    rows = "\n".join(f"  {row.number:2} {row.varied:<58}{row.options}".rstrip() for row in ROWS)
+    rows = "\n".join(f"  {row.number:2} {row.varied}" + f"\n     {row.options}" * bool(row.options) for row in ROWS)
     parser = command.parser(
         "experiments",
         "Ask the questions of the book's table of additional experiments: first token or last, which layers, "
-        "what padding? Each row\n"
-        "is numpygpt.train with other options, once for every seed, and becomes a line of one table. What is "
-        "finished is kept: the\n"
-        "same command goes on where it was interrupted.\n\n"
+        "what padding? Each row is numpygpt.train with other options, once for every seed, and becomes a line of "
+        "one table. What is finished is kept: the same command goes on where it was interrupted.\n\n"
         f"{rows}\n\n"
-        "The messages are balanced and split as in the book's main chapter. The script behind the published "
-        "table shuffles them once\n"
-        "more, so it trains and tests on other sets, and its accuracies differ from these for that reason too.",
+        "The messages are balanced and split as in the book's main chapter. The script behind the published table "
+        "shuffles them once more, so it trains and tests on other sets, and its accuracies differ from these for "
+        "that reason too.",
         [
-            "python -m numpygpt.experiments --rows 1,2 --seeds 123-127 --out runs/first-or-last",
-            "python -m numpygpt.experiments --model FOLDER --data SMSSpamCollection --models "
-            "gpt2-medium=FOLDER2 -- --recipe book",
+            "python -m numpygpt.experiments --rows 1,2 --seeds 123-127",
+            "python -m numpygpt.experiments --model gpt2 --data sms -- --recipe book",
         ],
     )
     parser.add_argument(

@@ -15,12 +15,10 @@ def arguments(argv=None):
         "export",
         "Write the classifier of a run folder, frozen weights and all, for use outside numpygpt.\n\n"
         "For transformers: a folder from which AutoModelForSequenceClassification and AutoTokenizer load our "
-        "classifier, with its\n"
-        "label names, and which gives our logits. Its class has no bias in the head, so the bias moves into the "
-        "final layernorm.\n"
-        "With --book: one file, book.safetensors, whose tensors the book's model.load_state_dict accepts (made "
-        "with qkv_bias=True\n"
-        "and out_head = torch.nn.Linear(emb_dim, labels)).",
+        "classifier, with its label names, and which gives our logits. Its class has no bias in the head, so the "
+        "bias moves into the final layernorm.\n\n"
+        "With --book: one file, book.safetensors, whose tensors the book's model.load_state_dict accepts (made with "
+        "qkv_bias=True and out_head = torch.nn.Linear(emb_dim, labels)).",
         [
             "python -m numpygpt.export runs/001 spam-classifier",
             "python -m numpygpt.export runs/001 spam-classifier --book",

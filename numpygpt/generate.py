@@ -10,13 +10,11 @@ def arguments(argv=None):
     parser = command.parser(
         "generate",
         "Print a prompt and a pretrained GPT-2's continuation of it, as it is made, up to <|endoftext|>. A "
-        "pretrained model continues\n"
-        "text; it does not follow instructions. Chapter 6 begins with that: ask one whether a message is spam, "
-        "and it goes on writing.",
+        "pretrained model continues text; it does not follow instructions. Chapter 6 begins with that: ask one "
+        "whether a message is spam, and it goes on writing.",
         [
             'python -m numpygpt.generate "I will be late, "',
-            'python -m numpygpt.generate --model FOLDER --greedy "Is the following text spam? Answer with yes '
-            "or no: 'You won!'\"",
+            "python -m numpygpt.generate --model gpt2 --greedy \"Is this spam: 'You won!'\"",
         ],
     )
     number = command.number

@@ -14,19 +14,20 @@ from .system.errors import InputError
 def arguments(argv=None):
     parser = command.parser(
         "gradcheck",
-        "Check every hand-written gradient against the complex-step derivative: of each operation, then of whole\n"
-        "models. With FILE, check the operation in a file of yours: an exercise (python -m numpygpt.exercise), or any\n"
+        "Check every hand-written gradient against the complex-step derivative: of each operation, then of whole "
+        "models. With FILE, check the operation in a file of yours: an exercise (python -m numpygpt.exercise), or any "
         "function of the form\n"
         "\n"
-        "    y, backward = f(x, …)          backward: dy -> the gradient of each float array among the arguments\n"
+        "    y, backward = f(x, …)\n"
+        "    backward: dy -> the gradient of each float array among the arguments\n"
         "\n"
-        "It is run as a program of yours, in a process of its own, and never changed. Describe the arguments of\n"
+        "It is run as a program of yours, in a process of its own, and never changed. Describe the arguments of "
         f"an operation that is no exercise on the command line, or in its file on lines with `{described.MARK}`:\n"
         "\n"
         f"{described.GRAMMAR}\n"
         "\n"
-        "A complex step is f(x + ih): it adds a tiny imaginary number to one input. By Taylor's series its imaginary\n"
-        "part is h f'(x), up to h^3, so Im f(x + ih) / h is the derivative. Unlike a finite difference it subtracts\n"
+        "A complex step is f(x + ih): it adds a tiny imaginary number to one input. By Taylor's series its imaginary "
+        "part is h f'(x), up to h^3, so Im f(x + ih) / h is the derivative. Unlike a finite difference it subtracts "
         "no two nearly equal numbers, so h can be 1e-30 and the derivative is right to the last digits.",
         [
             "python -m numpygpt.gradcheck",

@@ -29,14 +29,14 @@ RESUME = "resume.safetensors"
 def arguments(argv=None):
     parser = command.parser(
         "pretrain",
-        "Train a GPT-2 language model: predict every token of a text from those before it. From scratch, it\n"
-        "learns a vocabulary from the text first. The result is an ordinary Hugging Face folder, for numpygpt.train,\n"
-        "generate and transformers; beside it curve.csv, and curve.png where matplotlib is installed.\n"
-        "An interrupted run goes on when the same command is given again; with other --steps, on their schedule.",
+        "Train a GPT-2 language model: predict every token of a text from those before it. From scratch, it learns "
+        "a vocabulary from the text first. The result is an ordinary Hugging Face folder, for numpygpt.train, "
+        "generate and transformers; beside it curve.csv, and curve.png where matplotlib is installed. An "
+        "interrupted run goes on when the same command is given again; with other --steps, on their schedule.",
         [
-            "python -m numpygpt.pretrain sms.txt:3 chat.txt --lines --layers 4 --width 160 --heads 5 --out small",
-            "mpiexec -n 4 python -m numpygpt.pretrain chat.txt --lines --batch-size 32 --out small",
-            "python -m numpygpt.pretrain mails.txt --from gpt2-folder --steps 500 --lr 1e-4 --out gpt2-mails",
+            "python -m numpygpt.pretrain sms.txt:3 chat.txt --lines --layers 4 --out small",
+            "mpiexec -n 4 python -m numpygpt.pretrain chat.txt --lines --out small",
+            "python -m numpygpt.pretrain mails.txt --from gpt2 --lr 1e-4 --out gpt2-mails",
         ],
     )
     number = command.number

@@ -17,12 +17,12 @@ MESSAGE = "Your parcel is held. Pay the fee now and your parcel is sent."
 def arguments(argv=None):
     parser = command.parser(
         "trace",
-        "Follow one message through the model, forward to the loss and back, and write a page that shows every\n"
-        "operation's lines, as they stand in the files, with the numbers that each line made; and beside each\n"
+        "Follow one message through the model, forward to the loss and back, and write a page that shows every "
+        "operation's lines, as they stand in the files, with the numbers that each line made; and beside each "
         "gradient the same derivative, found by pushing one number and running the rest again.",
         [
             "python -m numpygpt.trace",
-            'python -m numpygpt.trace "Home at six?" --label ham --run runs/001 --trainable last_block --out home.html',
+            'python -m numpygpt.trace "Home at six?" --label ham --run runs/001',
             "python -m numpygpt.trace --op layernorm",
         ],
     )

@@ -48,14 +48,13 @@ def differs(option):
 def arguments(argv=None):
     parser = command.parser(
         "train",
-        "Fine-tune a pretrained GPT-2 into a text classifier, as chapter 6 of Build a Large Language Model "
-        "(From Scratch)\n"
-        "does: balance the messages, split them 70/10/20, pad them, replace the output layer by a new head, "
-        "freeze all but\n"
-        "the parameters of --trainable, and train those on the cross-entropy at one position of each message.",
+        "Fine-tune a pretrained GPT-2 into a text classifier, as chapter 6 of Build a Large Language Model (From "
+        "Scratch) does: balance the messages, split them 70/10/20, pad them, replace the output layer by a new "
+        "head, freeze all but the parameters of --trainable, and train those on the cross-entropy at one position "
+        "of each message.",
         [
-            "python -m numpygpt.train --model FOLDER --data SMSSpamCollection --out runs/spam",
-            "python -m numpygpt.train --model FOLDER --data reviews.csv --text-column review --label-column stars",
+            "python -m numpygpt.train --model gpt2 --data sms --out runs/spam",
+            "python -m numpygpt.train --data a.tsv --text-column body --label-column stars",
             "python -m numpygpt.train --resume runs/spam",
             "mpiexec -n 4 python -m numpygpt.train --model gpt2-xl --data sms --trainable all",
             'python -m numpygpt.classify runs/spam "You have won a prize, call now"',

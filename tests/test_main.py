@@ -1,5 +1,6 @@
 """The list of commands, their help, and what the package does to the process that it is imported in."""
 
+import contextlib
 import importlib
 import os
 import re
@@ -21,7 +22,7 @@ def test_every_command_is_listed_with_what_it_does(capsys):
     named = {path.stem for path in PACKAGE.glob("*.py") if "command.run(main)" in path.read_text("utf-8")}
     assert set(listing.commands()) == named - {"__main__"}
     for name in listing.commands():
-        assert re.search(rf"python -m numpygpt\.{name} +\w", shown), name
+        assert re.search(rf"^  {name} +\w", shown, re.MULTILINE), name
 
 
 def test_a_command_is_also_called_by_its_name(made, capsys):
@@ -62,6 +63,18 @@ def test_help_explains_every_option_and_shows_its_default(capsys, name, monkeypa
         "an option without a word about it"
     )
     assert f"  python -m numpygpt.{name}" in shown.split("examples:")[1]
+
+
+@pytest.mark.parametrize("called", [f"numpygpt.{name}" for name in listing.commands()] + ["numpygpt", "bench"])
+def test_help_fits_a_terminal_of_80_columns(capsys, called, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    module = {"numpygpt": listing}.get(called) or importlib.import_module(called.replace("bench", "bench.__main__"))
+    with contextlib.suppress(SystemExit):
+        getattr(module, "arguments", module.main)(["--help"])
+    shown = capsys.readouterr().out
+    assert len(shown.splitlines()) > 9 and [line for line in shown.splitlines() if len(line) > 80] == []
+    if called == "bench":
+        assert all(f"\n  {subject} " in shown for subject in module.SUBJECTS), "a list that runs into itself"
 
 
 def test_a_default_of_one_is_shown_too(capsys):

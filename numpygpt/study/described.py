@@ -1,9 +1,9 @@
 """Arguments of any operation, described in a few words, for a check of its gradients.
 
-x=(5,7)          a float64 array of that shape, random; its gradient is checked
-ids=(5,)<4       whole numbers from 0 to 3
-lengths=[3,2]    an array of these numbers
-n_head=2         any other value as it is
+x=(5,7)        a random float64 array of that shape; its gradient is checked
+ids=(5,)<4     whole numbers from 0 to 3
+lengths=[3,2]  an array of these numbers
+n_head=2       any other value as it is
 """
 
 import ast

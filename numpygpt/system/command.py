@@ -3,7 +3,9 @@
 import argparse
 import io
 import os
+import re
 import sys
+import textwrap
 import time
 import traceback
 import warnings
@@ -46,7 +48,12 @@ def _kept(args):
     return args[:after] + [_DASHES if value == "--" else value for value in args[after:]]
 
 
-class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    def _fill_text(self, text, width, indent):
+        """Paragraphs fill the lines; a line that begins with a blank stays as it is."""
+        paragraph = re.compile(r"^\S.*(\n\S.*)*", re.MULTILINE)
+        return paragraph.sub(lambda found: textwrap.fill(found[0], width, break_on_hyphens=False), text)
+
     def _get_help_string(self, action):
         plain = action.default in (None, "") or isinstance(action.default, bool)
         return action.help if plain else super()._get_help_string(action)

@@ -113,6 +113,17 @@ def test_two_dashes_too_many_are_refused_as_they_were_given(capsys):
     assert "unrecognized arguments: --" in capsys.readouterr().err
 
 
+def test_a_description_fills_the_lines_and_keeps_its_lists(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    command.parser(
+        "name", "one\ntwo --as-long as-it gets, and more words\n\n  a list,   kept as it is, wide or not\nend", []
+    ).print_help()
+    assert (
+        "one two --as-long as-it gets, and more\nwords\n\n  a list,   kept as it is, wide or not\nend\n"
+        in capsys.readouterr().out
+    )
+
+
 @pytest.mark.parametrize("terminal", [False, True])
 def test_progress_shows_on_a_terminal_only_and_can_be_removed(capsys, monkeypatch, terminal):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
