@@ -18,13 +18,14 @@ def arguments(argv=None):
         "probabilities, the tokens shaded by what they contribute, and how the answer comes about token by token.\n"
         "Ctrl-C ends it.\n\n"
         'JSON beneath it, for scripts. Each answer is an object; an error has status 4xx or 5xx and an "error".\n'
-        '  POST /api/classify   {"text"}              label, runner_up, margin, probabilities, logits\n'
-        '  POST /api/explain    {"text", "baseline"}  of each token: integrated, gradient_input, deletion; their\n'
-        "                                             sum, difference, complete; baseline is padding or zero\n"
-        '  POST /api/curve      {"text"}              probabilities of each label after each token\n'
-        "  GET  /api/model                            the run's labels, and how it reads a message\n"
-        "  GET  /api/evaluation                       how good the run is on its test messages\n"
-        "The first three also say the tokens that were read, how many of the last are padding, and in note whether\n"
+        '  POST /api/classify  {"text"}  label, runner_up, margin, probabilities, logits\n'
+        '  POST /api/explain   {"text", "baseline"}  of each token: integrated,\n'
+        "                      gradient_input, deletion; their sum, difference, complete;\n"
+        "                      baseline is padding or zero\n"
+        '  POST /api/curve     {"text"}  probabilities of each label after each token\n'
+        "  GET  /api/model     the run's labels, and how it reads a message\n"
+        "  GET  /api/evaluation  how good the run is on its test messages\n"
+        "The first three also say the tokens that were read, how many of the last are padding, and in note whether "
         "the message was cut. A body has at most 64 KB.",
         [
             "python -m numpygpt.serve runs/001",

@@ -56,7 +56,7 @@ def arguments(argv=None):
             "python -m numpygpt.train --model gpt2 --data sms --out runs/spam",
             "python -m numpygpt.train --data a.tsv --text-column body --label-column stars",
             "python -m numpygpt.train --resume runs/spam",
-            "mpiexec -n 4 python -m numpygpt.train --model gpt2-xl --data sms --trainable all",
+            "mpiexec -n 4 python -m numpygpt.train --model gpt2-xl --trainable all",
             'python -m numpygpt.classify runs/spam "You have won a prize, call now"',
         ],
     )
