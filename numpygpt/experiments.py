@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from .system import command
+from .system.alone import LAUNCHERS, Alone, launched
 from .system.errors import InputError
 from .system.files import replacing
 from .training.recipes import BOOK
@@ -73,6 +74,7 @@ def arguments(argv=None):
         [
             "python -m numpygpt.experiments --rows 1,2 --seeds 123-127",
             "python -m numpygpt.experiments --model gpt2 --data sms -- --recipe book",
+            "mpiexec -n 4 python -m numpygpt.experiments --seeds 123-127",
         ],
     )
     parser.add_argument(
@@ -115,6 +117,27 @@ def arguments(argv=None):
 
 
 def main(argv=None):
+    if launched():
+        share_out(argv)
+    else:
+        run_all(argv, Alone())
+
+
+def share_out(argv):
+    """Under mpiexec the ranks share the runs."""
+    from .system.blas import threads  # here: without mpiexec this program does without NumPy
+    from .training.ranks import on_every_rank
+
+    def on_this_rank(argv, ranks):
+        for name in [name for name in os.environ if name.startswith(LAUNCHERS)]:
+            del os.environ[name]  # what a rank starts is none itself
+        os.environ["OPENBLAS_NUM_THREADS"] = str(threads())
+        run_all(argv, ranks)
+
+    on_every_rank(on_this_rank)(argv)
+
+
+def run_all(argv, ranks):
     args = arguments(argv)
     models = {None: args.model} | dict(args.models or ())
     rows = [row for row in ROWS if row.number in args.rows]
@@ -128,22 +151,30 @@ def main(argv=None):
         for row in rows
         if row not in lacking
     ]
-    results = {run: run.result() for run in runs}
     title = "python -m numpygpt.experiments " + shlex.join(sys.argv[1:] if argv is None else argv)
-    args.out.mkdir(parents=True, exist_ok=True)
-    for place, run in enumerate(runs, start=1):
-        if results[run] is None:
-            print(
-                f"{place} of {len(runs)}: row {run.row.number}, {run.row.varied}, seed {run.seed}: ", end="", flush=True
-            )
-            failure = run.perform()
-            results[run] = run.result()
-            if failure:
-                notes.append(f"Row {run.row.number}, seed {run.seed} failed: {failure}")
-            print(failure or brief(results[run]), flush=True)
-        save_table(args.out, title, summaries(results), notes)
-    print("\n" + (args.out / "experiments.md").read_text(encoding="utf-8"))
-    if None in results.values():
+    unfinished = [(place, run) for place, run in enumerate(runs, start=1) if run.result() is None]
+    ranks.once(lambda: args.out.mkdir(parents=True, exist_ok=True))
+
+    def save():
+        save_table(args.out, title, summaries({run: run.result() for run in runs}), notes)
+
+    def perform(place_and_run):
+        place, run = place_and_run
+        print(f"{place} of {len(runs)}: row {run.row.number}, {run.row.varied}, seed {run.seed}: ", end="", flush=True)
+        failure = run.perform()
+        if failure:
+            notes.append(f"Row {run.row.number}, seed {run.seed} failed: {failure}")
+        print(failure or brief(run.result()), flush=True)
+        if not ranks.rank:
+            save()
+        return failure
+
+    failed = any(ranks.map(perform, unfinished, [1] * len(unfinished)))
+    notes = list(dict.fromkeys(note for some in ranks.gather(notes) for note in some))
+    if not ranks.rank:
+        save()
+        print("\n" + (args.out / "experiments.md").read_text(encoding="utf-8"))
+    if failed:
         sys.exit(1)
 
 

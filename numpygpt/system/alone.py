@@ -1,6 +1,14 @@
 """A program that runs once; `training.ranks.Ranks` is one that runs several times together, on one machine or many."""
 
-import numpy as np
+import os
+
+# How the variables begin by which launchers tell a program of its rank: MPICH's, PMIx's, Open MPI's
+LAUNCHERS = ("PMI_", "PMIX_", "OMPI_")
+
+
+def launched():
+    """Whether mpiexec or the like has started this program."""
+    return any(f"{launcher}{rank}" in os.environ for launcher in LAUNCHERS for rank in ("RANK", "COMM_WORLD_RANK"))
 
 
 class Alone:
@@ -22,9 +30,9 @@ class Alone:
 
     def owners(self, costs):
         """(n,) the rank that takes each of n items: the dearest first, each to the one that has least to do."""
-        owners, load = np.zeros(len(costs), int), np.zeros(self.size)
-        for i in np.argsort(costs, kind="stable")[::-1]:
-            owners[i] = load.argmin()
+        owners, load = [0] * len(costs), [0] * self.size
+        for i in sorted(range(len(costs)), key=lambda i: -costs[i]):
+            owners[i] = load.index(min(load))
             load[owners[i]] += costs[i]
         return owners
 

@@ -24,11 +24,10 @@ from functools import wraps
 import numpy as np
 
 from ..system import blas, command
-from ..system.alone import Alone, grains
+from ..system.alone import Alone, grains, launched
 from ..system.errors import InputError
 
 CHECK_EVERY = 100  # steps between two comparisons of the ranks' parameters
-LAUNCHED = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")  # where a launcher tells a program its rank
 
 
 def on_every_rank(main):
@@ -37,9 +36,9 @@ def on_every_rank(main):
     @wraps(main)
     def ranked(argv=None):
         try:
-            every = Ranks() if any(name in os.environ for name in LAUNCHED) else Alone()
-        except ImportError:
-            raise InputError("under mpiexec numpygpt needs mpi4py: pip install mpi4py") from None
+            every = Ranks() if launched() else Alone()
+        except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py found no MPI
+            raise InputError(f"under mpiexec numpygpt needs MPI: pip install mpi4py mpich ({error})") from None
         with every as ranks:
             main(argv, ranks)
 
@@ -116,7 +115,7 @@ class Ranks(Alone):
         mean    of some of the items, their (loss, {name: gradient}); costs, tokens say, by which they are shared out
         grain   items to a part: the sum, in the order of the parts, has then the same bits on any number of ranks
         """
-        owners = self.owners(costs)
+        owners = np.array(self.owners(costs))
         parts = grains(items, grain) if grain else [items[owners == rank] for rank in range(self.size)]
         loss, total = 0, None
         for first in range(0, len(parts), self.size):

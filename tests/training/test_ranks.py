@@ -14,9 +14,9 @@ import pytest
 from numpygpt import train
 from numpygpt.checkpoints.safetensors import read_safetensors
 from numpygpt.system import blas
-from numpygpt.system.alone import Alone
+from numpygpt.system.alone import LAUNCHERS, Alone
 from numpygpt.system.errors import InputError
-from numpygpt.training.ranks import LAUNCHED, on_every_rank
+from numpygpt.training.ranks import on_every_rank
 
 ROOT = Path(__file__).parents[2]
 MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
@@ -24,7 +24,7 @@ HEAD = """
 import json, os, signal, sys
 sys.modules["matplotlib"] = None  # it would take most of the time
 import numpy as np
-from numpygpt import evaluate, pretrain, train
+from numpygpt import evaluate, experiments, pretrain, train
 from numpygpt.system import blas, command
 from numpygpt.system.errors import InputError
 from numpygpt.training import pretraining
@@ -199,16 +199,29 @@ def test_the_cores_are_shared_out_to_the_ranks_threads_unless_the_user_says_how_
 
 
 def test_without_mpiexec_nothing_of_mpi_is_imported(monkeypatch):
-    for name in LAUNCHED:
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith(LAUNCHERS)]:
+        monkeypatch.delenv(name)
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     seen = []
     on_every_rank(lambda argv, ranks: seen.append(type(ranks)))()
     assert seen == [Alone]
 
 
-def test_under_mpiexec_without_mpi4py_one_line_says_what_to_install(monkeypatch):
-    monkeypatch.setenv(LAUNCHED[0], "0")
+@pytest.mark.parametrize("variable", ["PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK"])
+def test_under_mpiexec_without_mpi4py_one_line_says_what_to_install(monkeypatch, variable):
+    monkeypatch.setenv(variable, "0")
     monkeypatch.setitem(sys.modules, "mpi4py", None)
-    with pytest.raises(InputError, match="pip install mpi4py"):
+    with pytest.raises(InputError, match="pip install mpi4py mpich"):
         on_every_rank(lambda argv, ranks: None)()
+
+
+def test_the_ranks_share_the_experiments_each_of_which_is_a_process_without_mpi(here):
+    options = "--rows 1,3 --model model --data two.csv --out table -- --epochs 1".split()
+    run = program(2, f"experiments.main({options})")
+    assert (run.returncode, run.stderr) == (0, "")
+    lines = run.stdout.splitlines()
+    assert lines[0].startswith("1 of 2: row 1") and not any(line.startswith("2 of 2") for line in lines)
+    assert [line.split(" | ")[0] for line in lines if line.startswith("|")][2:] == ["|   1", "|   3"]
+    for row in ("01", "03"):
+        log = Path(f"table/row-{row}-seed-123.log").read_text()
+        assert log.startswith("numpygpt") and ", 1 thread\n" in log and "Test accuracy" in log
