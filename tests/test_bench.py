@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import chapter, few_labels, forward, generate, language, machine, operations, step
+from bench import chapter, few_labels, forward, generate, language, machine, operations, ranks, step
 from bench.results import HEADER, Row, Section, write_section
 from bench.turns import in_turns, worst_difference
 from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
+from numpygpt.system.alone import Alone
 from numpygpt.text.bpe import learn_bpe
 
 ROOT = Path(__file__).parents[1]
@@ -233,3 +234,22 @@ def test_few_labels_learners_tell_two_labels_apart():
         if "mini" in name or machine.installed("sklearn"):
             found = list(learner(training, ["win 7 pounds now, call", "see you at 7, love"], 123))
             assert set(found) <= {"ham", "spam"} if "random" in name else found == ["spam", "ham"], name
+
+
+def test_ranks_measures_the_same_parts_on_both_sides_and_computes_many_machines_from_them(monkeypatch):
+    monkeypatch.setattr(ranks, "TOKENS", 6)
+    config = Config(vocab_size=20, n_positions=8, n_embd=16, n_layer=2, n_head=2)
+    found = ranks.side(config, Alone())
+    assert len(found) == 9 and all(number > 0 for numbers in found.values() for number in numbers)
+    measured, _ = ranks.tables(found, found)
+    assert measured.count("1 ×") == len(found) - 2  # an exchange has no other side
+
+
+def test_a_step_on_many_machines_is_its_part_of_the_batch_the_update_and_twice_the_gradients_over_the_wire():
+    ours = {"all: gradient": [2.0], "all: AdamW": [0.5]}
+    theirs = {"all: of that, exchange": [0.25]}
+    grown = 1_557_611_200 / 124_439_808
+    compute = 2.0 * 128 / 8 * 48 * 1600**2 / (12 * 768**2)
+    assert ranks.estimate(ours, theirs, 1, 10) == pytest.approx(compute + 0.5 * grown)
+    wire = 1.5 * 4 * 1_557_611_200 / 1.25e9
+    assert ranks.estimate(ours, theirs, 4, 10) == pytest.approx(compute / 4 + 0.75 * grown + wire)
