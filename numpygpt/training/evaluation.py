@@ -1,7 +1,6 @@
 """How good a classifier's answers are, on messages whose labels are known."""
 
 import math
-import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import BinaryIO
@@ -210,11 +209,15 @@ class Evaluation:
     def _mistakes(self):
         if not self.mistakes:
             return "no mistakes"
+        answers, labels = (max(len(mistake[key]) for mistake in self.mistakes) for key in ("prediction", "label"))
+        room = max(40, 80 - len(f"{'':{answers}} 0.0000 {'':{labels}}  "))
         lines = ["the most confident mistakes: answer, its probability, right label, text"]
         for mistake in self.mistakes:
-            start = f"{mistake['prediction']} {mistake['probability']:.4f} {mistake['label']}  "
-            text = textwrap.shorten(mistake["text"], max(40, 80 - len(start)), placeholder=" …")
-            lines.append(start + text)
+            text = " ".join(mistake["text"].split())
+            lines.append(
+                f"{mistake['prediction']:{answers}} {mistake['probability']:.4f} {mistake['label']:{labels}}  "
+                + (text if len(text) <= room else text[: room - 1] + "…")
+            )
         return "\n".join(lines)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -38,6 +39,15 @@ def test_what_ends_a_command_is_its_exit_status_and_one_line(body, status, error
     process = python("-c", script)
     out, err = process.communicate()
     assert (process.returncode, out, err) == (status, b"printed before\n", error.encode())
+
+
+def test_both_outputs_in_one_pipe_keep_their_order():
+    script = (
+        "import sys, warnings\nfrom numpygpt.system import command\nfrom numpygpt.system.errors import Note\n"
+        "def main():\n    print('one')\n    warnings.warn('two', Note)\n    print('three')\ncommand.run(main)"
+    )
+    process = python("-c", script, stderr=subprocess.STDOUT)
+    assert process.communicate()[0] == b"one\nnote: two\nthree\n"
 
 
 def test_a_character_that_the_terminal_lacks_does_not_end_a_command():
