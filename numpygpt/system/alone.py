@@ -2,13 +2,14 @@
 
 import os
 
-# How the variables begin by which launchers tell a program of its rank: MPICH's, PMIx's, Open MPI's
-LAUNCHERS = ("PMI_", "PMIX_", "OMPI_")
+# How the variables begin by which launchers tell a program of its rank: MPICH's and its kin's, PMIx, Open MPI's
+LAUNCHERS = ("PMI_", "PMIX_", "OMPI_COMM_WORLD_")
 
 
 def launched():
-    """Whether mpiexec or the like has started this program."""
-    return any(f"{launcher}{rank}" in os.environ for launcher in LAUNCHERS for rank in ("RANK", "COMM_WORLD_RANK"))
+    """How many ranks mpiexec or the like has started, at least; 0 where it has not started this program."""
+    found = [launcher for launcher in LAUNCHERS if f"{launcher}RANK" in os.environ]
+    return max((int(os.environ.get(f"{launcher}SIZE", 1)) for launcher in found), default=0)
 
 
 class Alone:

@@ -35,10 +35,13 @@ def on_every_rank(main):
 
     @wraps(main)
     def ranked(argv=None):
+        started = launched()
         try:
-            every = Ranks() if launched() else Alone()
+            every = Ranks() if started else Alone()
         except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py found no MPI
             raise InputError(f"under mpiexec numpygpt needs MPI: pip install mpi4py mpich ({error})") from None
+        if every.size < started:
+            raise InputError(f"each of {started} ranks finds itself alone: mpiexec and mpi4py belong to different MPIs")
         with every as ranks:
             main(argv, ranks)
 
@@ -124,25 +127,21 @@ class Ranks(Alone):
             part_loss, grads = mean(mine if len(mine) else items[:1])  # with a share of 0: all must send something
             share = len(mine) / len(items)
             loss = sum(self.gather(part_loss * share)[: len(now)], loss)
-            sent = self._flat(grads, share)
+            sent, grads = self._flat(grads, share)  # the others are not needed any more
             received = np.empty_like(sent)
             self.comm.Alltoall(sent, received)
             for part in np.split(received, self.size)[: len(now)]:
                 total = part.copy() if total is None else np.add(total, part, out=total)
         self.comm.Allgather(total, sent)
-        return loss, _named(sent, grads)
+        return loss, grads
 
     def _flat(self, grads, share):
-        """share times all gradients in one array, of `size` equal slices: one long message costs less than many."""
-        numbers = sum(gradient.size for gradient in grads.values())
-        flat = np.zeros(-(-numbers // self.size) * self.size, next(iter(grads.values())).dtype)
-        for name, place in _named(flat, grads).items():
+        """share times all gradients in one array of `size` equal slices, for one long message costs less than many; and
+        {name: its place in there}, in the order of the names, which is everybody's."""
+        names = sorted(grads)
+        ends = np.cumsum([grads[name].size for name in names])
+        flat = np.zeros(-(-ends[-1] // self.size) * self.size, grads[names[0]].dtype)
+        places = {n: flat[end - grads[n].size : end].reshape(grads[n].shape) for n, end in zip(names, ends)}
+        for name, place in places.items():
             np.multiply(grads[name], share, out=place)
-        return flat
-
-
-def _named(flat, grads):
-    """{name: the place of its gradient in the flat array}, in the order of the names, which is the same everywhere."""
-    names = sorted(grads)
-    ends = np.cumsum([grads[name].size for name in names])
-    return {name: flat[end - grads[name].size : end].reshape(grads[name].shape) for name, end in zip(names, ends)}
+        return flat, places

@@ -28,6 +28,7 @@ from numpygpt import evaluate, experiments, pretrain, train
 from numpygpt.system import blas, command
 from numpygpt.system.errors import InputError
 from numpygpt.training import pretraining
+from numpygpt.training.adamw import AdamW
 from numpygpt.training.ranks import on_every_rank
 
 @on_every_rank
@@ -39,7 +40,8 @@ PRETRAIN = (
     "--eval-every 1 --warmup 2 --held-out 0.3"
 )
 RUNS = {
-    "last_block": ("train", TRAIN),
+    "last_block": ("train", f"{TRAIN} --features-cache features"),
+    "from-the-cache": ("train", f"{TRAIN} --features-cache features"),
     "all": ("train", f"{TRAIN} --trainable all --ignore-index 1 --accumulate 2"),
     "exact": ("train", f"{TRAIN} --exact --trainable h.1.*,lora --rank 2"),
     "pretrained": ("pretrain", PRETRAIN),
@@ -117,6 +119,14 @@ def test_train_has_the_losses_and_the_weights_of_a_run_without_mpi(ran, count, n
             np.testing.assert_allclose(found[key], array, rtol=1e-3, atol=2e-4, err_msg=key)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_features_that_the_ranks_have_stored_are_those_that_they_made(ran, count):
+    folder = ran[count][0]
+    assert len(list((folder.parent / "features").iterdir())) == 1
+    histories = [(folder / name / "history.csv").read_bytes() for name in ("last_block", "from-the-cache")]
+    assert histories[0] == histories[1]
+
+
 @pytest.mark.parametrize("name", ["exact", "pretrained-exact"])
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_exact_has_the_same_bits_with_any_number_of_ranks(ran, count, name):
@@ -177,6 +187,26 @@ def test_an_error_of_one_rank_or_of_all_ends_all_with_one_message(body, status, 
     start, _, end = shown.partition("*")
     assert run.returncode == status and run.stderr.startswith(start) and run.stderr.endswith(end)
     assert status == 1 or run.stderr.count("\n") == 1
+
+
+def test_a_rank_whose_parameters_drift_away_is_noticed(here):
+    body = f"""
+        step = AdamW.step
+
+        def drifting(self, grads):
+            step(self, grads)
+            self.params["head.bias"] += 1e-6 * ranks.rank
+
+        AdamW.step = drifting
+        train.main({TRAIN.split()} + ["--epochs", "20"])
+    """
+    run = program(2, body)
+    assert run.returncode == 2 and run.stderr.startswith("error: the ranks differ in their parameters")
+
+
+def test_a_launcher_of_another_mpi_is_noticed():
+    run = program(1, 'print("alone")', OMPI_COMM_WORLD_RANK="0", OMPI_COMM_WORLD_SIZE="2")
+    assert run.returncode == 2 and "different MPIs" in run.stderr and not run.stdout
 
 
 def test_a_rank_that_is_killed_ends_all():
