@@ -18,6 +18,7 @@ from .text_classifier import BATCH, Classifier
 
 AT_ONCE = 8 * BATCH  # messages that are in memory
 MISTAKES = 10
+FREQUENT = 20
 EDGES = np.linspace(0, 1, 11)  # of the bins of calibration
 Z = 1.959963984540054  # a normal variable is within ±Z with probability 95 %
 
@@ -181,18 +182,27 @@ class Evaluation:
         return "\n\n".join([self.summary(), self._confusion(), self._calibration(), self._mistakes()])
 
     def _confusion(self):
-        """The matrix, its columns headed by the labels where they fit in 80 characters, else by their numbers."""
-        rows = heads = self.labels
-        cell = max(len(str(self.confusion.max())), *map(len, heads)) + 2
-        if max(map(len, rows)) + cell * len(heads) > 80:
-            heads = [str(number) for number in range(len(rows))]
-            rows = [f"{number} {label}" for number, label in zip(heads, rows)]
+        """The matrix, its columns headed by the labels or by their numbers; where neither fits in 80 characters, its
+        largest entries beside the diagonal."""
+        numbers = [str(number) for number in range(len(self.labels))]
+        for heads, rows in (
+            (self.labels, self.labels),
+            (numbers, [f"{number} {label}" for number, label in zip(numbers, self.labels)]),
+        ):
             cell = max(len(str(self.confusion.max())), *map(len, heads)) + 2
-        width = max(map(len, rows))
-        lines = [" " * width + "".join(f"{head:>{cell}}" for head in heads)]
-        for row, counts in zip(rows, self.confusion):
-            lines.append(f"{row:{width}}" + "".join(f"{count:{cell}}" for count in counts))
-        return "\n".join(["messages of each label (row) by the answer (column)", *lines])
+            width = max(map(len, rows))
+            if width + cell * len(heads) <= 80:
+                lines = [" " * width + "".join(f"{head:>{cell}}" for head in heads)]
+                for row, counts in zip(rows, self.confusion):
+                    lines.append(f"{row:{width}}" + "".join(f"{count:{cell}}" for count in counts))
+                return "\n".join(["messages of each label (row) by the answer (column)", *lines])
+        wrong = self.confusion - np.diag(self.confusion.diagonal())
+        lines = ["the most frequent mistakes: messages, label, answer"]
+        for at in np.argsort(-wrong, axis=None, kind="stable")[:FREQUENT]:
+            label, answer = divmod(int(at), len(self.labels))
+            if wrong[label, answer]:
+                lines.append(f"{wrong[label, answer]:8,}  {self.labels[label]}, {self.labels[answer]}")
+        return "\n".join(lines)
 
     def _calibration(self):
         lines = [

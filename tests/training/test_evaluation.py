@@ -145,6 +145,19 @@ def test_it_prints_itself_within_80_columns_and_every_text_on_a_line():
     assert all(len(line) <= 80 for line in shown.splitlines())
 
 
+def test_a_matrix_that_is_too_wide_is_its_most_frequent_mistakes():
+    labels = [f"label number {i}" for i in range(40)]
+    found = Evaluation(labels)
+    found.confusion += 7 * np.eye(40, dtype=int)
+    found.confusion[3, 30], found.confusion[31, 2] = 2, 1234
+    shown = str(found).split("\n\n")
+    assert (
+        "the most frequent mistakes: messages, label, answer\n"
+        + ("   1,234  label number 31, label number 2\n       2  label number 3, label number 30")
+        in shown
+    )
+
+
 def test_its_dict_is_json_and_has_every_figure():
     kept = json.loads(json.dumps(BY_HAND.to_dict(), allow_nan=False))
     assert kept["messages"] == 5 and kept["naive_bayes"] is None and kept["confusion"][2] == [1, 0, 1]
