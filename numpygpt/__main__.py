@@ -10,7 +10,13 @@ from pathlib import Path
 from .system import command
 from .system.errors import InputError
 
-_FIRST = ("train", "evaluate", "classify", "generate")  # what a new user wants; then all others in alphabetical order
+_FIRST = (
+    "train",
+    "evaluate",
+    "classify",
+    "serve",
+    "generate",
+)  # what a new user wants; then all others in alphabetical order
 
 
 def commands():
