@@ -217,10 +217,14 @@ def test_what_the_server_refuses_is_said_and_the_next_message_answered(page):
     assert len(log) == 1 and "413" in log[0]["message"]
 
 
-def test_a_mistake_of_the_test_set_is_one_click_from_its_explanation(page, clf):
+def test_the_runs_figures_are_shown_and_each_mistake_is_one_click_from_its_explanation(page, clf):
     page.find_element("css selector", "#measured summary").click()
     until(page, lambda: page.find_elements("css selector", ".mistakes li"))
-    text = clf.evaluate([f"{label} <i>one</i>" for label in clf.labels], clf.labels).mistakes[0]["text"]
+    found = clf.evaluate([f"{label} <i>one</i>" for label in clf.labels], clf.labels)
+    text = found.mistakes[0]["text"]
+    figures = page.find_element("id", "figures").text
+    assert f"{found.accuracy * 100:.2f} % right (95 % interval {found.interval[0] * 100:.2f} %" in figures
+    assert "trained on the same messages: 100.00 % right" in figures
     page.find_element("css selector", ".mistakes button").click()
     card = page.find_element("css selector", ".ask")
     until(page, lambda: card.find_elements("css selector", "table") and shown(card) == text)

@@ -1,5 +1,6 @@
 """What numpygpt.serve answers: a run's classifier, asked in JSON's types."""
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,11 @@ from ..text.split import read_set
 from ..text.tokenizer import encode_message
 from ..training.evaluation import evaluate
 from ..training.naive_bayes import NaiveBayes
-from .attribution import BASELINES, after_each_token, explain
+from .attribution import after_each_token, explain
 from .trace import pieces
 
-EXAMPLES = 5  # of each label, and none longer than
-SHORT = 300
+EXAMPLES, SHORT = 5, 300  # test messages of each label to be tried, of at most so many characters,
+LOOKED_AT = 1000  # from the first of them
 
 
 class Served:
@@ -43,8 +44,7 @@ class Served:
             "labels": clf.labels,
             "position": clf.reading.position,
             "causal": clf.reading.causal,
-            "padding": clf.pad_to if clf.pad_to == "end" or clf.pad_to is None else int(clf.pad_to),
-            "baselines": BASELINES,
+            "padding": clf.pad_to,
             "examples": self._examples(),
             "evaluation": self.test.exists(),
         }
@@ -102,7 +102,8 @@ class Served:
     def _examples(self):
         """{label: a few test messages that have it}, to be tried."""
         found: dict[str, list[str]] = {label: [] for label in self.clf.labels}
-        for text, label in read_set(self.test, self.clf.labels) if self.test.exists() else ():
+        messages = read_set(self.test, self.clf.labels) if self.test.exists() else ()
+        for text, label in islice(messages, LOOKED_AT):
             if len(found[label]) < EXAMPLES and len(text) <= SHORT:
                 found[label].append(text)
         return {label: texts for label, texts in found.items() if texts}

@@ -14,6 +14,7 @@ from numpygpt.model.tape import Tape
 from numpygpt.study import attribution
 from numpygpt.study.attribution import after_each_token
 from numpygpt.study.attribution_text import in_terminal
+from numpygpt.study.trace import as_float64
 from numpygpt.system.errors import InputError
 from numpygpt.text.bpe import learn_bpe
 from numpygpt.training.text_classifier import Classifier
@@ -177,6 +178,7 @@ def test_captum_finds_the_same_on_the_exported_model_in_transformers(pad, baseli
     monkeypatch.setattr(export, "load_run", lambda path: clf)
     export.main(["a run", str(tmp_path / "out")])
     model = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").double().eval()
+    clf.params = as_float64(clf.params)
     found = clf.explain(TEXT, baseline)
     answer, runner_up = clf.numbers([found.label, found.runner_up])
 
@@ -188,6 +190,6 @@ def test_captum_finds_the_same_on_the_exported_model_in_transformers(pad, baseli
     x = wte[torch.tensor(found.ids).long()][None].detach().requires_grad_()
     b = torch.zeros_like(x) if baseline == "zero" else wte[256].expand_as(x).detach()
     integrated = attr.IntegratedGradients(margin).attribute(x, b, n_steps=found.points, method="gausslegendre")
-    np.testing.assert_allclose(found.integrated, integrated[0].sum(1).detach(), rtol=1e-3, atol=2e-5)
+    np.testing.assert_allclose(found.integrated, integrated[0].sum(1).detach(), rtol=1e-6, atol=1e-7)
     gradient_input = attr.InputXGradient(margin).attribute(x)
-    np.testing.assert_allclose(found.gradient_input, gradient_input[0].sum(1).detach(), rtol=1e-3, atol=2e-5)
+    np.testing.assert_allclose(found.gradient_input, gradient_input[0].sum(1).detach(), rtol=1e-6, atol=1e-7)
