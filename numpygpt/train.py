@@ -37,7 +37,7 @@ from .training.schedule import SCHEDULES
 from .training.text_classifier import Classifier
 
 # Options that change nothing of what a run gives: another process of it may have others.
-MAY_CHANGE = ("out", "resume", "save_every", "features_cache")
+MAY_CHANGE = ("out", "resume", "save_every", "features_cache", "memory")
 
 
 def differs(option):
@@ -176,6 +176,14 @@ def arguments(argv=None):
         "folder, so that the next run on the same messages and weights starts from there",
     )
     parser.add_argument(
+        "--memory",
+        type=command.memory_size,
+        metavar="SIZE",
+        help="what the messages, and what the frozen blocks make of them, may take, as 4GB (default: half of what is "
+        "free). What is more goes to a temporary file, and where no disk has room, the frozen blocks run again for "
+        "every batch: slower, with the same results",
+    )
+    parser.add_argument(
         "--save-every",
         type=number(float, 0),
         default=60.0,
@@ -267,6 +275,8 @@ def train(args, ranks):
     print(f"data     {args.data}: {counts} messages to train, validate and test; labels {', '.join(labels)}")
     padding = {None: "none", "end": "one <|endoftext|> after each message"}.get(pad, f"{pad} tokens a message")
     print(f"padding  {padding}; classified at position: {args.position}")
+    if isinstance(pad, int) and (times := pad * len(lengths) / sum(min(T, pad - 1) + 1 for T in lengths)) >= 4:
+        print(f"         most of which is padding: with --pad end there would be {times:.0f} times fewer")
     print(
         f"learning {args.trainable}: {learning:,} parameters, at rate {lr:g}; frozen: {total - learning:,}, "
         f"the lowest {clf.depth} blocks run once",
@@ -291,7 +301,9 @@ def train(args, ranks):
         args.resume = folder
     print(f"results  {folder}", flush=True)
     progress = command.Progress("frozen blocks", "tokens")
-    training, validation, test = loaders(clf, sets, args.batch_size, args.seed, progress, args.features_cache, ranks)
+    training, validation, test = loaders(
+        clf, sets, args.batch_size, args.seed, progress, args.features_cache, ranks, args.memory
+    )
     progress.clear()
     settings = {
         name: getattr(args, name)

@@ -6,19 +6,20 @@ and every training step and evaluation starts from them.
 
 import hashlib
 import math
-import os
-import shutil
-import tempfile
+import threading
+import warnings
+from array import array
 from pathlib import Path
 
 import numpy as np
 
 from ..ops.embedding import embedding
 from ..system.alone import Alone
-from ..system.blas import parallel
-from ..system.errors import InputError
+from ..system.blas import one_thread, parallel
+from ..system.errors import Note
 from ..system.files import replacing
-from ..system.memory import release
+from ..system.memory import free_memory, release
+from ..system.rows import Rows, reserve
 from .parameters import fingerprint
 from .reading import Reading
 from .tape import Tape
@@ -26,23 +27,26 @@ from .trunk import trunk
 
 # Rows to a forward pass: enough for the matrix products to run at full speed, and still a small batch
 BATCH_ROWS = 1024
-# Bytes of rows; more go to a temporary file, of which the system keeps in memory what it has room for
-IN_MEMORY = 2 << 30
+# Bytes of rows from which on batches have a quarter of that: there may be no room for so many, and who makes one
+# message's rows again makes its batch's. Memory and disk must not decide about it, for the last bits depend on it.
+LARGE = 4 << 30
+CHUNK = 1 << 20  # bytes of a cache file that are checked at a time
 DIGEST = 32  # bytes of the SHA-256 at the end of a cache file
 
 
 class FrozenPrefix:
     """The rows that enter block `depth`, of many messages.
 
-    messages   list of (T,) arrays of token ids
+    messages   (T,) arrays of token ids
     depth      how many blocks are frozen. With 0 nothing is: the "rows" are then the token ids themselves.
     reading    as in `classifier`: it decides which rows are ever read
     progress   called as progress(rows done, rows in all) after every batch
     cache      a folder that keeps the rows for later runs, or None. They are found again by the content of the
                weights, the messages and the code, so that no change of them can go unnoticed.
     ranks      who shares the work: each runs its part of the batches, and receives what the others made
-
-    Raises InputError where neither memory nor the folder for temporary files has room for the rows.
+    memory     how many bytes messages and rows may take; by default half of what is free. What is more goes to a file
+               for the time; and what no disk has room for either is made again whenever it is asked for. The rows are
+               the same, bit for bit.
     """
 
     def __init__(
@@ -55,138 +59,175 @@ class FrozenPrefix:
         progress=lambda done, total: None,
         cache=None,
         ranks=Alone(),
+        memory=None,
     ):
-        self.depth = depth
-        self.slot, distinct = distinct_messages([ids[:1] for ids in messages] if reading.first_alone else messages)
+        memory = free_memory() // (2 * ranks.size) if memory is None else memory
+        self.depth, self.config, self.reading = depth, config, reading
+        self.slot, self.ids, self.counts = distinct_messages(
+            (ids[:1] for ids in messages) if reading.first_alone else messages
+        )
+        self.first_ids = np.cumsum(self.counts) - self.counts
         # Only the row that is read leaves the last block.
         one_row = depth == config.n_layer and reading.position != "mean"
-        self.lengths = np.array([1 if one_row else len(ids) for ids in distinct])
-        self.starts = np.cumsum(self.lengths) - self.lengths
-        if depth == 0:
-            self.rows = np.concatenate(distinct)  # (N,)
-            return
-        frozen = {name: array for name, array in params.items() if _below(name, depth)}
+        self.lengths = np.ones_like(self.counts) if one_row else self.counts
         shape, dtype = (int(self.lengths.sum()), config.n_embd), params["wte.weight"].dtype
-        file = (
-            _cache_file(cache, (config, depth, reading, shape, dtype), frozen, distinct) if cache is not None else None
-        )
-        self.rows = _read(file, shape, dtype) if file is not None else None  # (N, D)
+        size = math.prod(shape) * dtype.itemsize
+        self.batches = list(_batches(self.counts, BATCH_ROWS if size < LARGE else BATCH_ROWS // 4))
+        order = np.concatenate(self.batches)
+        self.starts = np.empty_like(self.lengths)
+        self.starts[order] = np.cumsum(self.lengths[order]) - self.lengths[order]
+        self.batch_of = np.empty_like(self.lengths)
+        self.batch_of[order] = np.repeat(np.arange(len(self.batches)), [len(batch) for batch in self.batches])
+        if depth == 0:
+            return
+        self.frozen = {name: array for name, array in params.items() if _below(name, depth)}
+        ends = np.cumsum([self.lengths[batch].sum() for batch in self.batches])
+        memory -= self.ids.nbytes
+        file = self._cache_file(cache, shape, dtype) if cache is not None else None
+        self.rows = _read(file, shape, dtype, memory) if file is not None else None
         if not all(ranks.gather(self.rows is not None)):
             if file is not None:
                 file.parent.mkdir(parents=True, exist_ok=True)  # before the work: the folder may be impossible
-            self.rows = _reserve(shape, dtype)
-            self._run(frozen, config, distinct, reading, progress, ranks)
-            if file is not None:
-                ranks.once(_write, file, self.rows)
-
-    def _run(self, frozen, config, messages, reading, progress, ranks):
-        batches = list(_batches(messages))
-        tokens = [sum(len(messages[i]) for i in batch) for batch in batches]
-        owners = ranks.owners(tokens)
-        mine = [batch for batch, owner in zip(batches, owners) if owner == ranks.rank]
-        done, total = [], sum(len(messages[i]) for batch in mine for i in batch)
-
-        def run(batch):
-            lengths = np.array([len(messages[i]) for i in batch])
-            tape = Tape(frozen)
-            ids = np.concatenate([messages[i] for i in batch])
-            x, _ = tape(embedding, ids, "wte.weight", "wpe.weight", lengths=lengths)
-            y, _ = trunk(tape, x, lengths, range(self.depth), config, reading)
-            for i, rows in zip(batch, np.split(y, np.cumsum(self.lengths[batch])[:-1])):
-                self.rows[self._place(i)] = rows
-            done.append(len(ids))
-            progress(sum(done), total)
-
-        parallel(run, mine)
-        for weights in frozen.values():
+            self.rows = reserve(ends, config.n_embd, dtype, memory)
+            self.rows.kept = min(ranks.gather(self.rows.kept))
+            if self.rows.kept < shape[0]:
+                _note_no_room(size, 1 - self.rows.kept / shape[0])
+            self._run(progress, ranks)
+            if file is not None and self.rows.kept == shape[0]:
+                ranks.once(_write, file, self.rows, ends)
+        for weights in self.frozen.values():
             release(weights)
-        for batch, owner in zip(batches, owners):
-            for i in batch:
-                ranks.broadcast(self.rows[self._place(i)], owner)
-
-    def _place(self, i):
-        return slice(self.starts[i], self.starts[i] + self.lengths[i])
+        if self.rows.kept == shape[0]:
+            self.ids = self.frozen = None  # for nothing is made again
 
     def batch(self, indices):
         """(x, lengths): the rows of the messages of these indices, laid end to end."""
         slots = self.slot[indices]
-        return np.concatenate([self.rows[self._place(i)] for i in slots]), self.lengths[slots]
+        if self.depth == 0:
+            return np.concatenate([self._ids(i) for i in slots]), self.lengths[slots]
+        lacking = sorted({self.batch_of[i] for i in slots if self.starts[i] >= self.rows.kept})
+        made = dict(zip(lacking, parallel(self._make, lacking)))
+
+        def rows(i):
+            start, stop = self.starts[i], self.starts[i] + self.lengths[i]
+            if start < self.rows.kept:
+                return self.rows.read(start, stop)
+            first = self.starts[self.batches[self.batch_of[i]][0]]
+            return made[self.batch_of[i]][start - first : stop - first]
+
+        return np.concatenate([rows(i) for i in slots]), self.lengths[slots]
+
+    def _run(self, progress, ranks):
+        """Make all rows that are kept."""
+        first = [self.starts[batch[0]] for batch in self.batches]
+        kept = [n for n in range(len(self.batches)) if first[n] < self.rows.kept]
+        tokens = [int(self.counts[self.batches[n]].sum()) for n in kept]
+        owners = ranks.owners(tokens)
+        mine = [n for n, owner in zip(kept, owners) if owner == ranks.rank]
+        done, total, one_at_a_time = 0, sum(tokens[n] for n in mine), threading.Lock()
+
+        def run(number):
+            nonlocal done
+            self.rows.write(first[number], self._make(number))
+            with one_at_a_time:
+                done += tokens[number]
+                progress(done, total)
+
+        parallel(run, mine)
+        if ranks.size > 1:
+            for number, owner in zip(kept, owners):
+                rows = self.rows.read(first[number], first[number] + self.lengths[self.batches[number]].sum())
+                ranks.broadcast(rows, owner)
+                self.rows.write(first[number], rows)
+
+    def _make(self, number):
+        """The rows of a batch. Products take one thread, whatever runs beside: their last bits depend on that."""
+        batch = self.batches[number]
+        lengths, tape = self.counts[batch], Tape(self.frozen)
+        ids = np.concatenate([self._ids(i) for i in batch])
+        with one_thread():
+            x, _ = tape(embedding, ids, "wte.weight", "wpe.weight", lengths=lengths)
+            return trunk(tape, x, lengths, range(self.depth), self.config, self.reading)[0]
+
+    def _ids(self, i):
+        return self.ids[self.first_ids[i] : self.first_ids[i] + self.counts[i]]
+
+    def _cache_file(self, folder, shape, dtype):
+        """The file in the cache folder for these frozen parameters and messages, and this code."""
+        content = fingerprint(self.frozen | {"ids": self.ids, "counts": self.counts})
+        digest = hashlib.sha256(f"{self.config} {self.depth} {self.reading} {shape} {dtype} {content}".encode())
+        package = Path(__file__).parents[1]
+        sources = [*package.glob("ops/*.py"), *package.glob("model/*.py"), *package.glob("system/pieces.py")]
+        for source in sorted(sources):
+            digest.update(source.read_bytes())  # what other code made of them may not be what this makes
+        return Path(folder) / f"{digest.hexdigest()}.rows"
 
 
 def distinct_messages(messages):
-    """(slot, distinct): the distinct messages, in order of appearance, and for each message its place among them."""
-    slots = {}
-    keys = [np.asarray(ids, np.int32).tobytes() for ids in messages]
-    slot = np.array([slots.setdefault(key, len(slots)) for key in keys])
-    return slot, [np.frombuffer(key, np.int32) for key in slots]
+    """(slot, ids, counts): the token ids of the distinct messages laid end to end, in order of appearance, how many
+    each has, and for each message its place among them."""
+    places, slot, ids, counts = {}, [], array("i"), []
+    for message in messages:
+        message = np.ascontiguousarray(message, np.int32)
+        key = hashlib.blake2b(message, digest_size=16).digest()  # the message itself would be there twice
+        if key not in places:
+            places[key] = len(places)
+            ids.frombytes(message.tobytes())
+            counts.append(len(message))
+        slot.append(places[key])
+    return np.array(slot), np.frombuffer(ids, np.int32), np.array(counts)
+
+
+def _note_no_room(size, share):
+    warnings.warn(
+        f"what the frozen blocks make of the messages takes {size / 1e9:.1f} GB. For {share:.0%} of it neither memory "
+        "nor disk has room: there they run again for every batch, which is slow; set TMPDIR to a folder on a larger "
+        "disk, or pad less (--pad end)",
+        Note,
+        stacklevel=3,
+    )
 
 
 def _below(name, depth):
     return name in ("wte.weight", "wpe.weight") or any(name.startswith(f"h.{n}.") for n in range(depth))
 
 
-def _batches(messages):
-    """Indices of the messages, shortest first (equal lengths share their attention's products), about BATCH_ROWS rows
-    at a time."""
+def _batches(counts, most):
+    """Numbers of the messages, shortest first (equal lengths share their attention's products), as many at a time as
+    have `most` rows together."""
     batch, rows = [], 0
-    for i in sorted(range(len(messages)), key=lambda i: len(messages[i])):
-        if batch and rows + len(messages[i]) > BATCH_ROWS:
-            yield batch
+    for i in np.argsort(counts, kind="stable"):
+        if batch and rows + counts[i] > most:
+            yield np.array(batch)
             batch, rows = [], 0
         batch.append(i)
-        rows += len(messages[i])
-    if batch:
-        yield batch
+        rows += counts[i]
+    yield np.array(batch)
 
 
-def _reserve(shape, dtype):
-    """An uninitialised array, in memory or, where it is too large, in a file that vanishes with it.
-
-    The file's room on the disk is taken now: a full disk would otherwise kill the process when a page is written
-    (SIGBUS).
-    """
-    size = math.prod(shape) * dtype.itemsize
-    if size <= IN_MEMORY:
-        return np.empty(shape, dtype)
-    folder = tempfile.gettempdir()
-    file = tempfile.TemporaryFile(dir=folder)
-    try:
-        if size > shutil.disk_usage(folder).free:
-            raise OSError
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)
-    except OSError:
-        file.close()
-        raise InputError(
-            f"what the frozen blocks make of the messages takes {size / 1e9:.1f} GB, and {folder} has no room "
-            "for it: set TMPDIR to a folder that has, use fewer messages, or --pad none"
-        ) from None
-    return np.memmap(file, dtype, "r+", shape=shape)
-
-
-def _cache_file(folder, settings, frozen, messages):
-    """The file in the cache folder for these frozen parameters and messages, and this code."""
-    digest = hashlib.sha256(f"{settings} {[len(ids) for ids in messages]} {fingerprint(frozen)}".encode())
-    for ids in messages:
-        digest.update(ids)
-    package = Path(__file__).parents[1]
-    for source in sorted([*package.glob("ops/*.py"), *package.glob("model/*.py"), *package.glob("system/pieces.py")]):
-        digest.update(source.read_bytes())  # what other code made of them may not be what this makes
-    return Path(folder) / f"{digest.hexdigest()}.rows"
-
-
-def _read(file, shape, dtype):
-    """The rows in a cache file, or None where there is none or it is not as it was written."""
+def _read(file, shape, dtype, memory):
+    """The Rows in a cache file, or None where there is none or it is not as it was written."""
     size = math.prod(shape) * dtype.itemsize
     if not file.is_file() or file.stat().st_size != size + DIGEST:
         return None
-    content = np.memmap(file, np.uint8, "r")
-    if hashlib.sha256(content[:size]).digest() != content[size:].tobytes():
+    stream, digest = open(file, "rb"), hashlib.sha256()
+    for begin in range(0, size, CHUNK):
+        digest.update(stream.read(min(CHUNK, size - begin)))
+    if digest.digest() != stream.read():
+        stream.close()
         return None
-    return content[:size].view(dtype).reshape(shape)
+    if size > memory:
+        return Rows(np.empty((0, shape[1]), dtype), stream, kept=shape[0])
+    with stream:
+        stream.seek(0)
+        return Rows(np.fromfile(stream, dtype, math.prod(shape)).reshape(shape))
 
 
-def _write(file, rows):
+def _write(file, rows, ends):
+    digest = hashlib.sha256()
     with replacing(file) as stream:
-        rows.tofile(stream)
-        stream.write(hashlib.sha256(rows).digest())
+        for start, stop in zip([0, *ends], ends):
+            piece = rows.read(start, stop)
+            stream.write(piece)
+            digest.update(piece)
+        stream.write(digest.digest())

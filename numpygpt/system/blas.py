@@ -89,6 +89,11 @@ def parallel(function, items):
     return results
 
 
+def one_thread():
+    """`with` this, products take one thread each, as inside `parallel`: the last bits of a product depend on it."""
+    return _products
+
+
 class _Products:
     """`with` this, products take one thread each: the first to enter sets it, the last to leave takes it back."""
 

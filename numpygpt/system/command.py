@@ -143,6 +143,15 @@ def number(kind, low, high=float("inf"), above=False):
     return parse
 
 
+def memory_size(text):
+    """An argparse type: "4GB", "500 MB", "1e9" -> bytes."""
+    found = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([kMGT]?)B?\s*", text, re.IGNORECASE)
+    try:
+        return int(float(found[1]) * 1000 ** " kmgt".index(found[2].lower() or " "))
+    except (TypeError, ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"expected a size such as 4GB or 500MB, got {text!r}") from None
+
+
 class Progress:
     """A live line on standard error, rewritten in place:
     `label 40 % | 1,234 unit/s | 12 s left`. Silent where it is no terminal."""

@@ -1,10 +1,34 @@
-"""What NumPy leaves to the system: when memory goes back to it."""
+"""What NumPy leaves to the system: how much memory there is, and when it goes back."""
 
 import ctypes
 import mmap
+import os
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
+
+# Where a Linux container's limit stands, and what it uses: of cgroups 2 and 1
+_LIMITS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+
+
+def free_memory():
+    """How many bytes programs may still take without swapping. Where the system does not tell: what the machine has,
+    or 4 GB."""
+    try:
+        free = int(re.search(r"MemAvailable: *(\d+) kB", Path("/proc/meminfo").read_text())[1]) * 1024
+    except (OSError, TypeError):  # no Linux
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 4 << 30
+    for limit, used in _LIMITS:
+        try:
+            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
+        except (OSError, ValueError):  # there is none: no such file, or "max"
+            pass
+    return max(0, free)
 
 
 def keep_freed_memory():

@@ -33,21 +33,19 @@ def padded_length(mode, lengths, n_positions):
 
 
 def encode(texts, encoding, pad_to, n_positions):
-    """A list of int32 arrays (T,), the token ids of each text: cut to pad_to tokens and padded on the right to as many
+    """Yields int32 arrays (T,), the token ids of each text: cut to pad_to tokens and padded on the right to as many
     with `<|endoftext|>`, as the book does; with pad_to None only cut, to n_positions; with "end" cut to one less, and
     one `<|endoftext|>` after it, which pretraining has put after every document.
 
     Raises InputError for a text without tokens, giving its number from 1.
     """
     most = {None: n_positions, "end": n_positions - 1}.get(pad_to, pad_to)
-    messages = []
     for number, text in enumerate(texts, start=1):
         ids = encode_message(encoding, text)[:most]
         if not ids:
             raise InputError(f"message {number} is empty: there is nothing to classify; remove it or give it text")
         padding = {None: 0, "end": 1}.get(pad_to, most - len(ids))
-        messages.append(np.array(ids + [encoding.eot_token] * padding, np.int32))
-    return messages
+        yield np.array(ids + [encoding.eot_token] * padding, np.int32)
 
 
 def batches(order, batch_size, drop_last):

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from ..system.alone import Alone
 from ..system.blas import threads
 from ..system.errors import InputError
 from ..system.interrupt import ctrl_c_waits
-from ..text.batches import batches
+from ..text.batches import batches, encode
 from .adamw import AdamW
 from .ranks import CHECK_EVERY
 from .recipes import DEFAULT
@@ -73,20 +73,22 @@ def loaders(
     progress: Callable[[int, int], None] = lambda done, total: None,
     cache=None,
     ranks=Alone(),
+    memory: int | None = None,
 ) -> list[Loader]:
     """A Loader for each of the sets, DataFrames with columns Label and Text or lists of (text, label); the first is
     for training.
 
-    The frozen blocks run here, once for each distinct message; `progress`, `cache` and `ranks` are FrozenPrefix's.
+    The frozen blocks run here, once for each distinct message; the other arguments are FrozenPrefix's.
     Raises InputError where the training messages do not fill one batch.
     """
-    texts, numbers = [], []
-    for part in sets:
-        frame = part if isinstance(part, pd.DataFrame) else pd.DataFrame(list(part), columns=["Text", "Label"])
-        texts.append(clf.encode(frame["Text"].tolist()))
-        numbers.append(clf.numbers(frame["Label"].tolist()))
+    frames = [
+        part if isinstance(part, pd.DataFrame) else pd.DataFrame(list(part), columns=["Text", "Label"]) for part in sets
+    ]
+    numbers = [clf.numbers(frame["Label"].tolist()) for frame in frames]
     batches(numbers[0], batch_size, drop_last=True)
-    prefix = FrozenPrefix(clf.params, clf.config, sum(texts, []), clf.depth, clf.reading, progress, cache, ranks)
+    ids = (encode(frame["Text"], clf.encoding, clf.pad_to, clf.config.n_positions) for frame in frames)
+    messages = chain.from_iterable(ids)  # one by one: there may be many
+    prefix = FrozenPrefix(clf.params, clf.config, messages, clf.depth, clf.reading, progress, cache, ranks, memory)
     generator, ends = Generator(seed), np.cumsum([len(part) for part in numbers])
     return [
         Loader(prefix, np.arange(end - len(part), end), part, batch_size, generator, shuffle=end == ends[0])

@@ -80,7 +80,7 @@ class Classifier:
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """(T,) token ids of each text, cut and padded. Raises InputError for a text without tokens."""
-        return encode(texts, self.encoding, self.pad_to, self.config.n_positions)
+        return list(encode(texts, self.encoding, self.pad_to, self.config.n_positions))
 
     def numbers(self, labels: Sequence[str]) -> np.ndarray:
         """(B,) the labels' places in `self.labels`. Raises InputError for a label that is not among them."""

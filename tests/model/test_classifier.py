@@ -147,7 +147,7 @@ def test_a_prefix_runs_a_message_that_comes_twice_once():
     prefix = FrozenPrefix(
         PARAMS, SMALL, [one, other, one, one, other], 1, progress=lambda *numbers: done.append(numbers)
     )
-    assert done[-1] == (5, 5) and len(prefix.rows) == 5
+    assert done[-1] == (5, 5) and prefix.rows.kept == 5
     x, lengths = prefix.batch(np.array([2, 0, 4]))
     assert lengths.tolist() == [3, 3, 2]
     assert np.array_equal(x[:3], x[3:6]) and not np.array_equal(x[3:5], x[6:])
@@ -158,7 +158,7 @@ def test_a_prefix_runs_a_message_that_comes_twice_once():
 )
 def test_a_prefix_keeps_only_rows_that_are_read(position, causal, rows):
     messages = [np.array([1, 2, 3]), np.array([1, 5])]  # with the same first token
-    assert len(FrozenPrefix(PARAMS, SMALL, messages, SMALL.n_layer, Reading(position, causal)).rows) == rows
+    assert FrozenPrefix(PARAMS, SMALL, messages, SMALL.n_layer, Reading(position, causal)).rows.kept == rows
 
 
 def test_nothing_below_the_lowest_trainable_parameter_runs_backward():

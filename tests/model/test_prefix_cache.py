@@ -1,6 +1,7 @@
 """The frozen blocks' rows: made once a distinct message,
 the same from memory, a temporary file or a folder, and never stale."""
 
+import errno
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,8 @@ from numpygpt.model.reading import Reading
 from numpygpt.model.tape import Tape
 from numpygpt.model.trunk import trunk
 from numpygpt.ops.embedding import embedding
-from numpygpt.system.errors import InputError
+from numpygpt.system import rows as rows_module
+from numpygpt.system.errors import Note
 
 CONFIG = Config(vocab_size=31, n_positions=16, n_embd=6, n_layer=2, n_head=2)
 MESSAGES = [np.random.default_rng(length).integers(0, 31, length) for length in (5, 1, 16, 5, 2)]
@@ -32,11 +34,20 @@ class Counted:
     """A FrozenPrefix, and how many rows were computed for it."""
 
     def __init__(
-        self, messages=MESSAGES, params=PARAMS, config=CONFIG, depth=1, position="last", causal=True, cache=None
+        self,
+        messages=MESSAGES,
+        params=PARAMS,
+        config=CONFIG,
+        depth=1,
+        position="last",
+        causal=True,
+        cache=None,
+        memory=1 << 20,
     ):
         self.computed = 0
-        self.prefix = FrozenPrefix(params, config, messages, depth, Reading(position, causal), self.count, cache)
-        self.rows = self.prefix.rows
+        reading = Reading(position, causal)
+        self.prefix = FrozenPrefix(params, config, messages, depth, reading, self.count, cache, memory)
+        self.rows = self.prefix.batch(np.arange(len(messages)))[0]
 
     def count(self, done, total):
         self.computed = done
@@ -61,7 +72,7 @@ def test_a_batch_is_what_the_blocks_make_of_its_messages(depth, position):
 
 def test_each_distinct_message_is_computed_once():
     made = Counted([MESSAGES[0], MESSAGES[2], MESSAGES[0], MESSAGES[0].copy()])
-    assert made.computed == len(MESSAGES[0]) + len(MESSAGES[2]) == len(made.rows)
+    assert made.computed == len(MESSAGES[0]) + len(MESSAGES[2]) == made.prefix.rows.kept
     x, lengths = made.prefix.batch(np.array([3, 2]))
     assert lengths.tolist() == [5, 5] and np.array_equal(x[:5], x[5:])
 
@@ -81,6 +92,14 @@ def test_batches_hold_as_many_rows_as_a_forward_pass_may_have_and_the_shortest_m
     assert batches == [[1, 2, 3], [4], [5], [9]]
 
 
+def test_where_rows_may_be_made_again_less_is_made_with_them(monkeypatch):
+    messages = [np.arange(length) for length in (5, 6, 9, 3, 2, 4)]
+    monkeypatch.setattr(prefix, "BATCH_ROWS", 40)
+    for large, batches in [(29 * 6 * 4 + 1, 1), (29 * 6 * 4, 4)]:
+        monkeypatch.setattr(prefix, "LARGE", large)
+        assert len(FrozenPrefix(PARAMS, CONFIG, messages, 1).batches) == batches
+
+
 def test_what_only_the_first_token_decides_is_computed_once_for_all_that_begin_with_it():
     messages = [np.array([7, 1, 2]), np.array([7]), np.array([8, 1])]
     assert Counted(messages, position="first").computed == 2
@@ -92,21 +111,65 @@ def test_with_nothing_frozen_the_rows_are_the_token_ids():
     assert x.tolist() == [*MESSAGES[4], *MESSAGES[1]] and lengths.tolist() == [2, 1]
 
 
-def test_rows_too_many_for_memory_are_the_same_rows_in_a_file(monkeypatch):
-    expected = Counted()
-    monkeypatch.setattr(prefix, "IN_MEMORY", expected.rows.nbytes - 1)
-    found = Counted()
-    assert isinstance(found.rows, np.memmap) and not isinstance(expected.rows, np.memmap)
+@pytest.fixture
+def small_batches(monkeypatch):
+    """Batches of at most six rows: the five messages make four."""
+    monkeypatch.setattr(prefix, "BATCH_ROWS", 6)
+
+
+IDS = 24 * 4  # bytes of the distinct messages' token ids, which the memory holds beside the rows
+ROW = 6 * 4
+
+
+@pytest.mark.parametrize("rows_in_memory, in_memory, in_file", [(24, 24, 0), (23, 8, 16), (7, 3, 21), (0, 0, 24)])
+@pytest.mark.parametrize("depth, position", [(1, "last"), (2, "mean")])
+def test_rows_beyond_the_memory_are_the_same_rows_in_a_file(
+    small_batches, rows_in_memory, in_memory, in_file, depth, position
+):
+    expected = Counted(depth=depth, position=position)
+    found = Counted(depth=depth, position=position, memory=IDS + rows_in_memory * ROW)
+    rows = found.prefix.rows
+    assert (len(rows.memory), rows.kept - len(rows.memory)) == (in_memory, in_file)
     assert np.array_equal(found.rows, expected.rows)
     assert np.array_equal(found.prefix.batch(np.array([3, 1]))[0], expected.prefix.batch(np.array([3, 1]))[0])
 
 
-@pytest.mark.parametrize("in_memory", [1 << 30, 0])
-def test_a_second_run_computes_nothing_and_has_the_same_rows(tmp_path, monkeypatch, in_memory):
-    monkeypatch.setattr(prefix, "IN_MEMORY", in_memory)
-    first = Counted(cache=tmp_path / "new" / "cache")
+@pytest.mark.parametrize("no_room", ["no disk", "a full disk", "a quota"])
+@pytest.mark.parametrize("rows_in_memory", [23, 7, 0])
+@pytest.mark.parametrize("position", ["last", "first"])
+def test_rows_for_which_there_is_no_room_are_made_again_and_are_the_same(
+    small_batches, monkeypatch, tmp_path, no_room, rows_in_memory, position
+):
+    causal = position == "last"  # else the first row is all that is kept
+    expected = Counted(position=position, causal=causal)
+    if no_room == "no disk":
+        monkeypatch.setattr(rows_module, "disk_folder", lambda: None)
+    elif no_room == "a full disk":
+        monkeypatch.setattr(rows_module.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": ROW}))
+    else:
+        monkeypatch.setattr(rows_module.os, "posix_fallocate", full, raising=False)
+    with pytest.warns(Note, match="neither memory nor disk has room"):
+        found = Counted(position=position, causal=causal, memory=IDS + rows_in_memory * ROW, cache=tmp_path)
+    assert found.computed == found.prefix.rows.kept < 24
+    assert np.array_equal(found.rows, expected.rows) and not files(tmp_path)
+    assert np.array_equal(found.prefix.batch(np.array([3, 1]))[0], expected.prefix.batch(np.array([3, 1]))[0])
+
+
+def full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_the_disk_is_not_filled_to_its_last_byte(small_batches, monkeypatch):
+    monkeypatch.setattr(rows_module.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 24 * ROW}))
+    with pytest.warns(Note, match="For 67% of it"):
+        assert Counted(memory=0).prefix.rows.kept == 8
+
+
+@pytest.mark.parametrize("first_memory, then_memory", [(1 << 20, 1 << 20), (0, 0), (1 << 20, 0), (0, 1 << 20)])
+def test_a_second_run_computes_nothing_and_has_the_same_rows(tmp_path, first_memory, then_memory):
+    first = Counted(cache=tmp_path / "new" / "cache", memory=first_memory)
     assert first.computed == 24
-    second = Counted(cache=tmp_path / "new" / "cache")
+    second = Counted(cache=tmp_path / "new" / "cache", memory=then_memory)
     assert second.computed == 0
     assert np.array_equal(second.rows, first.rows) and second.rows.dtype == first.rows.dtype
     assert len(files(tmp_path / "new" / "cache")) == 1
@@ -200,12 +263,3 @@ def test_rows_that_other_code_made_are_not_used(tmp_path, monkeypatch):
         prefix.Path, "read_bytes", lambda path: read_bytes(path) + b"# changed" * (path.name == "gelu.py")
     )
     assert Counted(cache=tmp_path).computed == 24 and len(files(tmp_path)) == 2
-
-
-def test_rows_for_which_no_disk_has_room_are_refused_before_anything_is_computed(monkeypatch):
-    monkeypatch.setattr(prefix, "IN_MEMORY", 0)
-    monkeypatch.setattr(prefix.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 24 * 6 * 4 - 1}))
-    shown = []
-    with pytest.raises(InputError, match="no room for it: set TMPDIR"):
-        FrozenPrefix(PARAMS, CONFIG, MESSAGES, 1, progress=lambda *row: shown.append(row))
-    assert not shown

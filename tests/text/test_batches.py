@@ -26,9 +26,9 @@ def test_the_books_longest_training_message_has_120_tokens(shared, monkeypatch):
     lengths = [len(message) for message in encode(train["Text"], encoding, None, 1024)]
     pad_to = padded_length("longest", lengths, 1024)
     assert pad_to == 120
-    padded = encode(validation["Text"], encoding, pad_to, 1024)
+    padded = list(encode(validation["Text"], encoding, pad_to, 1024))
     assert {len(message) for message in padded} == {120} and padded[0][-1] == 50256
-    assert len(encode(["hello " * 2000], encoding, None, 1024)[0]) == 1024
+    assert len(next(encode(["hello " * 2000], encoding, None, 1024))) == 1024
 
 
 @pytest.mark.parametrize(
@@ -65,12 +65,12 @@ def test_one_endoftext_ends_each_message_also_one_that_is_cut(byte_encoding):
 
 
 def test_a_message_cannot_smuggle_in_the_special_token(byte_encoding):
-    assert encode(["<|endoftext|>"], byte_encoding, None, 99)[0].tolist() == list(b"<|endoftext|>")
+    assert next(encode(["<|endoftext|>"], byte_encoding, None, 99)).tolist() == list(b"<|endoftext|>")
 
 
 def test_a_message_without_tokens_is_named(byte_encoding):
     with pytest.raises(InputError, match="message 2 is empty"):
-        encode(["a", "", "b"], byte_encoding, 4, 9)
+        list(encode(["a", "", "b"], byte_encoding, 4, 9))
 
 
 def test_batches_keep_the_order_and_drop_only_an_incomplete_last_one():
