@@ -46,7 +46,7 @@ class Counted:
     ):
         self.computed = 0
         reading = Reading(position, causal)
-        self.prefix = FrozenPrefix(params, config, messages, depth, reading, self.count, cache, memory)
+        self.prefix = FrozenPrefix(params, config, messages, depth, reading, self.count, cache, memory=memory)
         self.rows = self.prefix.batch(np.arange(len(messages)))[0]
 
     def count(self, done, total):
