@@ -4,9 +4,9 @@ from datetime import date
 
 from numpygpt.system.memory import keep_freed_memory
 
-from . import chapter, forward, generate, language, machine, memory, operations, step
+from . import chapter, forward, generate, language, machine, memory, neighbour, operations, step
 
-MODULES = (chapter, step, forward, generate, language, memory, operations)
+MODULES = (chapter, step, forward, generate, language, memory, neighbour, operations)
 SUBJECTS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 

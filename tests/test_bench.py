@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import chapter, few_labels, forward, generate, language, machine, operations, ranks, step
+from bench import chapter, few_labels, forward, generate, language, machine, neighbour, operations, ranks, step
 from bench.results import HEADER, Row, Section, write_section
 from bench.turns import in_turns, worst_difference
 from numpygpt.checkpoints.huggingface import save_folder
@@ -134,6 +134,14 @@ def test_the_parts_of_a_step_add_up_to_it(options, monkeypatch):
         assert 0 < least[0] < max(whole)
         assert all(min(numbers) >= 0 for numbers in rows.values())
         assert [sum(numbers) for numbers in zip(*rows.values())] == pytest.approx(whole)
+
+
+def test_work_beside_a_neighbour_is_set_against_the_same_work_alone(options, monkeypatch):
+    monkeypatch.setattr("bench.neighbour.default_run", lambda: 2.0)
+    monkeypatch.setattr("bench.neighbour.fresh", lambda function, *args: function(*args))
+    section = neighbour.measure(Namespace(**vars(options) | {"repetitions": 1}))
+    for alone, beside, ratio in zip(*[iter(section.rows)] * 3):
+        assert beside.ours[0] / alone.ours[0] == pytest.approx(ratio.ours[0]) and ratio.unit == "×"
 
 
 def test_columns_without_any_figure_are_left_out():

@@ -90,7 +90,12 @@ def parallel(function, items):
 
 
 def one_thread():
-    """`with` this, products take one thread each, as inside `parallel`: the last bits of a product depend on it."""
+    """`with` this, products take one thread each, as inside `parallel`, which has as many threads as before.
+
+    For products whose last bits must not depend on their threads; and for products so small that sharing them out
+    gains little. It can lose much: a split product ends with the slower core, and on a machine where another program
+    runs, that may be long after the faster one.
+    """
     return _products
 
 

@@ -1,6 +1,7 @@
 """The classifier with all that belongs to it: text in, labels out. What the commands and a notebook use."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from itertools import zip_longest
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from ..model.tape import Tape
 from ..model.trainable import frozen_depth, trainable_names
 from ..ops.cross_entropy import cross_entropy
 from ..ops.softmax import softmax
+from ..system.blas import one_thread
 from ..system.errors import InputError
 from ..text.batches import encode, pack, padded_length
 from .recipes import DEFAULT
 from .rng import Generator, linear_init
 
+SMALL = 1 << 28  # multiplications in a layer's product that one thread does best: some milliseconds
 BATCH = 32  # messages to a forward pass where nothing is learned
 
 
@@ -98,7 +101,8 @@ class Classifier:
         parts = []
         for start in range(0, len(messages), BATCH):
             ids, lengths = pack(messages[start : start + BATCH])
-            parts.append(classifier(Tape(params), ids, lengths, self.config, self.reading)[0])
+            with self._threads(ids, lengths, 0):
+                parts.append(classifier(Tape(params), ids, lengths, self.config, self.reading)[0])
         return np.concatenate(parts) if parts else np.empty((0, len(self.labels)), np.float32)
 
     def predict(self, texts: Sequence[str]) -> pd.DataFrame:
@@ -123,21 +127,29 @@ class Classifier:
         """The same of a batch: x is what enters block `start` (with 0, token ids), `numbers` the labels' places."""
         params, d_weights = self.weights()
         learning = self.trainable if d_weights is None else self.trainable | adapted_weights(self.config)
-        logits, backward = self._forward(Tape(params, learning), x, lengths, start)
-        loss, d_loss = cross_entropy(logits, numbers)
-        grads = backward(d_loss())
+        with self._threads(x, lengths, start):
+            logits, backward = self._forward(Tape(params, learning), x, lengths, start)
+            loss, d_loss = cross_entropy(logits, numbers)
+            grads = backward(d_loss())
         if d_weights is not None:
             grads = d_weights(grads)
         return float(loss), {name: grads[name] for name in self.trainable}
 
     def batch_logits(self, x, lengths, start) -> np.ndarray:
         """logits (B, C) of a batch as in batch_loss."""
-        return self._forward(Tape(self.weights()[0]), x, lengths, start)[0]
+        with self._threads(x, lengths, start):
+            return self._forward(Tape(self.weights()[0]), x, lengths, start)[0]
 
     def _forward(self, tape, x, lengths, start):
         if start == 0:
             return classifier(tape, x, lengths, self.config, self.reading)
         return classifier_above(tape, x, lengths, start, self.config, self.reading)
+
+    def _threads(self, x, lengths, start):
+        """A context for a batch that enters block `start`: where its products are small, each has one thread."""
+        one_row = start == self.config.n_layer - 1 and self.reading.rows(lengths) is not None  # the rest is folded away
+        rows = len(lengths) if one_row else len(x)
+        return one_thread() if rows * 4 * self.config.n_embd**2 < SMALL else nullcontext()
 
     def weights(self):
         """The parameters that the model runs on, and where LoRA's products are added to them, how their gradients go

@@ -246,3 +246,12 @@ print("done")
 def test_a_forked_child_works_as_its_parent_does():
     run = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=LONG)
     assert (run.stdout, run.stderr) == ("done\n", "")
+
+
+def test_small_products_have_one_thread_each_and_large_ones_all_while_parallel_keeps_its_own(set_to):
+    with blas.one_thread():
+        assert set_to[-1] == 1 and blas.threads() == 2
+        with blas.one_thread():
+            assert set_to[-1] == 1
+        assert set_to[-1] == 1
+    assert set_to[-1] == 2

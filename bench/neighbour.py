@@ -1,0 +1,76 @@
+"""A machine that is not idle: the same work alone, and beside one other program that computes on all cores.
+
+The default run (`python -m numpygpt.train`, `mini` and the sample; a process from its start to its end) and training
+steps at the model's sizes. The neighbour multiplies matrices without end, on as many threads as there are cores. Its
+fair share is half of the machine, so twice the time is what one can hope for.
+"""
+
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from numpygpt.system.command import Progress
+
+from .results import Row, Section
+from .step import numpygpt_step
+from .turns import fresh, timed
+
+REPETITIONS = 5
+NEIGHBOUR = "import numpy as np\na = np.ones((2000, 2000), np.float32)\nwhile True:\n    a @ a"
+STARTED = 1.0  # seconds until the neighbour has imported NumPy
+
+
+def measure(options):
+    work = {"the default run": default_run}
+    for choice, steps in (("last_block", 30), ("all", 3)):
+        work[f"step, `{choice}`"] = lambda choice=choice, steps=steps: fresh(
+            seconds_a_step, options.model, choice, steps
+        )
+    progress, done = Progress("neighbour", "runs"), 0
+    rows, total = [], 2 * len(work) * options.repetitions
+    for what, run in work.items():
+        alone, beside = [], []
+        for _ in range(options.repetitions):
+            alone.append(run())
+            with neighbour():
+                beside.append(run())
+            done += 2
+            progress(done, total)
+        rows += [
+            Row(f"{what}, alone", "s", alone, []),
+            Row(f"{what}, beside a neighbour", "s", beside, []),
+            Row(f"{what}: times as long", "×", [median(beside) / median(alone)], []),
+        ]
+    progress.clear()
+    return Section("neighbour", __doc__, rows)
+
+
+def default_run():
+    """Seconds of one `python -m numpygpt.train`."""
+    with TemporaryDirectory(prefix="bench-neighbour-") as folder:
+        command = [sys.executable, "-m", "numpygpt.train", "--out", Path(folder, "run")]
+        return timed(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))[
+            0
+        ]
+
+
+def seconds_a_step(model, choice, steps):
+    """The mean over so many, after one that is not counted."""
+    step = numpygpt_step(model, choice)
+    step()
+    return timed(lambda: [step() for _ in range(steps)])[0] / steps
+
+
+@contextmanager
+def neighbour():
+    """Another program that computes on all cores."""
+    with subprocess.Popen([sys.executable, "-c", NEIGHBOUR]) as process:
+        try:
+            time.sleep(STARTED)
+            yield
+        finally:
+            process.kill()
