@@ -125,6 +125,8 @@ def run_with_kills(way, folder, seconds, kills, rng):
             shutil.rmtree(folder)
             continue
         met.append(killed_in(folder, since))
+        if (folder / "run.json").exists() and not (folder / "resume.safetensors").exists():
+            return met  # it had done all there was to do
 
 
 def measure(ways, runs, scratch, seed=1, most=3):

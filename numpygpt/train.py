@@ -1,6 +1,7 @@
 """python -m numpygpt.train: fine-tune a GPT-2 into a text classifier."""
 
 import argparse
+from contextlib import ExitStack
 from pathlib import Path
 from shlex import quote
 
@@ -225,16 +226,17 @@ def arguments(argv=None):
 @on_every_rank
 def main(argv, ranks):
     args = arguments(argv)
-    try:
-        train(args, ranks)
-    except KeyboardInterrupt:
-        if not args.resume:
-            raise
-        raise KeyboardInterrupt(f"to go on: python -m numpygpt.train --resume {quote(str(args.resume))}") from None
+    with ExitStack() as held:
+        try:
+            train(args, ranks, held)
+        except KeyboardInterrupt:
+            if not args.resume:
+                raise
+            raise KeyboardInterrupt(f"to go on: python -m numpygpt.train --resume {quote(str(args.resume))}") from None
 
 
-def train(args, ranks):
-    """What the command does; as soon as its run can go on, `args.resume` is its folder."""
+def train(args, ranks, held):
+    """What the command does. As soon as its run can go on, `args.resume` is its folder, and the stack holds it."""
     resume = ResumeFile("", args.save_every)  # its clock starts here
     keep_freed_memory()
     if args.out and args.out.exists():
@@ -292,12 +294,12 @@ def train(args, ranks):
     options |= {"labels": labels, "weights_sha256": weights}
     if args.resume:
         folder = args.resume
-        ranks.once(reopen_run, folder)
+        ranks.once(reopen_run, folder, held)
     else:
         check_sets([clf.numbers(part["Label"]) for part in sets[:2]], args.batch_size, args.ignore_index)
         folder = ranks.once(new_folder, args.out)
         ranks.once(write_split, folder, sets, labels)
-        ranks.once(begin_run, folder, options)
+        ranks.once(begin_run, folder, options, held)
         args.resume = folder
     print(f"results  {folder}", flush=True)
     progress = command.Progress("frozen blocks", "tokens")
@@ -335,8 +337,8 @@ def train(args, ranks):
     print(f"\nOn the {evaluation.messages:,} test messages:\n{evaluation.summary()}")
     print(f"\n{seconds:.1f} s. {'Curves: curves.png' if drawn else 'For plots of the curves: pip install matplotlib'}")
     print(f"Now try: python -m numpygpt.evaluate {folder}")
-    print(f'         python -m numpygpt.classify {folder} "You have won a prize, call now"')
-    resume.path.unlink()
+    print(f'         python -m numpygpt.classify {folder} "You have won a prize, call now"', flush=True)
+    resume.path.unlink()  # the last act: until then the run is not finished
 
 
 class Report:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,12 @@ from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.checkpoints.safetensors import read_safetensors, write_safetensors
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
-from numpygpt.system.errors import InputError
+from numpygpt.system.errors import InputError, Note
 from numpygpt.text.bpe import learn_bpe
 from numpygpt.text.split import read_split, write_split
 from numpygpt.training.fine_tune import accuracy, fine_tune
 from numpygpt.training.resume import ResumeFile
+from numpygpt.training.run_folder import reopen_run
 from tests.training.test_fine_tune import a_run
 
 OPTIONS = "--model model --data messages.csv --epochs 2 --eval-every 3 --save-every 0".split()
@@ -186,6 +188,16 @@ def test_a_run_that_was_finished_but_for_the_last_lines_is_finished(here, capsys
     assert outcome(capsys, "--resume", "stopped") == expected
 
 
+def test_a_run_goes_on_with_other_memory_and_the_same_bits(here, capsys, monkeypatch):
+    expected = outcome(capsys, *OPTIONS, "--out", "whole")
+    stopped_run(monkeypatch, "accuracy")
+    monkeypatch.setattr("numpygpt.system.rows.disk_folder", lambda: None)
+    with pytest.warns(Note, match="neither memory nor disk"):
+        found = outcome(capsys, "--memory", "4kB", "--resume", "stopped")
+    del found["run.json"], expected["run.json"]  # they name the memory
+    assert found == expected
+
+
 def refused(*arguments):
     with pytest.raises((InputError, SystemExit)) as error:
         train.main([str(argument) for argument in arguments])
@@ -210,6 +222,9 @@ def test_what_cannot_go_on_is_refused_in_one_line_and_left_as_it_is(here, capsys
     refused("--resume", "stopped", "--out", "other")
     assert "not allowed with argument --resume" in capsys.readouterr().err
 
+    with ExitStack() as held:
+        reopen_run("stopped", held)
+        assert "stopped is being trained by another process" in refused("--resume", "stopped")
     weights = {name: array * 2 for name, array in read_safetensors("model/model.safetensors").items()}
     write_safetensors("model/model.safetensors", weights)
     assert "the weights of model are not those" in refused("--resume", "stopped")

@@ -19,15 +19,8 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    import msvcrt
-
-    fcntl = None
-
 from .errors import InputError
-from .files import replacing
+from .files import lock, replacing
 
 _TIMEOUT = 30  # seconds without a byte after which a connection counts as broken
 _PAUSES = (1, 2, 4)  # seconds before each further try
@@ -100,9 +93,9 @@ def exclusive(folder):
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / ".lock", "ab") as file:
-            if not _lock(file):
+            if not lock(file):
                 print(f"waiting for another process that downloads to {folder}", file=sys.stderr)
-                while not _lock(file):
+                while not lock(file):
                     time.sleep(_POLL)
             yield
     except OSError as error:
@@ -315,18 +308,6 @@ def _progress(name, first, size):
         yield show
     finally:
         print(file=sys.stderr)
-
-
-def _lock(file):
-    """Whether this process has the lock of the file now; closing it, or the end of the process, gives it back."""
-    try:
-        if fcntl:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    except (BlockingIOError, PermissionError):  # the latter on Windows
-        return False
-    return True
 
 
 def _record(path):

@@ -1,9 +1,16 @@
-"""Writing files so that a crash, a full disk or Ctrl-C never leaves half of one."""
+"""Writing files so that a crash, a full disk or Ctrl-C never leaves half of one, and a file that one process holds."""
 
 import os
 import secrets
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    import msvcrt
+
+    fcntl = None
 
 
 @contextmanager
@@ -36,3 +43,15 @@ def _sync_folder(folder):
         with suppress(OSError):  # not every network's disk can
             os.fsync(descriptor)
         os.close(descriptor)
+
+
+def lock(file):
+    """Whether this process has the lock of the file now; closing it, or the end of the process, gives it back."""
+    try:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    except (BlockingIOError, PermissionError):  # the latter on Windows
+        return False
+    return True

@@ -15,6 +15,7 @@ import csv
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
@@ -24,7 +25,7 @@ from ..checkpoints.safetensors import read_safetensors, write_safetensors
 from ..model.lora import adapted_weights, merge
 from ..model.parameters import fingerprint
 from ..system.errors import InputError
-from ..system.files import replacing
+from ..system.files import lock, replacing
 from .evaluation import Evaluation
 from .text_classifier import Classifier
 
@@ -57,10 +58,11 @@ def new_folder(out):
     raise InputError(f"{out} exists: choose another --out, or remove it; a run never overwrites another")
 
 
-def begin_run(folder, settings: dict) -> None:
-    """Write settings.json: from here on the run can be resumed."""
+def begin_run(folder, settings: dict, held) -> None:
+    """Write settings.json: from here on the run can be resumed. `held`, an ExitStack, keeps other processes off."""
     with replacing(Path(folder) / "settings.json") as file:
         file.write((json.dumps(settings, indent=2) + "\n").encode())
+    _hold(folder, held)
 
 
 def begun_run(folder) -> dict:
@@ -80,11 +82,19 @@ def begun_run(folder) -> dict:
     return settings
 
 
-def reopen_run(folder) -> None:
+def reopen_run(folder, held) -> None:
     """Make the folder of a run that goes on what it was: without what a killed process left half-written, and not
-    finished."""
+    finished. `held` as in begin_run. Raises InputError where another process is at the run."""
+    _hold(folder, held)
     for leftover in [*Path(folder).glob(".*.tmp"), Path(folder) / "run.json"]:
         leftover.unlink(missing_ok=True)
+
+
+def _hold(folder, held):
+    file = held.enter_context(open(Path(folder) / "settings.json", "rb"))
+    with suppress(OSError):  # not every network's disk has locks
+        if not lock(file):
+            raise InputError(f"{folder} is being trained by another process: wait for its end, or end it")
 
 
 class History:

@@ -80,6 +80,20 @@ def test_output_that_cannot_be_written_is_one_line():
     assert process.returncode == 2 and re.fullmatch(rb"error: .*No space left on device\n", err)
 
 
+@pytest.mark.parametrize(
+    "text, size",
+    [("0", 0), ("4GB", 4 * 10**9), ("1.5 mb", 1_500_000), ("1e3", 1000), ("2T", 2 * 10**12)],
+)
+def test_a_size_has_a_unit(text, size):
+    assert command.memory_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "4 gigabytes", "1.2.3", "1e999", "4GiB"])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(Exception, match="expected a size such as 4GB or 500MB, got"):
+        command.memory_size(text)
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "x", "", "nan", "9" * 5000])
 def test_a_number_out_of_range_is_no_number(text):
     with pytest.raises(Exception, match="expected a whole number at least 1 and at most 9, got"):

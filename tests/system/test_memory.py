@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from numpygpt.checkpoints.safetensors import read_safetensors, write_safetensors
-from numpygpt.system.memory import release
+from numpygpt.system import memory
+from numpygpt.system.memory import free_memory, release
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what a process holds")
 
@@ -57,3 +58,17 @@ def test_the_second_step_gets_the_memory_that_the_first_one_freed():
         pytest.skip("musl's malloc has no such settings")
     run = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, text=True, check=True)
     assert int(run.stdout) < 64  # 128 MiB in pages of 4 KiB would be 32,768
+
+
+def test_free_memory_is_what_the_system_has_for_programs():
+    assert 10_000_000 < free_memory() < 1 << 45
+
+
+@pytest.mark.parametrize("limit, used, free", [("3000", "1000", 2000), ("1000", "3000", 0), ("max", "1000", None)])
+def test_a_containers_limit_counts(tmp_path, monkeypatch, limit, used, free):
+    monkeypatch.setattr(memory, "_LIMITS", ())
+    of_the_machine = free_memory()
+    (tmp_path / "limit").write_text(limit + "\n")
+    (tmp_path / "used").write_text(used + "\n")
+    monkeypatch.setattr(memory, "_LIMITS", [(tmp_path / "limit", tmp_path / "used"), (tmp_path / "absent", "")])
+    assert free_memory() == free if free is not None else free_memory() > of_the_machine / 2

@@ -1,0 +1,40 @@
+"""Rows in memory and in a file, and where a file for them may lie."""
+
+import sys
+import tempfile
+import threading
+
+import numpy as np
+import pytest
+
+from numpygpt.system import rows as rows_module
+from numpygpt.system.rows import disk_folder, reserve
+
+
+def test_what_several_threads_write_is_read_again_from_memory_and_from_the_file():
+    rows = reserve(np.arange(10, 101, 10), 3, np.dtype(np.float32), 35 * 3 * 4)
+    assert (len(rows.memory), rows.kept) == (30, 100)
+    expected = np.random.default_rng(0).standard_normal((100, 3), np.float32)
+    threads = [threading.Thread(target=rows.write, args=(i, expected[i : i + 10])) for i in range(0, 100, 10)]
+    for thread in reversed(threads):
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for start, stop in [(0, 10), (29, 30), (30, 31), (35, 48), (99, 100)]:
+        assert np.array_equal(rows.read(start, stop), expected[start:stop])
+        assert not isinstance(rows.read(start, stop).base, np.memmap)
+
+
+@pytest.mark.parametrize("fits, kept", [(9, 0), (10, 10), (29, 20), (1000, 100)])
+def test_pieces_are_kept_whole(fits, kept, monkeypatch):
+    monkeypatch.setattr(rows_module, "disk_folder", lambda: None)
+    rows = reserve(np.arange(10, 101, 10), 3, np.dtype(np.float32), fits * 3 * 4)
+    assert rows.kept == len(rows.memory) == kept
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what lies in memory")
+def test_a_folder_in_memory_is_no_disk(monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", "/dev/shm")
+    assert disk_folder() in ("/var/tmp", None)
+    monkeypatch.setattr(rows_module, "_in_memory", lambda folder: False)
+    assert disk_folder() == "/dev/shm"
