@@ -6,6 +6,7 @@ import queue
 import re
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
@@ -253,6 +254,19 @@ def test_more_requests_than_may_wait_are_refused(monkeypatch):
         slow.go.set()
         assert first.result()[:2] == (200, {"text": "first"})
         assert asked(server, "/api/classify", {"text": "third"})[0] == 200
+
+
+def test_a_request_waits_until_the_one_before_is_answered():
+    slow = Slow()
+    with running(slow) as server, ThreadPoolExecutor() as pool:
+        first = pool.submit(asked, server, "/api/classify", {"text": "first"})
+        slow.begun.acquire()
+        second = pool.submit(asked, server, "/api/classify", {"text": "second"})
+        while server.places._value > server_module.WAITING - 2:  # until it waits for its turn
+            time.sleep(0.01)
+        assert not slow.begun.acquire(timeout=0.2)
+        slow.go.set()
+        assert first.result()[1] == {"text": "first"} and second.result()[1] == {"text": "second"}
 
 
 def test_the_model_does_not_work_on_for_who_has_hung_up():
