@@ -17,8 +17,8 @@ from .naive_bayes import NaiveBayes
 from .text_classifier import BATCH, Classifier
 
 AT_ONCE = 8 * BATCH  # messages that are in memory
-MISTAKES = 10
-FREQUENT = 20
+MISTAKES = 10  # the most confident that are shown
+FREQUENT = 20  # pairs of labels shown where the matrix is too wide
 EDGES = np.linspace(0, 1, 11)  # of the bins of calibration
 Z = 1.959963984540054  # a normal variable is within ±Z with probability 95 %
 
