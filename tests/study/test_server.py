@@ -172,6 +172,14 @@ def test_a_wrong_request_is_refused_with_its_status(server, method, path, body, 
     connection.close()
 
 
+def test_a_line_end_after_the_body_is_no_hanging_up(server):
+    connection = connected(server)
+    headers = {"Content-Type": "application/json", "Content-Length": "15"}
+    connection.request("POST", "/api/classify", b'{"text": "win"}\r\n', headers)
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
 def test_the_largest_body_is_read(server):
     body = json.dumps({"text": "a" * (LIMIT - 12)}).encode()
     assert len(body) == LIMIT and asked(server, "/api/classify", body)[0] == 200
