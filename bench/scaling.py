@@ -23,7 +23,7 @@ from numpygpt.text.sources import find_messages
 from . import machine
 from .results import table, write_section
 
-ONCE = "--epochs 1 --eval-every 1000000 --eval-batches 1"
+ONCE = "--epochs 1 --batch-size 64 --eval-every 1000000 --eval-batches 1"
 HERE = Path(__file__).parent
 
 
@@ -38,7 +38,7 @@ def write_messages(path, count):
 
 
 def measure(sizes, options, scratch):
-    """[(messages, seconds, peak bytes, bytes of the rows in the file)] of a run on each size."""
+    """[(messages, seconds, peak bytes)] of a run on each size."""
     found = []
     for size in sizes:
         data, folder, log = scratch / f"{size}.csv", scratch / f"run-{size}", scratch / f"{size}.log"
@@ -61,7 +61,7 @@ def markdown(found, options, made):
         [f"{size:,}", f"{seconds:.1f}", f"{1000 * seconds / size:.2f}", f"{peak / 1e9:.2f}"]
         for size, seconds, peak in found
     ]
-    about = f"`mini`, one epoch, the last block: `{' '.join(options)}`. All else is at its default."
+    about = f"`mini`, the last block: `{ONCE} {' '.join(options)}`. All else is at its default."
     return "\n\n".join([f"## scaling, {' '.join(options[:2])}", about, table(rows), made]) + "\n"
 
 
