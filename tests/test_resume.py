@@ -1,5 +1,6 @@
 """A run that was interrupted or killed ends as one that was not, bit for bit; what cannot go on is refused."""
 
+import gc
 import json
 import os
 import shutil
@@ -226,6 +227,7 @@ def test_what_cannot_go_on_is_refused_in_one_line_and_left_as_it_is(here, capsys
         reopen_run("stopped", held)
         assert "stopped is being trained by another process" in refused("--resume", "stopped")
     weights = {name: array * 2 for name, array in read_safetensors("model/model.safetensors").items()}
+    gc.collect()  # with them go the files that the refused runs had mapped
     write_safetensors("model/model.safetensors", weights)
     assert "the weights of model are not those" in refused("--resume", "stopped")
     assert {path.name: path.read_bytes() for path in Path("stopped").iterdir()} == before
