@@ -2,7 +2,7 @@
 
     python -m bench.scaling --sizes 1000,10000,50000,200000 --pad end
 
-The bundled sample, repeated with a number after each message so that all are different, trains `mini` for one epoch,
+The bundled sample, repeated with a number before each message so that all are different, trains `mini` for one epoch,
 in a process of its own. Writes the section `scaling, --pad …` of RESULTS.md.
 """
 
@@ -34,7 +34,7 @@ def write_messages(path, count):
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("Label", "Text"))
-        writer.writerows((label, f"{text} {number}") for number, (label, text) in enumerate(pairs))
+        writer.writerows((label, f"{number} {text}") for number, (label, text) in enumerate(pairs))
 
 
 def measure(sizes, options, scratch):
