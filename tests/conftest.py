@@ -19,6 +19,14 @@ from tests.tiny import WORDS, save_messages, save_model, written
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    from tests.browsing import chromium  # skips a module where selenium is absent
+
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
+
+
 @pytest.fixture(autouse=True)
 def as_on_windows(monkeypatch):
     """No file is renamed or replaced while this process has it mapped or open: Windows refuses."""

@@ -1,7 +1,5 @@
 """The served page in a real browser: chromium and its driver, with selenium; skipped where one is absent."""
 
-import json
-import shutil
 import threading
 
 import pandas as pd
@@ -12,16 +10,11 @@ from numpygpt.study.attribution import after_each_token
 from numpygpt.study.served import Served
 from numpygpt.study.server import Server
 from numpygpt.text.split import write_split
+from tests.browsing import needs_chromium, opened, resized, webdriver
 
-webdriver = pytest.importorskip("selenium.webdriver")
 wait = pytest.importorskip("selenium.webdriver.support.wait")
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium and chromedriver")
+pytestmark = needs_chromium
 
-OPTIONS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 RIGHT, END, TAB = "\ue014", "\ue010", "\ue004"
 MESSAGE = "Pay <b>now</b> or call 07700 900123"
 PAD = 24
@@ -47,38 +40,13 @@ def url(clf, tmp_path_factory):
     thread.join()
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for option in [*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
-
-
 @pytest.fixture
 def page(browser, url):
-    """The page, 1280 wide, as it opens; what it logs and asks for is looked at when the test is over."""
-    resized(browser, 1280)
-    browser.get("about:blank")
-    browser.get_log("performance")
-    browser.get(url)
-    until(browser, lambda: browser.find_elements("css selector", ".ask"))
-    yield browser
-    assert browser.get_log("browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = {event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"}
+    """The page as it opens; what it logs and asks for is looked at when the test is over."""
+    with opened(browser, url) as asked:
+        until(browser, lambda: browser.find_elements("css selector", ".ask"))
+        yield browser
     assert all(address.startswith((url, "about:", "data:")) for address in asked)
-
-
-def resized(browser, width, dark=False):
-    metrics = dict(width=width, height=844, deviceScaleFactor=1, mobile=width < 500)
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    scheme = [dict(name="prefers-color-scheme", value="dark" if dark else "light")]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dict(features=scheme))
 
 
 def until(page, found):

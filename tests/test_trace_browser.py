@@ -1,21 +1,13 @@
 """The page in a real browser, opened from disk: chromium and its driver, with selenium; skipped where one is absent."""
 
-import json
 import re
-import shutil
 
 import pytest
 
 import numpygpt
+from tests.browsing import needs_chromium, opened, resized, webdriver
 
-webdriver = pytest.importorskip("selenium.webdriver")
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium and chromedriver")
-
-OPTIONS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -31,37 +23,12 @@ def url(trace, tmp_path_factory):
     return path.as_uri()
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for option in [*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
-
-
 @pytest.fixture
 def page(browser, url):
-    """The page at its start, 1280 wide; what it logs and asks for is looked at when the test is over."""
-    resized(browser, 1280)
-    browser.get("about:blank")
-    browser.get_log("performance")
-    browser.get(url)
-    yield browser
-    assert browser.get_log("browser") == []
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = {event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"}
-    assert asked <= {url}
-
-
-def resized(browser, width, dark=False):
-    metrics = dict(width=width, height=844, deviceScaleFactor=1, mobile=width < 500)
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    scheme = [dict(name="prefers-color-scheme", value="dark" if dark else "light")]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dict(features=scheme))
+    """The page as it opens; what it logs and asks for is looked at when the test is over."""
+    with opened(browser, url) as asked:
+        yield browser
+    assert set(asked) <= {url}
 
 
 def press(page, *keys):

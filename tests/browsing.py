@@ -1,0 +1,51 @@
+"""What the tests in a real browser share: chromium and its driver, with selenium; skipped where one is absent."""
+
+import json
+import shutil
+from contextlib import contextmanager
+
+import pytest
+
+webdriver = pytest.importorskip("selenium.webdriver")
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+needs_chromium = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium and chromedriver")
+
+OPTIONS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+
+
+@contextmanager
+def chromium(profile):
+    """A driver of a browser without a window; what it remembers is in the folder `profile`."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for option in [*OPTIONS, f"--user-data-dir={profile}"]:
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@contextmanager
+def opened(browser, url):
+    """The page at its start, 1280 wide. At the end it must have logged nothing; yields a list that then has the
+    addresses it asked for."""
+    asked = []
+    resized(browser, 1280)
+    browser.get("about:blank")
+    browser.get_log("performance")
+    browser.get(url)
+    yield asked
+    assert browser.get_log("browser") == []
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked += [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+
+
+def resized(browser, width, dark=False):
+    metrics = dict(width=width, height=844, deviceScaleFactor=1, mobile=width < 500)
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    scheme = [dict(name="prefers-color-scheme", value="dark" if dark else "light")]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dict(features=scheme))
