@@ -63,7 +63,7 @@ def main(argv, ranks):
         messages = partial(read_set, path, clf.labels)
     else:
         messages = partial(stream_messages, path, args.text_column, args.label_column)
-    count = count_messages(clf, messages())  # what is wrong with the file is said now, not after an hour
+    count = count_messages(clf, messages(), path)  # what is wrong with the file is said now, not after an hour
     if not count:
         raise InputError(f"{path}: there are no messages")
     training = args.run / "train.csv"

@@ -288,9 +288,16 @@ def evaluate_loader(
     return evaluation
 
 
-def count_messages(clf: Classifier, messages: Iterable[tuple[str, str]]) -> int:
-    """How many there are. Raises InputError where `evaluate` would, now and not an hour later."""
-    return sum(len(clf.numbers(labels)) for _, labels in _parts(messages))
+def count_messages(clf: Classifier, messages: Iterable[tuple[str, str]], where) -> int:
+    """How many there are. Raises InputError where `evaluate` would, now and not an hour later; of an unknown label it
+    says `where`, in which file, it stands."""
+    count = 0
+    for _, labels in _parts(messages):
+        try:
+            count += len(clf.numbers(labels))
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+    return count
 
 
 def _parts(messages: Iterable[tuple[str, str]], count=AT_ONCE) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
