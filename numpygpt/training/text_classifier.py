@@ -22,7 +22,7 @@ from ..text.batches import encode, pack, padded_length
 from .recipes import DEFAULT
 from .rng import Generator, linear_init
 
-SMALL = 1 << 28  # multiplications in a layer's product that one thread does best: some milliseconds
+NARROW = 512  # a width below which a product is so small that one thread does it best
 BATCH = 32  # messages to a forward pass where nothing is learned
 
 
@@ -101,7 +101,7 @@ class Classifier:
         parts = []
         for start in range(0, len(messages), BATCH):
             ids, lengths = pack(messages[start : start + BATCH])
-            with self._threads(ids, lengths, 0):
+            with self._threads():
                 parts.append(classifier(Tape(params), ids, lengths, self.config, self.reading)[0])
         return np.concatenate(parts) if parts else np.empty((0, len(self.labels)), np.float32)
 
@@ -127,7 +127,7 @@ class Classifier:
         """The same of a batch: x is what enters block `start` (with 0, token ids), `numbers` the labels' places."""
         params, d_weights = self.weights()
         learning = self.trainable if d_weights is None else self.trainable | adapted_weights(self.config)
-        with self._threads(x, lengths, start):
+        with self._threads():
             logits, backward = self._forward(Tape(params, learning), x, lengths, start)
             loss, d_loss = cross_entropy(logits, numbers)
             grads = backward(d_loss())
@@ -137,7 +137,7 @@ class Classifier:
 
     def batch_logits(self, x, lengths, start) -> np.ndarray:
         """logits (B, C) of a batch as in batch_loss."""
-        with self._threads(x, lengths, start):
+        with self._threads():
             return self._forward(Tape(self.weights()[0]), x, lengths, start)[0]
 
     def _forward(self, tape, x, lengths, start):
@@ -145,11 +145,10 @@ class Classifier:
             return classifier(tape, x, lengths, self.config, self.reading)
         return classifier_above(tape, x, lengths, start, self.config, self.reading)
 
-    def _threads(self, x, lengths, start):
-        """A context for a batch that enters block `start`: where its products are small, each has one thread."""
-        one_row = start == self.config.n_layer - 1 and self.reading.rows(lengths) is not None  # the rest is folded away
-        rows = len(lengths) if one_row else len(x)
-        return one_thread() if rows * 4 * self.config.n_embd**2 < SMALL else nullcontext()
+    def _threads(self):
+        """A context for a batch: a narrow model's products have one thread each. A wide one's gain by more, even for
+        the one row that is read: their matrices come from memory."""
+        return one_thread() if self.config.n_embd < NARROW else nullcontext()
 
     def weights(self):
         """The parameters that the model runs on, and where LoRA's products are added to them, how their gradients go
