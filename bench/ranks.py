@@ -56,7 +56,7 @@ def frozen_blocks(gpt, ranks):
 
 def step(gpt, choice, ranks):
     """The parts of a training step. The first step, which touches memory for the first time, does not count."""
-    clf = Classifier(gpt, ["ham", "spam"], choice)
+    clf = Classifier(gpt, ["ham", "spam"], choice, position="last")
     prefix = FrozenPrefix(clf.params, gpt.config, messages(gpt.config, BATCH), clf.depth)
     optimizer = AdamW(clf.params, clf.trainable, lr=5e-5)
     places, lengths, labels = np.arange(BATCH), np.full(BATCH, TOKENS), np.arange(BATCH) % 2

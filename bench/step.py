@@ -80,4 +80,4 @@ def pytorch_step(model, choice):
 
 
 def _classifier(model, choice):
-    return Classifier(load(model), ["ham", "spam"], choice, seed=123)
+    return Classifier(load(model), ["ham", "spam"], choice, position="last", seed=123)

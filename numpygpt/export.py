@@ -14,11 +14,13 @@ def arguments(argv=None):
     parser = command.parser(
         "export",
         "Write the classifier of a run folder, frozen weights and all, for use outside numpygpt.\n\n"
-        "For transformers: a folder from which AutoModelForSequenceClassification and AutoTokenizer load our "
-        "classifier, with its label names, and which gives our logits. Its class has no bias in the head, so the "
-        "bias moves into the final layernorm.\n\n"
+        "For transformers: a folder from which AutoModelForTokenClassification (where the mean of all tokens is "
+        "classified; its mean over the tokens gives our logits) or AutoModelForSequenceClassification (where the last "
+        "one is), and AutoTokenizer, load our classifier, with its label names. The latter has no bias in the head, "
+        "so the bias moves into the final layernorm.\n\n"
         "With --book: one file, book.safetensors, whose tensors the book's model.load_state_dict accepts (made with "
-        "qkv_bias=True and out_head = torch.nn.Linear(emb_dim, labels)).",
+        "qkv_bias=True and out_head = torch.nn.Linear(emb_dim, labels)); it reads the last token, so train with "
+        "--recipe book or --position last.",
         [
             "python -m numpygpt.export runs/001 spam-classifier",
             "python -m numpygpt.export runs/001 spam-classifier --book",
@@ -50,14 +52,24 @@ def main(argv=None):
     for name, text in texts.items():
         with replacing(args.folder / name) as file:
             file.write(text.encode())
+    padded, votes = isinstance(clf.pad_to, int), clf.reading.position == "mean"
+    name = f"AutoModelFor{'Token' if votes else 'Sequence'}Classification"
     print(
         f"saved in {args.folder}. In Python:\n"
-        "  from transformers import AutoModelForSequenceClassification, AutoTokenizer\n"
+        f"  from transformers import {name}, AutoTokenizer\n"
         f"  tokenizer = AutoTokenizer.from_pretrained('{args.folder}')\n"
-        f"  model = AutoModelForSequenceClassification.from_pretrained('{args.folder}')\n"
-        f"  model(**tokenizer(texts, padding={'max_length' if isinstance(clf.pad_to, int) else True!r}, "
-        "truncation=True, return_tensors='pt')).logits"
+        f"  model = {name}.from_pretrained('{args.folder}')\n"
+        f"  inputs = tokenizer(texts, padding={'max_length' if padded else True!r}, truncation=True, "
+        "return_tensors='pt')\n"
+        "  logits = model(**inputs).logits"
     )
+    if votes and padded:
+        print("  logits = logits.mean(1)  # every token votes")
+    elif votes:
+        print(
+            "  votes = inputs['attention_mask'][..., None]  # every token has one, padding has none\n"
+            "  logits = (logits * votes).sum(1) / votes.sum(1)"
+        )
 
 
 if __name__ == "__main__":

@@ -29,7 +29,10 @@ def arguments(argv=None):
     parser.add_argument("text", nargs="?", default=MESSAGE, help="the message")
     parser.add_argument("--label", help="its label (default: the last that the classifier knows, spam)")
     parser.add_argument(
-        "--run", type=Path, help="a run folder of numpygpt.train (default: an untrained head on --model)"
+        "--run",
+        type=Path,
+        help="a run folder of numpygpt.train (default: an untrained head on --model, at one "
+        "<|endoftext|> after the message)",
     )
     parser.add_argument("--model", default="mini", help="any GPT-2, as for numpygpt.train")
     parser.add_argument("--language", action="store_true", help="the language model's loss instead of a classifier's")
@@ -71,7 +74,7 @@ def main(argv=None):
 def classifier_of(args):
     """The Classifier that is traced: the run's, or an untrained head on the model."""
     if args.run is None:
-        return Classifier(load(args.model), ["ham", "spam"], args.trainable)
+        return Classifier(load(args.model), ["ham", "spam"], args.trainable, pad="end", position="last")
     if args.model != "mini":
         raise InputError("--run has its own model: leave --model out")
     clf = load_run(args.run)

@@ -111,7 +111,9 @@ def arguments(argv=None):
         f"{differs('pad')}",
     )
     how.add_argument(
-        "--position", choices=POSITIONS, default="last", help="the token whose output is classified, or the mean of all"
+        "--position",
+        choices=POSITIONS,
+        help=f"the token whose output is classified, or the mean of all {differs('position')}",
     )
     how.add_argument(
         "--no-causal",

@@ -18,7 +18,7 @@ from numpygpt.model.parameters import random_parameters
 from numpygpt.system.errors import InputError
 from numpygpt.text.bpe import learn_bpe
 
-AS_IN_THE_BOOK = ["--pad=longest", "--warmup=0.0", "--schedule=constant", "--clip=inf"]
+AS_IN_THE_BOOK = ["--pad=longest", "--position=last", "--warmup=0.0", "--schedule=constant", "--clip=inf"]
 
 
 @pytest.fixture

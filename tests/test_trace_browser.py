@@ -12,7 +12,7 @@ pytestmark = needs_chromium
 
 @pytest.fixture(scope="module")
 def trace():
-    clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"], "last_block")
+    clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"], "last_block", pad="end", position="last")
     return clf.trace("Pay the fee now, pay <b>now</b> \u05e9\u05dc\u05d5\u05dd", "spam")
 
 

@@ -18,7 +18,7 @@ def for_book(clf):
 
     Raises InputError where the book's model would give other answers than the Classifier does.
     """
-    _refuse_what_others_cannot(clf, "the book's model")
+    _refuse_what_others_cannot(clf, "the book's model", ("last",))
     if clf.config.layer_norm_epsilon != 1e-5:
         raise InputError(
             f"the book's model has the layernorm epsilon 1e-05; this classifier's is {clf.config.layer_norm_epsilon:g}"
@@ -28,29 +28,34 @@ def for_book(clf):
 
 
 def for_transformers(clf):
-    """({name: array}, {file name: text}) of the GPT2ForSequenceClassification that gives the Classifier's logits.
+    """({name: array}, {file name: text}) of the model of transformers that gives the Classifier's logits.
 
-    That class reads the last token that is not padding. For messages of their own lengths, that is what ours reads.
-    For messages padded as in the book, the padding is text like any other and the last of it is read: so what counts
-    as padding there is a byte that UTF-8 text never holds, and the tokenizer gives no attention mask. For messages
-    that end in one `<|endoftext|>` (--pad end), the tokenizer appends it, and padding is a new token <|pad|>, a row
-    of zeros in the embedding.
+    Where the mean of all rows is read, that is GPT2ForTokenClassification: the head is linear, so its logits of the
+    mean are the mean of its logits of the rows, a token's each, which that class gives. Otherwise it is
+    GPT2ForSequenceClassification, which reads the last token that is not padding. For messages of their own lengths,
+    that is what ours reads. For messages padded as in the book, the padding is text like any other and the last of it
+    is read: so what counts as padding there is a byte that UTF-8 text never holds, and the tokenizer gives no
+    attention mask. For messages that end in one `<|endoftext|>` (--pad end), the tokenizer appends it, and padding is
+    a new token <|pad|>, a row of zeros in the embedding.
 
-    That class has no bias in the head, so the bias moves into the final layernorm. Raises InputError where it would
+    The latter has no bias in the head, so the bias moves into the final layernorm. Raises InputError where they would
     give other answers than the Classifier does.
     """
-    _refuse_what_others_cannot(clf, "transformers' class")
+    _refuse_what_others_cannot(clf, "transformers' class", ("last", "mean"))
+    votes = clf.reading.position == "mean"
     tensors = {f"transformer.{name}": array for name, array in clf.params.items() if not name.startswith("head.")}
-    tensors["score.weight"] = np.ascontiguousarray(clf.params["head.weight"].T)
-    tensors["transformer.ln_f.bias"] = clf.params["ln_f.bias"] + bias_before(
-        clf.params["head.weight"], clf.params["head.bias"]
-    )
+    head = np.ascontiguousarray(clf.params["head.weight"].T)
+    if votes:
+        tensors |= {"classifier.weight": head, "classifier.bias": clf.params["head.bias"]}
+    else:
+        shift = bias_before(clf.params["head.weight"], clf.params["head.bias"])
+        tensors |= {"score.weight": head, "transformer.ln_f.bias": clf.params["ln_f.bias"] + shift}
     ends, padded = clf.pad_to == "end", isinstance(clf.pad_to, int)
     pad_id = clf.encoding.encode_single_token(b"\xff") if padded else clf.encoding.eot_token + ends
     if ends:
         tensors["transformer.wte.weight"] = np.pad(clf.params["wte.weight"], ((0, 1), (0, 0)))
     config = json.loads(config_json(clf.config)) | {
-        "architectures": ["GPT2ForSequenceClassification"],
+        "architectures": ["GPT2ForTokenClassification" if votes else "GPT2ForSequenceClassification"],
         "id2label": dict(enumerate(clf.labels)),
         "label2id": {label: number for number, label in enumerate(clf.labels)},
         "pad_token_id": pad_id,
@@ -123,9 +128,9 @@ def bias_before(weight, bias):
     return shift.astype(np.float32)
 
 
-def _refuse_what_others_cannot(clf, which):
-    if clf.reading.position != "last" or not clf.reading.causal:
+def _refuse_what_others_cannot(clf, which, positions):
+    if clf.reading.position not in positions or not clf.reading.causal:
         raise InputError(
-            f"{which} reads the last token, under a causal mask; this classifier was trained with --position "
-            f"{clf.reading.position}{'' if clf.reading.causal else ' --no-causal'}"
+            f"{which} reads --position {' or '.join(positions)}, under a causal mask; this classifier was trained with "
+            f"--position {clf.reading.position}{'' if clf.reading.causal else ' --no-causal'}"
         )

@@ -216,7 +216,7 @@ def after_each_token(clf, text, progress=lambda done, total: None) -> np.ndarray
     """
     (ids,) = clf.encode([text])
     params = clf.weights()[0]
-    if clf.pad_to != "end" and clf.reading.position == "last" and clf.reading.causal:
+    if clf.pad_to != "end" and clf.reading.position != "first" and clf.reading.causal:
         return _at_every_row(clf, params, ids)
     ends, last = ([clf.encoding.eot_token], len(ids) - 1) if clf.pad_to == "end" else ([], len(ids))
     parts = [np.append(ids[:t], ends).astype(ids.dtype) for t in range(1, last + 1)]
@@ -232,9 +232,12 @@ def after_each_token(clf, text, progress=lambda done, total: None) -> np.ndarray
 
 
 def _at_every_row(clf, params, ids):
-    """The head at every row: a causal mask shows a row what it would see if the message ended there."""
+    """The head at every row, or at the mean up to it: a causal mask shows a row what it would see if the message
+    ended there."""
     tape, lengths = Tape(params), np.array([len(ids)])
     x, _ = tape(embedding, ids, "wte.weight", "wpe.weight", lengths=lengths)
     x, _ = blocks(tape, x, lengths, range(clf.config.n_layer), clf.config)
     x, _ = tape(layernorm, x, "ln_f.weight", "ln_f.bias", epsilon=clf.config.layer_norm_epsilon)
+    if clf.reading.position == "mean":
+        x = np.cumsum(x, axis=0) / np.arange(1, len(x) + 1, dtype=x.dtype)[:, None]
     return tape(linear, x, "head.weight", "head.bias")[0]

@@ -51,7 +51,7 @@ class Classifier:
         trainable: str = "last_block",
         *,
         pad: str | int | None = DEFAULT["pad"],
-        position: str = "last",
+        position: str = DEFAULT["position"],
         causal: bool = True,
         rank: int = 16,
         alpha: float = 16.0,

@@ -240,6 +240,7 @@ def test_after_two_epochs_of_accumulation_the_parameters_are_those_of_torch_adam
         *loaders,
         epochs=2,
         lr=1e-2,
+        schedule="constant",
         weight_decay=0.1,
         accumulate=accumulate,
         eval_every=10**6,

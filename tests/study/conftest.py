@@ -12,7 +12,7 @@ def gpt():
 
 @pytest.fixture(scope="session")
 def clf(gpt):
-    return numpygpt.Classifier(gpt, ["ham", "spam"], "all")
+    return numpygpt.Classifier(gpt, ["ham", "spam"], "all", pad="end", position="last")
 
 
 @pytest.fixture(scope="session")

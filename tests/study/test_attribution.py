@@ -21,15 +21,16 @@ from numpygpt.training.text_classifier import Classifier
 
 TEXT = "win £9 <b>"
 READINGS = [
-    {"pad": "none"},
-    {"pad": "end"},
-    {"pad": 17},
-    {"pad": 6},  # cuts the message
+    {},
+    {"pad": "none", "position": "last"},
+    {"pad": "end", "position": "last"},
+    {"pad": 17, "position": "last"},
+    {"pad": 6, "position": "last"},  # cuts the message
     {"pad": "end", "position": "mean"},
     {"pad": 17, "position": "first"},
-    {"pad": "none", "causal": False},
+    {"pad": "none", "position": "last", "causal": False},
     {"pad": "none", "position": "first", "causal": False},
-    {"pad": "end", "trainable": "lora"},
+    {"pad": "end", "position": "last", "trainable": "lora"},
 ]
 
 
@@ -178,22 +179,24 @@ def test_the_curve_is_the_answer_had_the_message_ended_at_each_token(reading):
     np.testing.assert_allclose(found[-1], clf.logits([TEXT])[0], rtol=1e-9)
 
 
-@pytest.mark.parametrize("pad", ["none", "end", 20])
+@pytest.mark.parametrize("pad, position", [("none", "last"), ("end", "last"), (20, "last"), ("none", "mean")])
 @pytest.mark.parametrize("baseline", attribution.BASELINES)
-def test_captum_finds_the_same_on_the_exported_model_in_transformers(pad, baseline, tmp_path, monkeypatch):
+def test_captum_finds_the_same_on_the_exported_model_in_transformers(pad, position, baseline, tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     attr = pytest.importorskip("captum.attr")
-    clf = made(np.float32, pad=pad)
+    clf = made(np.float32, pad=pad, position=position)
     monkeypatch.setattr(export, "load_run", lambda path: clf)
     export.main(["a run", str(tmp_path / "out")])
-    model = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").double().eval()
+    kind = "Token" if position == "mean" else "Sequence"
+    model = getattr(transformers, f"AutoModelFor{kind}Classification").from_pretrained(tmp_path / "out").double().eval()
     clf.params = as_float64(clf.params)
     found = clf.explain(TEXT, baseline)
     answer, runner_up = clf.numbers([found.label, found.runner_up])
 
     def margin(x):
         logits = model(inputs_embeds=x).logits
+        logits = logits.mean(1) if position == "mean" else logits
         return logits[:, answer] - logits[:, runner_up]
 
     wte = model.transformer.wte.weight
