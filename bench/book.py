@@ -1,7 +1,10 @@
 """The book's chapter-6 script in PyTorch:
 pandas, DataLoaders, losses every 50 steps, accuracies after each epoch and at the end.
 
-    python -m bench.book MODEL DATA OUT.json [--epochs N] [--steps N]
+    python -m bench.book MODEL DATA OUT.json [--epochs N] [--steps N] [--shortcuts longest|none]
+
+With --shortcuts longest or none it leaves out what numpygpt leaves out, and is still PyTorch alone: the frozen blocks
+run once for each distinct message, the last block for the one row that is read, and with none, no message is padded.
 
 DATA is a file of ham and spam, tab-separated without a header, as UCI's is. Of numpygpt only the reader of MODEL is
 used; what is done with the messages, and in which order, is written here as the book has it. OUT.json gets the losses,
@@ -18,6 +21,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
 from numpygpt.checkpoints.load import load_checkpoint
@@ -25,10 +29,12 @@ from numpygpt.checkpoints.load import load_checkpoint
 from . import peer
 
 EPOCHS, BATCH_SIZE, EVAL_EVERY, EVAL_BATCHES = 5, 8, 50, 5
+AT_ONCE = 1024  # tokens that the frozen blocks take at a time; 512 and 2,048 are no faster
 
 
-def loaders(data, encoding, n_positions):
-    """DataLoaders of the training, validation and test sets."""
+def loaders(data, encoding, n_positions, pad=True):
+    """DataLoaders of the training, validation and test sets, of (place, label), and the messages, each a tensor of
+    ids, padded unless told not to."""
     frame = pd.read_csv(data, sep="\t", header=None, names=["Label", "Text"], keep_default_na=False)
     spam = frame[frame["Label"] == "spam"]
     ham = frame[frame["Label"] == "ham"]
@@ -39,20 +45,38 @@ def loaders(data, encoding, n_positions):
 
     encoded = [encoding.encode_ordinary(text) for text in balanced["Text"]]
     longest = min(max(map(len, encoded[:first])), n_positions)
-    padded = [torch.tensor(ids[:longest] + [encoding.eot_token] * (longest - len(ids))) for ids in encoded]
-    examples = list(zip(padded, balanced["Label"].map({"ham": 0, "spam": 1})))
+    messages = [torch.tensor(ids[:longest] + [encoding.eot_token] * (longest - len(ids)) * pad) for ids in encoded]
+    examples = list(zip(range(len(messages)), balanced["Label"].map({"ham": 0, "spam": 1})))
     return (
         DataLoader(examples[:first], BATCH_SIZE, shuffle=True, drop_last=True),
         DataLoader(examples[first:second], BATCH_SIZE),
         DataLoader(examples[second:], BATCH_SIZE),
+        messages,
+    )
+
+
+def whole_model(gpt2, messages):
+    """A function from places of messages to their logits, as the book has it: all blocks, all rows."""
+    return lambda places: gpt2.classify(torch.stack([messages[i] for i in places]))
+
+
+def with_shortcuts(gpt2, messages):
+    """The same from what the frozen blocks make of each distinct message, which they do here, once."""
+    distinct = {tuple(ids.tolist()): ids for ids in messages}
+    depth = len(gpt2.h) - 1
+    rows = dict(zip(distinct, peer.frozen_rows(gpt2, list(distinct.values()), depth, AT_ONCE)))
+    rows = [rows[tuple(ids.tolist())] for ids in messages]
+    last = torch.tensor([len(ids) - 1 for ids in messages])
+    return lambda places: gpt2.classify_above(
+        pad_sequence([rows[i] for i in places], batch_first=True), last[places], depth
     )
 
 
 class Evaluation:
     """The book's two measures over the first `most` batches of a fresh pass over a loader, or over all of them."""
 
-    def __init__(self, model):
-        self.model, self.seconds = model, []
+    def __init__(self, classify):
+        self.classify, self.seconds = classify, []
 
     def loss(self, loader, most):
         losses = [F.cross_entropy(logits, labels).item() for logits, labels in self._outputs(loader, most)]
@@ -63,17 +87,17 @@ class Evaluation:
         return right.double().mean().item()
 
     def _outputs(self, loader, most):
-        for number, (ids, labels) in enumerate(loader):
+        for number, (places, labels) in enumerate(loader):
             if number == most:
                 break
             start = time.perf_counter()
             with torch.no_grad():
-                logits = self.model.classify(ids)
+                logits = self.classify(places)
             self.seconds.append(time.perf_counter() - start)
             yield logits, labels
 
 
-def fine_tune(model, optimizer, training, validation, evaluation, epochs, most):
+def fine_tune(classify, optimizer, training, validation, evaluation, epochs, most):
     """Train for so many epochs, or `most` steps of them; returns
     {"step_losses", "step_seconds", "losses" {step: (training, validation)}, "log", the lines printed}."""
     done = {"step_losses": [], "step_seconds": [], "losses": {}, "log": []}
@@ -83,11 +107,11 @@ def fine_tune(model, optimizer, training, validation, evaluation, epochs, most):
         done["log"].append(line)
 
     for epoch in range(1, epochs + 1):
-        for ids, labels in training:
+        for places, labels in training:
             step, start = len(done["step_losses"]), time.perf_counter()
             if step == most:
                 return done
-            done["step_losses"].append(peer.train_step(F.cross_entropy(model.classify(ids), labels), optimizer))
+            done["step_losses"].append(peer.train_step(F.cross_entropy(classify(places), labels), optimizer))
             done["step_seconds"].append(time.perf_counter() - start)
             if step % EVAL_EVERY == 0:
                 train, val = (evaluation.loss(part, EVAL_BATCHES) for part in (training, validation))
@@ -98,14 +122,15 @@ def fine_tune(model, optimizer, training, validation, evaluation, epochs, most):
     return done
 
 
-def run(model, data, epochs=EPOCHS, steps=None):
+def run(model, data, epochs=EPOCHS, steps=None, shortcuts=None):
     """Train on the messages of a file; returns what the command writes.
 
-    model   as load_checkpoint takes it
-    steps   stop after so many
+    model      as load_checkpoint takes it
+    steps      stop after so many
+    shortcuts   "longest" or "none": leave out what can be, with the book's padding or with none
     """
     config, params, encoding = load_checkpoint(model)
-    training, validation, test = loaders(data, encoding, config.n_positions)
+    training, validation, test, messages = loaders(data, encoding, config.n_positions, shortcuts != "none")
     gpt2 = peer.load(config, params)
     del params
     torch.manual_seed(123)
@@ -113,8 +138,9 @@ def run(model, data, epochs=EPOCHS, steps=None):
     chosen = (f"h.{config.n_layer - 1}.", "ln_f.", "head.")
     learning = peer.freeze(gpt2, {name for name, _ in gpt2.named_parameters() if name.startswith(chosen)})
     torch.manual_seed(123)
-    evaluation = Evaluation(gpt2)
-    report = fine_tune(gpt2, peer.adamw(learning), training, validation, evaluation, epochs, steps)
+    classify = (with_shortcuts if shortcuts else whole_model)(gpt2, messages)
+    evaluation = Evaluation(classify)
+    report = fine_tune(classify, peer.adamw(learning), training, validation, evaluation, epochs, steps)
     sets = {"training": training, "validation": validation, "test": test}
     report["accuracy"] = {} if steps else {name: evaluation.accuracy(loader) for name, loader in sets.items()}
 
@@ -132,8 +158,9 @@ def main(argv=None):
     parser.add_argument("out", type=Path)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--shortcuts", choices=("longest", "none"))
     args = parser.parse_args(argv)
-    args.out.write_text(json.dumps(run(args.model, args.data, args.epochs, args.steps)))
+    args.out.write_text(json.dumps(run(args.model, args.data, args.epochs, args.steps, args.shortcuts)))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 
 Each run is a process of its own, timed from its start to its end: `python -m numpygpt.train --recipe book`, with the
 book's padding and with none; both again with the features (the rows of the frozen blocks) left on disk by an earlier
-run of the same command; and the book's script in PyTorch (bench/book.py), run once, with the book's padding.
+run of the same command; the book's script in PyTorch (bench/book.py), run once, with the book's padding; and PyTorch
+with numpygpt's shortcuts, with either padding. The limit is what the frozen blocks' matrix products, once for each
+distinct message, take at sgemm's rate.
 """
 
 import csv
@@ -16,9 +18,13 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from numpygpt.checkpoints.gpt import load
 from numpygpt.system.errors import InputError
+from numpygpt.text.batches import encode, padded_length
+from numpygpt.text.messages import read_messages
+from numpygpt.text.split import balance, split
 
-from .machine import installed
+from .machine import Rates, installed
 from .results import Row, Section
 from .turns import timed
 
@@ -36,15 +42,39 @@ def measure(options):
         for what, pad in PADDINGS.items():
             commands[what + ON_DISK] = ["--pad", pad, "--features-cache", scratch / "features"]
             run_numpygpt(options, scratch / f"fill-{pad}", commands[what + ON_DISK])
-        runs, pytorch = {what: [] for what in commands}, None
+        runs, pytorch, fair = {what: [] for what in commands}, None, {what: [] for what in PADDINGS}
         for repetition in range(options.repetitions):
             for number, (what, settings) in enumerate(commands.items()):
                 runs[what].append(run_numpygpt(options, scratch / f"run-{repetition}-{number}", settings))
             if pytorch is None and installed("torch"):
                 pytorch = run_pytorch(options, scratch / "peer.json", QUICK_STEPS if options.quick else None)
-    peer, notes = ([pytorch["seconds"]], _notes(runs, pytorch)) if pytorch else ([], [])
-    rows = [Row(what, "s", [run["seconds"] for run in runs[what]], peer) for what in commands]
-    return Section("chapter", __doc__, rows, notes)
+            for what, pad in PADDINGS.items():
+                if installed("torch"):
+                    fair[what].append(run_pytorch(options, scratch / "fair.json", shortcuts=pad))
+    rates = Rates()
+    peer, notes = ([pytorch["seconds"]], _notes(runs, pytorch, fair)) if pytorch else ([], [])
+    rows = []
+    for what in commands:
+        row = Row(what, "s", [run["seconds"] for run in runs[what]], peer)
+        if what in PADDINGS:
+            row.fair = [run["seconds"] for run in fair[what]]
+            row.limit = products(options, PADDINGS[what]) / rates.products
+        rows.append(row)
+    return Section("chapter", __doc__, rows, [rates.said(), *notes])
+
+
+def products(options, pad):
+    """Floating-point operations of the matrix products of all blocks but the last, once for each distinct message."""
+    gpt = load(options.model)
+    messages = balance(read_messages(options.data, book_quotes=True), 123)
+    texts = split(messages, seed=123)[0]["Text"]
+    most = gpt.config.n_positions
+    lengths = [len(ids) for ids in encode(texts, gpt.encoding, None, most)]
+    distinct = {
+        ids.tobytes(): len(ids)
+        for ids in encode(messages["Text"], gpt.encoding, padded_length(pad, lengths, most), most)
+    }
+    return sum(distinct.values()) * 24 * gpt.config.n_embd**2 * (gpt.config.n_layer - 1)
 
 
 def run_numpygpt(options, folder, settings):
@@ -62,10 +92,11 @@ def run_numpygpt(options, folder, settings):
     }
 
 
-def run_pytorch(options, out, steps):
+def run_pytorch(options, out, steps=None, shortcuts=None):
     """The same of the book's script in PyTorch. With `steps` it stops after so many,
     and "seconds" is computed from their times."""
     command = ["bench.book", options.model, options.data, out, *(["--steps", steps] if steps else [])]
+    command += ["--shortcuts", shortcuts] if shortcuts else []
     seconds, _ = timed(lambda: _run(command))
     report = json.loads(out.read_bytes())
     report["losses"] = {int(step): losses for step, losses in report["losses"].items()}
@@ -83,15 +114,17 @@ def _run(command):
         raise InputError(f"python -m {command[0]} ended with status {finished.returncode}: see what it says above")
 
 
-def _notes(runs, pytorch):
+def _notes(runs, pytorch, fair):
     padded = runs["book's padding"] + runs["book's padding" + ON_DISK]
+    pairs = [(run, pytorch) for run in padded]
+    pairs += [(ours, theirs) for what in PADDINGS for ours in runs[what] for theirs in fair[what]]
     differences = [
-        np.subtract(run["losses"][step], pytorch["losses"][step]) for run in padded for step in pytorch["losses"]
+        np.subtract(ours["losses"][step], theirs["losses"][step]) for ours, theirs in pairs for step in theirs["losses"]
     ]
     worst = np.abs(differences).max()
     notes = [
-        f"Same losses: over the book's-padding runs, {2 * len(pytorch['losses'])} evaluation losses each, "
-        f"the worst difference from PyTorch's is {worst:.1e}."
+        f"Same losses: over runs with the same padding, {2 * len(pytorch['losses'])} evaluation losses each, "
+        f"the worst difference from PyTorch's, with and without shortcuts, is {worst:.1e}."
     ]
     if pytorch["accuracy"]:
         notes.append(f"Final accuracies: numpygpt {_shares(padded[0])}; PyTorch {_shares(pytorch)}.")

@@ -3,12 +3,16 @@
 import importlib.util
 import os
 import platform
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
 from numpygpt.system import blas
+
+from .turns import timed
 
 # Each of these makes a linear-algebra library slower or faster than it is by itself.
 OVERRIDES = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -34,6 +38,50 @@ def describe():
     if installed("transformers"):
         parts.append(f"transformers {version('transformers')}")
     return "; ".join([*parts, f"Python {platform.python_version()}"])
+
+
+ROUNDS = 15  # of each rate; the median counts
+ARRAY = 1 << 28  # bytes of an array that is in no cache
+
+
+class Rates:
+    """What this machine can do on all cores, measured when first asked for.
+
+    products   floating-point operations a second of one large product: 960 rows by the MLP's first matrix
+    reading    bytes a second that a dot product reads
+    copying    bytes a second that a copy reads and writes, both counted
+    """
+
+    @cached_property
+    def products(self):
+        a, b = (np.random.default_rng(123).standard_normal(shape, np.float32) for shape in ((960, 768), (768, 3072)))
+        out = np.empty((960, 3072), np.float32)
+        return 2 * len(a) * b.size / _seconds(lambda: np.matmul(a, b, out=out))
+
+    @cached_property
+    def reading(self):
+        return ARRAY / _seconds(lambda: blas.parallel(lambda part: part @ part, self._parts))
+
+    @cached_property
+    def copying(self):
+        copies = [np.empty_like(part) for part in self._parts]
+        work = list(zip(copies, self._parts))
+        return 2 * ARRAY / _seconds(lambda: blas.parallel(lambda pair: np.copyto(*pair), work))
+
+    @cached_property
+    def _parts(self):
+        return np.array_split(np.ones(ARRAY // 4, np.float32), blas.threads())
+
+    def said(self):
+        """One sentence on all three."""
+        return (
+            f"This machine in the same run: products at {self.products / 1e9:.0f} GFLOP/s; memory read at "
+            f"{self.reading / 1e9:.1f} GB/s, copied at {self.copying / 1e9:.1f} (read and written)."
+        )
+
+
+def _seconds(function):
+    return median([timed(function)[0] for _ in range(ROUNDS + 1)][1:])
 
 
 def _processor():

@@ -3,12 +3,16 @@
 Fused query, key and value; PyTorch's fused causal attention and tanh GELU; its fused AdamW. Frozen
 parameters have requires_grad False, so autograd keeps nothing for them and stops above them. Modules are
 nested so that parameters have GPT-2's own names.
+
+`frozen_rows` and `classify_above` are numpygpt's shortcuts: the frozen blocks once for each message, and the last block
+for the one row that is read.
 """
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils.rnn import pad_sequence
 
 
 class Block(nn.Module):
@@ -26,7 +30,30 @@ class Block(nn.Module):
         q, k, v = qkv.view(B, T, 3, self.n_head, D // self.n_head).permute(2, 0, 3, 1, 4)  # (B, H, T, d) each
         a = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.attn["c_proj"](a.transpose(1, 2).reshape(B, T, D))
+        return self.fed(x)
+
+    def fed(self, x):
         return x + self.mlp["c_proj"](F.gelu(self.mlp["c_fc"](self.ln_2(x)), approximate="tanh"))
+
+    def at(self, x, last):
+        """The block at row last[b] of each message alone, which sees all rows up to it: x (B, T, D) -> (B, D).
+
+        Keys and values are folded into the one query, as in numpygpt's query_attention.
+        """
+        B, T, D = x.shape
+        d = D // self.n_head
+        here = torch.arange(B), last
+        normed = self.ln_1(x)
+        Wq, Wk, Wv = self.attn["c_attn"].weight.chunk(3)  # [out, in]
+        bq, _, bv = self.attn["c_attn"].bias.chunk(3)
+        q = F.linear(normed[here], Wq, bq).view(B, self.n_head, d).transpose(0, 1)  # (H, B, d)
+        r = (q @ Wk.view(self.n_head, d, D)).transpose(0, 1)  # (B, H, D)
+        scores = r @ normed.transpose(1, 2) / d**0.5  # (B, H, T)
+        unseen = torch.arange(T) > last[:, None]
+        weights = scores.masked_fill(unseen[:, None], float("-inf")).softmax(-1)
+        z = (weights @ normed).transpose(0, 1)  # (H, B, D)
+        y = (z @ Wv.view(self.n_head, d, D).transpose(1, 2)).transpose(0, 1).reshape(B, D) + bv
+        return self.fed(x[here] + self.attn["c_proj"](y))
 
 
 class GPT2(nn.Module):
@@ -42,10 +69,21 @@ class GPT2(nn.Module):
 
     def blocks(self, ids, depth):
         """What the lowest `depth` blocks make of the ids."""
-        x = self.wte(ids) + self.wpe.weight[: ids.shape[1]]
-        for block in self.h[:depth]:
+        return self.embedded_blocks(self.wte(ids) + self.wpe.weight[: ids.shape[1]], 0, depth)
+
+    def embedded_blocks(self, x, start, end):
+        for block in self.h[start:end]:
             x = block(x)
         return x
+
+    def classify_above(self, x, last, depth):
+        """logits (B, C), read at row last[b] of each message, from the rows x (B, T, D) that enter block `depth`; the
+        last block runs for that row alone. What stands after it is padding, and changes nothing."""
+        if depth < len(self.h):
+            row = self.h[-1].at(self.embedded_blocks(x, depth, len(self.h) - 1), last)
+        else:
+            row = x[torch.arange(len(x)), last]
+        return self.head(self.ln_f(row))
 
     def forward(self, ids):
         return self.ln_f(self.blocks(ids, len(self.h)))
@@ -57,6 +95,21 @@ class GPT2(nn.Module):
     def language_loss(self, ids, targets):
         """The mean cross-entropy of predicting targets (B, T), through the tied output layer."""
         return F.cross_entropy(F.linear(self(ids), self.wte.weight).flatten(0, 1), targets.flatten())
+
+
+@torch.no_grad()
+def frozen_rows(model, messages, depth, at_once):
+    """[(T, D) rows of each message after the lowest `depth` blocks], of 1-dimensional tensors of ids: messages of
+    about one length together, `at_once` tokens at a time, the shorter ones padded at their end, where nothing sees it.
+    """
+    rows, order = [None] * len(messages), sorted(range(len(messages)), key=lambda i: len(messages[i]))
+    while order:
+        count = max(1, at_once // len(messages[order[-1]]))
+        batch, order = order[-count:], order[:-count]
+        ids = pad_sequence([messages[i] for i in batch], batch_first=True)
+        for i, made in zip(batch, model.blocks(ids, depth)):
+            rows[i] = made[: len(messages[i])].clone()
+    return rows
 
 
 def load(config, params):

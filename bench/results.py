@@ -11,31 +11,44 @@ HEADER = """# Measured side by side
 
 Written by `python -m bench`; each section names the command that made it, the day and the machine, and making it again
 replaces that section only. A figure is the median of several repetitions, in which numpygpt and its peer took turns,
-with the smallest and the largest in brackets; "better" says how many times.
+with the smallest and the largest in brackets; "better" says how many times. "The same, our shortcuts" is PyTorch that
+leaves out the same work. "Limit" is the best that the machine allows, from the rates of its matrix products and of its
+memory on all cores, measured in the same run.
 """
 
 
 @dataclass
 class Row:
-    """One thing that was measured: all repetitions of numpygpt's and the peer's figures, in `unit`."""
+    """One thing that was measured: all repetitions of the figures in `unit`, of numpygpt, of the peer, and of the peer
+    with numpygpt's shortcuts; and the best that the machine allows, measured beside them."""
 
     what: str
     unit: str
     ours: list
-    peer: list
+    peer: list = field(default_factory=list)
+    fair: list = field(default_factory=list)
+    limit: float | None = None
     higher_is_better: bool = False
 
-    @property
-    def better(self):
-        """How many times better than the peer's our median is, or None where there is no peer."""
-        if not self.peer:
+    def times_better(self, others):
+        """How many times better than these our median is, or None where there are none."""
+        if not others:
             return None
-        ratio = median(self.ours) / median(self.peer)
+        ratio = median(self.ours) / median(others)
         return ratio if self.higher_is_better else 1 / ratio
 
+    @property
+    def share(self):
+        """The part of what the machine allows that is reached, or None where that is not known."""
+        return None if self.limit is None else self.times_better([self.limit])
+
     def cells(self):
-        better = "" if self.better is None else f"{figure(self.better)} ×"
-        return [self.what, spread(self.ours, self.unit), spread(self.peer, self.unit), better]
+        cells = [self.what, spread(self.ours, self.unit)]
+        for others in (self.peer, self.fair):
+            times = self.times_better(others)
+            cells += [spread(others, self.unit), "" if times is None else f"{figure(times)} ×"]
+        share = ["–", ""] if self.limit is None else [f"{figure(self.limit)} {self.unit}", f"{self.share:.0%}"]
+        return cells + share
 
 
 @dataclass
@@ -51,7 +64,7 @@ class Section:
 
     def markdown(self, made):
         """The section's text. `made` says how, when and on what it was made."""
-        header = ["", "numpygpt", self.peer, "better"]
+        header = ["", "numpygpt", self.peer, "better", "the same, our shortcuts", "better", "limit", "share of it"]
         columns = [column for column in zip(header, *(row.cells() for row in self.rows)) if {*column[1:]} - {"", "–"}]
         parts = [f"## {self.subject}", self.about.strip(), table(list(zip(*columns)))]
         return "\n\n".join([*parts, *self.notes, made]) + "\n"

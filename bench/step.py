@@ -1,7 +1,10 @@
 """One training step, forward, backward and AdamW, of each choice of what to train: 8 messages of 120 tokens.
 
-numpygpt starts from the features of the frozen blocks, which it computes once for a whole run;
-PyTorch runs all blocks in every step. A turn is three steps, one after the other, as in a run.
+numpygpt starts from the features of the frozen blocks, which it computes once for a whole run, and runs the last block
+for the one row that is read; PyTorch runs all blocks in every step, and beside it, with the same shortcuts, what
+numpygpt does. A turn is three steps, one after the other, as in a run. The limit: the products of the blocks at
+sgemm's rate; of the last block and the head, whose few rows need hardly any, what must be moved in memory, at a copy's
+rate (weights read twice, gradients written, and AdamW, which reads four and writes three numbers for one).
 """
 
 import numpy as np
@@ -11,7 +14,7 @@ from numpygpt.model.prefix import FrozenPrefix
 from numpygpt.training.adamw import AdamW
 from numpygpt.training.text_classifier import Classifier
 
-from .machine import installed
+from .machine import Rates, installed
 from .results import Row, Section
 from .turns import in_turns, worst_difference
 
@@ -19,27 +22,39 @@ REPETITIONS = 10
 STEPS = 3  # to a turn
 MESSAGES, TOKENS = 8, 120
 
+FAIR = "PyTorch, our shortcuts"
 CHOICES = ("head", "last_block", "last_two_blocks", "all")
 
 
 def measure(options):
-    rows, differences = [], []
+    rows, differences, rates = [], [], Rates()
     for choice in CHOICES:
         steps = {"numpygpt": numpygpt_step(options.model, choice)}
         if installed("torch"):
             steps["PyTorch"] = pytorch_step(options.model, choice)
+            steps[FAIR] = pytorch_step(options.model, choice, shortcuts=True)
         turns = {name: lambda step=step: [step() for _ in range(STEPS)][-1] for name, step in steps.items()}
         runs = in_turns(turns, options.repetitions, f"step, {choice}")
         milliseconds = {name: [1000 * seconds / STEPS for seconds, _ in runs[name]] for name in runs}
-        rows.append(Row(f"`{choice}`", "ms", milliseconds["numpygpt"], milliseconds.get("PyTorch", [])))
+        measured = (milliseconds.get(name, []) for name in ("numpygpt", "PyTorch", FAIR))
+        rows.append(Row(f"`{choice}`", "ms", *measured, limit=1000 * least_seconds(options.model, choice, rates)))
         differences.append(worst_difference(runs))
-    notes = []
+    notes = [rates.said()]
     if None not in differences:
         notes.append(
             "Same losses: after the same number of updates, the worst difference from PyTorch's is "
             f"{max(differences):.1e}."
         )
     return Section("step", __doc__, rows, notes)
+
+
+def least_seconds(model, choice, rates):
+    """What a step of numpygpt's must take on a machine of these rates: see above."""
+    clf = _classifier(model, choice)
+    D, learning = clf.config.n_embd, sum(clf.params[name].size for name in clf.trainable)
+    whole_blocks = max(0, clf.config.n_layer - 1 - clf.depth)  # all that learn, but for the last
+    products = 3 * whole_blocks * 24 * batch(clf.config)[0].size * D**2  # forward, and two gradients
+    return products / rates.products if whole_blocks else 4 * (2 + 1 + 7) * learning / rates.copying
 
 
 def batch(config):
@@ -65,8 +80,8 @@ def numpygpt_step(model, choice):
     return step
 
 
-def pytorch_step(model, choice):
-    """The same of PyTorch's, from the same parameters on the same messages."""
+def pytorch_step(model, choice, shortcuts=False):
+    """The same of PyTorch's, from the same parameters on the same messages; or with numpygpt's shortcuts."""
     import torch
     import torch.nn.functional as F
 
@@ -76,7 +91,16 @@ def pytorch_step(model, choice):
     ids, labels = map(torch.from_numpy, batch(clf.config))
     gpt2 = peer.load(clf.config, clf.params)
     optimizer = peer.adamw(peer.freeze(gpt2, clf.trainable))
-    return lambda: peer.train_step(F.cross_entropy(gpt2.classify(ids), labels), optimizer)
+    if not shortcuts:
+        return lambda: peer.train_step(F.cross_entropy(gpt2.classify(ids), labels), optimizer)
+    last = torch.full((len(ids),), ids.shape[1] - 1)
+    frozen = clf.depth and torch.stack(peer.frozen_rows(gpt2, list(ids), clf.depth, ids.numel()))
+
+    def step():
+        rows = frozen if clf.depth else gpt2.blocks(ids, 0)
+        return peer.train_step(F.cross_entropy(gpt2.classify_above(rows, last, clf.depth), labels), optimizer)
+
+    return step
 
 
 def _classifier(model, choice):

@@ -34,8 +34,8 @@ def in_turns(functions, repetitions, label):
 
 
 def worst_difference(runs):
-    """The largest difference between numpygpt's and PyTorch's values, which are losses; None without PyTorch."""
-    pairs = zip(runs["numpygpt"], runs.get("PyTorch", []))
+    """The largest difference between numpygpt's values, which are losses, and the others'; None without others."""
+    pairs = [pair for name in runs if name != "numpygpt" for pair in zip(runs["numpygpt"], runs[name])]
     return max((abs(ours - theirs) for (_, ours), (_, theirs) in pairs), default=None)
 
 

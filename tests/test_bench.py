@@ -41,13 +41,15 @@ def options(tmp_path_factory):
 def test_better_is_how_many_times_faster_whichever_way_the_unit_points():
     seconds = Row("a step", "s", [2.0, 1.0, 3.0], [6.0])
     rate = Row("generation", "tokens/s", [60.0], [20.0, 30.0, 40.0], higher_is_better=True)
-    assert (seconds.better, rate.better, Row("alone", "s", [1.0], []).better) == (3, 2, None)
+    assert (seconds.times_better(seconds.peer), rate.times_better(rate.peer), rate.times_better([])) == (3, 2, None)
 
 
 def test_a_row_shows_median_extremes_and_ratio():
     row = Row("chapter", "s", [84.2, 82.0, 83.14], [1260.4])
-    assert row.cells() == ["chapter", "83.1 s (82–84.2)", "1,260 s", "15.2 ×"]
-    assert Row("alone", "s", [1.0], []).cells() == ["alone", "1 s", "–", ""]
+    assert row.cells() == ["chapter", "83.1 s (82–84.2)", "1,260 s", "15.2 ×", "–", "", "–", ""]
+    row = Row("generation", "tokens/s", [60.0], [20.0], [40.0], limit=80.0, higher_is_better=True)
+    assert row.cells()[-6:] == ["20 tokens/s", "3 ×", "40 tokens/s", "1.5 ×", "80 tokens/s", "75%"]
+    assert Row("step", "s", [2.0], limit=1.5).share == 0.75
 
 
 def test_a_section_replaces_its_predecessor_and_leaves_all_else_as_it_was(tmp_path):
@@ -86,10 +88,12 @@ def test_a_subject_measures_every_row_and_computes_what_its_peer_computes(subjec
     peer = all(map(machine.installed, ("torch", "transformers") if subject is generate else ("torch",)))
     for row in section.rows:
         assert len(row.ours) == 2 and len(row.peer) == 2 * peer and all(number > 0 for number in row.ours + row.peer)
+        assert len(row.fair) == 2 * (peer and subject is step)
+        assert row.share > 0 if row.limit else "sgemm" in row.what
     if peer and subject is generate:
-        assert "first 10 of 10 tokens" in section.notes[0]
+        assert "first 10 of 10 tokens" in section.notes[1]
     elif peer and subject is not forward:
-        assert float(section.notes[0].rstrip(".").rsplit(" ", 1)[1]) < 1e-5
+        assert float(section.notes[1].rstrip(".").rsplit(" ", 1)[1]) < 1e-5
 
 
 def run_here(command):
@@ -105,13 +109,14 @@ def test_the_chapter_runs_on_both_sides_with_the_same_losses(quick, options, mon
     monkeypatch.setattr("bench.chapter.PADDINGS", {"book's padding": "longest"})
     section = chapter.measure(Namespace(**vars(options) | {"repetitions": 1, "quick": quick}))
     assert [row.what for row in section.rows] == ["book's padding", "book's padding, features on disk"]
-    assert float(section.notes[0].rstrip(".").rsplit(" ", 1)[1]) < 1e-5
+    assert section.rows[0].fair and section.rows[0].limit > 0 and not section.rows[1].fair
+    assert float(section.notes[1].rstrip(".").rsplit(" ", 1)[1]) < 1e-5
     if quick:
         # 80 messages, 56 of them to train: 7 batches an epoch, 5 epochs;
         # one evaluation and 5 accuracies of 5 + 1 batches
-        assert "3 timed steps and 6 timed evaluation batches, of 35 and 46" in section.notes[1]
+        assert "3 timed steps and 6 timed evaluation batches, of 35 and 46" in section.notes[2]
     else:
-        ours, theirs = section.notes[1].split(": numpygpt ")[1].rstrip(".").split("; PyTorch ")
+        ours, theirs = section.notes[2].split(": numpygpt ")[1].rstrip(".").split("; PyTorch ")
         assert ours == theirs
 
 
@@ -120,7 +125,7 @@ def test_the_chapter_is_measured_without_pytorch_too(options, monkeypatch):
     monkeypatch.setattr("bench.chapter._run", run_here)
     monkeypatch.setattr("bench.chapter.installed", lambda library: False)
     section = chapter.measure(Namespace(**vars(options) | {"repetitions": 1}))
-    assert [(len(row.ours), row.peer) for row in section.rows] == [(1, [])] * 2 and not section.notes
+    assert [(len(row.ours), row.peer) for row in section.rows] == [(1, [])] * 2 and len(section.notes) == 1
 
 
 def test_the_parts_of_a_step_add_up_to_it(options, monkeypatch):

@@ -44,7 +44,9 @@ def test_classify_answers_as_was_measured_in_training(here, capsys, options):
 
 
 def test_the_books_recipe_is_the_books_whatever_the_default_is(monkeypatch):
-    monkeypatch.setattr(train, "DEFAULT", {"pad": "none", "position": "first", "warmup": 0.5, "schedule": "cosine", "clip": 1.0})
+    monkeypatch.setattr(
+        train, "DEFAULT", {"pad": "none", "position": "first", "warmup": 0.5, "schedule": "cosine", "clip": 1.0}
+    )
     book = vars(train.arguments(["--recipe", "book"]))
     expected = {"pad": "longest", "position": "last", "warmup": 0, "schedule": "constant", "clip": np.inf}
     assert {name: book[name] for name in expected} == expected

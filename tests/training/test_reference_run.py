@@ -65,7 +65,9 @@ def run(shared, logged, encoding):
     lengths = [len(ids) for ids in encode(sets[0]["Text"], encoding, None, config.n_positions)]
     pad_to = padded_length("longest", lengths, config.n_positions)
     assert pad_to == logged["max_length"]
-    task = Classifier(GPT(config, params, encoding, "the log's"), labels, "last_block", pad=pad_to, position="last", seed=123)
+    task = Classifier(
+        GPT(config, params, encoding, "the log's"), labels, "last_block", pad=pad_to, position="last", seed=123
+    )
     training, validation, test = loaders(task, sets, batch_size=8, seed=123)
     history = []
     fine_tune(
