@@ -19,12 +19,13 @@ import numpy as np
 import numpygpt
 from numpygpt.text.messages import read_messages
 from numpygpt.text.split import balance, split
+from numpygpt.training.recipes import DEFAULT
 
 from .results import table, write_section
 
 SIZES = (20, 50, 100, 200)
 SEEDS = range(123, 128)
-UPDATES = 100  # at least so many, or five epochs: 20 labels are only two batches
+UPDATES = 100  # at least so many, or the default's epochs: 20 labels are only two batches
 HERE = Path(__file__).parent
 
 
@@ -40,7 +41,7 @@ def network(weights):
     def predict(training, texts, seed):
         gpt = numpygpt.load("mini", weights, seed)
         clf = numpygpt.Classifier(gpt, sorted(set(training["Label"])), seed=seed)
-        epochs = max(5, ceil(UPDATES / (len(training) // 8)))
+        epochs = max(DEFAULT["epochs"], ceil(UPDATES / (len(training) // 8)))
         numpygpt.fine_tune(clf, training, training, epochs=epochs, eval_every=10**9, eval_batches=1, seed=seed)
         return clf.predict(list(texts))["label"].to_numpy()
 

@@ -94,11 +94,9 @@ def arguments(argv=None):
     how = parser.add_argument_group("what learns, and from what")
     how.add_argument(
         "--trainable",
-        default="last_block",
-        help="the parameters that learn, all others are frozen: head, last_block "
-        "(with the final layernorm and the head), last_two_blocks, all, lora (a low-rank addition to every "
-        "linear layer), "
-        "or names as glob patterns, separated by commas",
+        help="the parameters that learn, all others are frozen: head, last_block (with the final layernorm and the "
+        "head), last_two_blocks, all, lora (a low-rank addition to every linear layer), or names as glob patterns, "
+        f"separated by commas {differs('trainable')}",
     )
     how.add_argument("--rank", type=number(int, 1), default=16, help="of lora's additions")
     how.add_argument(
@@ -122,7 +120,7 @@ def arguments(argv=None):
         help="let every token attend to all tokens, also to those after it",
     )
     fit = parser.add_argument_group("the training")
-    fit.add_argument("--epochs", type=number(int, 1), default=5, help="passes over the training messages")
+    fit.add_argument("--epochs", type=number(int, 1), help=f"passes over the training messages {differs('epochs')}")
     fit.add_argument("--batch-size", type=number(int, 1), default=8, help="messages to an update")
     fit.add_argument(
         "--accumulate", type=number(int, 1), default=1, help="batches to an update, their gradients averaged"
@@ -132,7 +130,7 @@ def arguments(argv=None):
         "--lr",
         type=number(float, 0, 1e3, above=True),
         help="AdamW's learning rate (default: the book's 5e-5 for GPT-2's widths, "
-        "and more for a narrower model, mini's 4e-4)",
+        "and more for a narrower model, mini's 2e-3)",
     )
     fit.add_argument(
         "--warmup",

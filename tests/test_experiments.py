@@ -18,7 +18,8 @@ from numpygpt.model.parameters import random_parameters
 from numpygpt.system.errors import InputError
 from numpygpt.text.bpe import learn_bpe
 
-AS_IN_THE_BOOK = ["--pad=longest", "--position=last", "--warmup=0.0", "--schedule=constant", "--clip=inf"]
+AS_IN_THE_BOOK = ["--trainable=last_block", "--epochs=5", "--pad=longest", "--position=last"]
+AS_IN_THE_BOOK += ["--warmup=0.0", "--schedule=constant", "--clip=inf"]
 
 
 @pytest.fixture

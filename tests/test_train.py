@@ -45,10 +45,21 @@ def test_classify_answers_as_was_measured_in_training(here, capsys, options):
 
 def test_the_books_recipe_is_the_books_whatever_the_default_is(monkeypatch):
     monkeypatch.setattr(
-        train, "DEFAULT", {"pad": "none", "position": "first", "warmup": 0.5, "schedule": "cosine", "clip": 1.0}
+        train,
+        "DEFAULT",
+        {
+            "trainable": "all",
+            "epochs": 9,
+            "pad": "none",
+            "position": "first",
+            "warmup": 0.5,
+            "schedule": "cosine",
+            "clip": 1.0,
+        },
     )
     book = vars(train.arguments(["--recipe", "book"]))
     expected = {"pad": "longest", "position": "last", "warmup": 0, "schedule": "constant", "clip": np.inf}
+    expected |= {"trainable": "last_block", "epochs": 5}
     assert {name: book[name] for name in expected} == expected
     assert (book["epochs"], book["batch_size"], book["weight_decay"], book["accumulate"]) == (5, 8, 0.1, 1)
     default = vars(train.arguments([]))
@@ -100,7 +111,7 @@ def test_a_run_leaves_its_curves_where_matplotlib_is_installed(made, tmp_path, m
 
 
 def test_the_same_command_gives_the_same_run_with_or_without_the_features_cache(here):
-    arguments = ["--model", "model", "--data", "two.csv", "--epochs", "1"]
+    arguments = ["--model", "model", "--data", "two.csv", "--epochs", "1", "--trainable", "last_block"]
     train.main([*arguments, "--out", "plain"])
     for out in ("cached", "from_cache"):
         train.main([*arguments, "--features-cache", "cache", "--out", out])

@@ -37,8 +37,8 @@ class Alone:
             load[owners[i]] += costs[i]
         return owners
 
-    def map(self, function, items, costs):
-        return [function(item) for item in items]
+    def map(self, function, items, costs, map=map):
+        return list(map(function, items))
 
     def once(self, function, *args):
         return function(*args)
@@ -49,9 +49,11 @@ class Alone:
     def gradient(self, mean, items, costs, grain=None):
         if not grain:
             return mean(items)
+        from .blas import parallel  # and with it NumPy, which a command that only starts others does not need
+
         loss, total = 0, {}
-        for part in grains(items, grain):
-            part_loss, grads = mean(part)
+        parts = grains(items, grain)
+        for part, (part_loss, grads) in zip(parts, parallel(mean, parts)):
             share = len(part) / len(items)
             loss += part_loss * share
             for name, gradient in grads.items():

@@ -12,12 +12,12 @@ import numpy as np
 
 # Where NumPy's wheels put OpenBLAS, and how its functions are spelled there (64-bit integers, a prefix of their own).
 _FOLDERS = ("../numpy.libs", ".dylibs")
-_SPELLINGS = ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}")
+_SPELLINGS = ("scipy_{}64_", "scipy_{}", "{}64_", "{}")
 
 
 def describe():
     """One phrase: `OpenBLAS SkylakeX, 2 threads`, or `accelerate with its own threads, 8 threads for the rest`."""
-    core, count = _function("get_corename", ctypes.c_char_p), threads()
+    core, count = _function("openblas_get_corename", ctypes.c_char_p), threads()
     plural = f"{count} thread{'s' * (count != 1)}"
     if core is None:
         name = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
@@ -99,6 +99,31 @@ def one_thread():
     return _products
 
 
+def mix(y, b, x, a):
+    """y = b y + a x in place, for arrays of one shape.
+
+    OpenBLAS's axpby goes over them once, where NumPy would go three times, and the last bits may differ. It takes
+    real numbers that lie one after the other; anything else NumPy does.
+    """
+    axpby = _axpby().get(y.dtype) if y.dtype == x.dtype and y.flags.c_contiguous and x.flags.c_contiguous else None
+    if axpby is None or y.shape != x.shape:
+        y *= b
+        y += a * x
+    else:
+        axpby(y.size, a, x.ctypes.data, 1, b, y.ctypes.data, 1)
+
+
+@cache
+def _axpby():
+    """{dtype: OpenBLAS's function for it}."""
+    found, size = {}, ctypes.c_ssize_t  # also where it takes 32 bits: it reads the lower half
+    for letter, number in (("s", ctypes.c_float), ("d", ctypes.c_double)):
+        if function := _function(f"cblas_{letter}axpby", None):
+            function.argtypes = [size, number, ctypes.c_void_p, size, number, ctypes.c_void_p, size]
+            found[np.dtype(number)] = function
+    return found
+
+
 class _Products:
     """`with` this, products take one thread each: the first to enter sets it, the last to leave takes it back."""
 
@@ -136,12 +161,12 @@ class _Products:
 
     @staticmethod
     def _read():
-        get = _function("get_num_threads", ctypes.c_int)
+        get = _function("openblas_get_num_threads", ctypes.c_int)
         return get() if get else 0
 
     @staticmethod
     def _set(count):
-        if count and (set_threads := _function("set_num_threads", None)):
+        if count and (set_threads := _function("openblas_set_num_threads", None)):
             set_threads(count)
 
 

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from ..system.blas import mix
 from ..system.pieces import each_piece
 
 
@@ -44,14 +45,11 @@ class AdamW:
         rate, eps = self.lr * root / (1 - beta1**self.t), self.eps * root
 
         def update(p, g, m, v):
-            p *= 1 - self.lr * self.weight_decay
-            m *= beta1
-            m += (1 - beta1) * g
-            v *= beta2
-            v += (1 - beta2) * g * g
-            change = np.sqrt(v) + eps
+            mix(m, beta1, g, 1 - beta1)
+            mix(v, beta2, g * g, 1 - beta2)
+            change = np.sqrt(v)
+            change += eps
             np.divide(m, change, out=change)
-            change *= rate
-            p -= change
+            mix(p, 1 - self.lr * self.weight_decay, change, -rate)
 
         each_piece(update, [(p, grads[name], self.m[name], self.v[name]) for name, p in self.params.items()])

@@ -261,7 +261,7 @@ def evaluate(
             raise InputError(f"message {done + texts.index('') + 1} is empty: there is nothing to classify")
         numbers = clf.numbers(labels)
         batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
-        logits = ranks.map(clf.logits, batches, [sum(map(len, batch)) for batch in batches])
+        logits = ranks.map(clf.logits, batches, [sum(map(len, batch)) for batch in batches], clf.map)
         probabilities = evaluation.add(texts, numbers, np.concatenate(logits))
         if predictions:
             answers = [clf.labels[number] for number in probabilities.argmax(axis=1)]
@@ -284,7 +284,7 @@ def evaluate_loader(
         return clf.batch_logits(x, lengths, loader.prefix.depth)
 
     evaluation = Evaluation(clf.labels, naive_bayes)
-    evaluation.add(texts, loader.numbers, np.concatenate(map_batches(logits, loader, loader, ranks)))
+    evaluation.add(texts, loader.numbers, np.concatenate(map_batches(logits, clf, loader, loader, ranks)))
     return evaluation
 
 

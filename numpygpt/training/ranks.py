@@ -88,11 +88,12 @@ class Ranks(Alone):
         """Fill the array with what it is on the rank `root`."""
         self.comm.Bcast(array, root)
 
-    def map(self, function, items, costs):
-        """[function(item) of each], where each rank computes some of them and receives the others."""
+    def map(self, function, items, costs, map=map):
+        """[function(item) of each], where each rank computes some of them, by `map`, and receives the others."""
         owners = self.owners(costs)
-        mine = {i: function(item) for i, item in enumerate(items) if owners[i] == self.rank}
-        found = {i: result for part in self.gather(mine) for i, result in part.items()}
+        mine = [i for i, owner in enumerate(owners) if owner == self.rank]
+        done = dict(zip(mine, map(function, [items[i] for i in mine])))
+        found = {i: result for part in self.gather(done) for i, result in part.items()}
         return [found[i] for i in range(len(items))]
 
     def once(self, function, *args):

@@ -7,6 +7,8 @@ of a message's own rows hears every token, and is the better answer by far on me
 from typing import Any
 
 BOOK: dict[str, Any] = {
+    "trainable": "last_block",
+    "epochs": 5,
     "pad": "longest",
     "position": "last",
     "warmup": 0.0,
@@ -14,6 +16,8 @@ BOOK: dict[str, Any] = {
     "clip": float("inf"),
 }
 DEFAULT: dict[str, Any] = {
+    "trainable": "last_two_blocks",
+    "epochs": 3,
     "pad": "none",
     "position": "mean",
     "warmup": 0.0,

@@ -1,6 +1,6 @@
 """The classifier with all that belongs to it: text in, labels out. What the commands and a notebook use."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from itertools import zip_longest
 from pathlib import Path
@@ -16,7 +16,7 @@ from ..model.tape import Tape
 from ..model.trainable import frozen_depth, trainable_names
 from ..ops.cross_entropy import cross_entropy
 from ..ops.softmax import softmax
-from ..system.blas import one_thread
+from ..system.blas import one_thread, parallel
 from ..system.errors import InputError
 from ..text.batches import encode, pack, padded_length
 from .recipes import DEFAULT
@@ -48,7 +48,7 @@ class Classifier:
         self,
         gpt: GPT,
         labels: Sequence[str],
-        trainable: str = "last_block",
+        trainable: str = DEFAULT["trainable"],
         *,
         pad: str | int | None = DEFAULT["pad"],
         position: str = DEFAULT["position"],
@@ -75,6 +75,16 @@ class Classifier:
             self.lora_scale = alpha / rank
         self.trainable: frozenset[str] = trainable_names(trainable, self.params, self.config)
         self.params |= {name: np.array(self.params[name]) for name in self.trainable}  # copies that may be written to
+
+    @property
+    def narrow(self) -> bool:
+        """Whether its products are so small that one thread does each best."""
+        return self.config.n_embd < NARROW
+
+    @property
+    def map(self) -> Callable:
+        """What calls a function for each of several batches: a core each of a narrow model's."""
+        return parallel if self.narrow else map
 
     @property
     def depth(self) -> int:
@@ -148,7 +158,7 @@ class Classifier:
     def _threads(self):
         """A context for a batch: a narrow model's products have one thread each. A wide one's gain by more, even for
         the one row that is read: their matrices come from memory."""
-        return one_thread() if self.config.n_embd < NARROW else nullcontext()
+        return one_thread() if self.narrow else nullcontext()
 
     def weights(self):
         """The parameters that the model runs on, and where LoRA's products are added to them, how their gradients go

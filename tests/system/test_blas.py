@@ -67,7 +67,7 @@ def test_the_openblas_of_numpys_wheel_is_named_with_its_kernel_and_its_threads()
 
 @openblas
 def test_the_openblas_of_numpys_wheel_multiplies_with_one_thread_for_each_worker_and_then_with_its_own_number_again():
-    read = blas._function("get_num_threads", blas.ctypes.c_int)
+    read = blas._function("openblas_get_num_threads", blas.ctypes.c_int)
     before = read()
     if before == 1:
         pytest.skip("it has one thread only")

@@ -174,7 +174,7 @@ def test_the_gradient_of_a_batch_in_parts_is_that_of_the_whole(monkeypatch, part
 
 def trained(threads):
     """What a few steps on so many threads give: the losses, and the bytes of the parameters."""
-    set_threads = blas._function("set_num_threads", None)
+    set_threads = blas._function("openblas_set_num_threads", None)
     before = blas.threads()
     set_threads(threads)
     try:
@@ -185,7 +185,7 @@ def trained(threads):
     return losses, b"".join(array.tobytes() for array in run.params.values())
 
 
-@pytest.mark.skipif(not blas._function("set_num_threads", None), reason="NumPy's BLAS is not OpenBLAS")
+@pytest.mark.skipif(not blas._function("openblas_set_num_threads", None), reason="NumPy's BLAS is not OpenBLAS")
 def test_the_number_of_threads_changes_no_bit(monkeypatch):
     monkeypatch.setattr(module, "PART", 8)
     one, *others = (trained(threads) for threads in (1, 2, 3, 7, 2, 2))
