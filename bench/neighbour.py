@@ -14,6 +14,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from numpygpt.system.command import Progress
+from numpygpt.system.memory import keep_freed_memory
 
 from .results import Row, Section
 from .step import numpygpt_step
@@ -60,6 +61,7 @@ def default_run():
 
 def seconds_a_step(model, choice, steps):
     """The mean over so many, after one that is not counted."""
+    keep_freed_memory()
     step = numpygpt_step(model, choice)
     step()
     return timed(lambda: [step() for _ in range(steps)])[0] / steps

@@ -2,10 +2,14 @@
 
 numpygpt starts from the features of the frozen blocks, which it computes once for a whole run, and runs the last block
 for the one row that is read; PyTorch runs all blocks in every step, and beside it, with the same shortcuts, what
-numpygpt does. A turn is three steps, one after the other, as in a run. The limit: the products of the blocks at
-sgemm's rate; of the last block and the head, whose few rows need hardly any, what must be moved in memory, at a copy's
-rate (weights read twice, gradients written, and AdamW, which reads four and writes three numbers for one).
+numpygpt does. A turn is three steps (of the quick choices ten), one after the other, as in a run.
+
+The limit: the products of the blocks at sgemm's rate; of the last block and the head, whose few rows need hardly any,
+what must be moved in memory, at a copy's rate (weights read twice, gradients written, and AdamW, which reads four and
+writes three numbers for one).
 """
+
+from functools import partial
 
 import numpy as np
 
@@ -19,23 +23,22 @@ from .results import Row, Section
 from .turns import in_turns, worst_difference
 
 REPETITIONS = 10
-STEPS = 3  # to a turn
 MESSAGES, TOKENS = 8, 120
 
 FAIR = "PyTorch, our shortcuts"
-CHOICES = ("head", "last_block", "last_two_blocks", "all")
+CHOICES = {"head": 10, "last_block": 10, "last_two_blocks": 3, "all": 3}  # and the steps to a turn
 
 
 def measure(options):
     rows, differences, rates = [], [], Rates()
-    for choice in CHOICES:
+    for choice, count in CHOICES.items():
         steps = {"numpygpt": numpygpt_step(options.model, choice)}
         if installed("torch"):
             steps["PyTorch"] = pytorch_step(options.model, choice)
             steps[FAIR] = pytorch_step(options.model, choice, shortcuts=True)
-        turns = {name: lambda step=step: [step() for _ in range(STEPS)][-1] for name, step in steps.items()}
+        turns = {name: partial(several, step, count) for name, step in steps.items()}
         runs = in_turns(turns, options.repetitions, f"step, {choice}")
-        milliseconds = {name: [1000 * seconds / STEPS for seconds, _ in runs[name]] for name in runs}
+        milliseconds = {name: [1000 * seconds / count for seconds, _ in runs[name]] for name in runs}
         measured = (milliseconds.get(name, []) for name in ("numpygpt", "PyTorch", FAIR))
         rows.append(Row(f"`{choice}`", "ms", *measured, limit=1000 * least_seconds(options.model, choice, rates)))
         differences.append(worst_difference(runs))
@@ -46,6 +49,11 @@ def measure(options):
             f"{max(differences):.1e}."
         )
     return Section("step", __doc__, rows, notes)
+
+
+def several(step, count):
+    """Some steps; the last one's loss."""
+    return [step() for _ in range(count)][-1]
 
 
 def least_seconds(model, choice, rates):

@@ -130,7 +130,7 @@ def arguments(argv=None):
         "--lr",
         type=number(float, 0, 1e3, above=True),
         help="AdamW's learning rate (default: the book's 5e-5 for GPT-2's widths, "
-        "and more for a narrower model, mini's 2e-3)",
+        "and more for a narrower model, mini's 1e-3)",
     )
     fit.add_argument(
         "--warmup",

@@ -67,7 +67,7 @@ def made(tmp_path_factory):
     lines = [text for label in WORDS for text in written(label, 30, seed=1)]
     (folder / "text.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     command = f"--model {folder}/model --data {folder}/two.csv --out {folder}/run --epochs 1 --lr 0.01"
-    command += " --pad end --position last"
+    command += " --trainable last_block --pad end --position last"
     train.main(command.split())
     return folder
 

@@ -3,15 +3,16 @@ as good as was measured, and better than none."""
 
 import math
 import re
+import shlex
 from itertools import islice
 
 import numpy as np
 import pytest
 
+from numpygpt import pretrain
 from numpygpt.checkpoints.load import BUNDLED, load_checkpoint
 from numpygpt.model.continuation import continuation
 from numpygpt.model.language import perplexity
-from numpygpt.pretrain import hold_out
 from numpygpt.text.documents import read_documents
 from numpygpt.text.tokenizer import encode_message
 from numpygpt.training.pretraining import windows
@@ -26,26 +27,31 @@ def mini():
 
 @pytest.fixture(scope="module")
 def held_out(mini, shared):
-    """The windows on which `pretrain` measured the perplexity: the same held-out messages of the corpus."""
-    config, _, encoding = mini
-    _, texts = hold_out(read_documents([shared / "corpus" / "nus_sms_en.txt"], lines=True), 0.02, 123)
-    return windows(
-        [np.array(encode_message(encoding, text), np.int32) for text in texts],
-        encoding.eot_token,
-        config.n_positions,
-        None,
-    )
+    """The windows on which `pretrain` measured the perplexity, when it was called as the card says."""
+    _, _, encoding = mini
+    command = re.search(r"^python -m numpygpt\.pretrain (.*?)^```", card(), re.M | re.S)[1].replace("\\\n", " ")
+    args = pretrain.arguments(shlex.split(command))
+    found = {path.name: path for path in (shared / "corpus").rglob("*.txt")}
+    names, weights = zip(*args.text)
+    documents = read_documents([found[name.name] for name in names], args.lines, weights)
+    _, texts = pretrain.hold_out(documents, args.held_out, args.seed)
+    ids = [np.array(encode_message(encoding, text), np.int32) for text in texts]
+    return windows(ids, encoding.eot_token, args.context, None)
+
+
+def card():
+    return (FOLDER / "README.md").read_text(encoding="utf-8")
 
 
 def card_number(pattern):
-    return float(re.search(pattern, (FOLDER / "README.md").read_text(encoding="utf-8"))[1].replace(",", ""))
+    return float(re.search(pattern, card())[1].replace(",", ""))
 
 
 def test_it_is_as_small_as_promised(mini):
     config, params, _ = mini
-    assert sum(file.stat().st_size for file in FOLDER.iterdir()) <= 4_000_000
-    assert 1e6 <= sum(array.size for array in params.values()) <= 2e6
-    assert 1000 <= config.vocab_size <= 4000
+    assert sum(file.stat().st_size for file in FOLDER.iterdir()) <= 10_000_000
+    assert sum(array.size for array in params.values()) == card_number(r"A GPT-2 of ([\d,]+) parameters")
+    assert config.vocab_size == card_number(r"with\s+([\d,]+)\s+entries")
 
 
 def test_its_card_states_the_perplexity_that_is_measured(mini, held_out):

@@ -27,7 +27,7 @@ from numpygpt.training.resume import ResumeFile
 from numpygpt.training.run_folder import reopen_run
 from tests.training.test_fine_tune import a_run
 
-OPTIONS = "--model model --data messages.csv --epochs 2 --eval-every 3 --save-every 0".split()
+OPTIONS = "--model model --data messages.csv --epochs 2 --eval-every 3 --save-every 0 --trainable last_block".split()
 
 
 @pytest.fixture(scope="module")

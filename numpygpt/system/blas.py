@@ -100,7 +100,7 @@ def one_thread():
 
 
 def mix(y, b, x, a):
-    """y = b y + a x in place, for arrays of one shape.
+    """y = b y + a x in place, for arrays of one shape; returns y.
 
     OpenBLAS's axpby goes over them once, where NumPy would go three times, and the last bits may differ. It takes
     real numbers that lie one after the other; anything else NumPy does.
@@ -111,6 +111,7 @@ def mix(y, b, x, a):
         y += a * x
     else:
         axpby(y.size, a, x.ctypes.data, 1, b, y.ctypes.data, 1)
+    return y
 
 
 @cache

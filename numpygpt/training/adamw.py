@@ -45,11 +45,11 @@ class AdamW:
         rate, eps = self.lr * root / (1 - beta1**self.t), self.eps * root
 
         def update(p, g, m, v):
-            mix(m, beta1, g, 1 - beta1)
-            mix(v, beta2, g * g, 1 - beta2)
+            m = mix(m, beta1, g, 1 - beta1)  # in place, as all that follows
+            v = mix(v, beta2, g * g, 1 - beta2)
             change = np.sqrt(v)
             change += eps
             np.divide(m, change, out=change)
-            mix(p, 1 - self.lr * self.weight_decay, change, -rate)
+            p = mix(p, 1 - self.lr * self.weight_decay, change, -rate)
 
         each_piece(update, [(p, grads[name], self.m[name], self.v[name]) for name, p in self.params.items()])

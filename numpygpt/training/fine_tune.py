@@ -129,8 +129,8 @@ def map_batches(function, clf, loader: Loader, some: Iterable, ranks=Alone()) ->
 
 
 def default_lr(config) -> float:
-    """The book's 5e-5 for GPT-2's widths. A narrower model needs more, up to the 2e-3 that served mini best."""
-    return min(2e-3, 5e-5 * max(1, 768 / config.n_embd) ** 3)
+    """The book's 5e-5 for GPT-2's widths. A narrower model needs more, up to the 1e-3 that served mini best."""
+    return min(1e-3, 5e-5 * max(1, 768 / config.n_embd) ** 3)
 
 
 def _nothing(*_):

@@ -89,7 +89,7 @@ def test_gradient_times_input_is_the_complex_step_derivative_of_a_token_that_gro
         assert np.isclose(found.gradient_input[t], derivative, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("reading", [reading for reading in READINGS if reading["pad"] != 6], ids=str)
+@pytest.mark.parametrize("reading", [reading for reading in READINGS if reading.get("pad") != 6], ids=str)
 def test_deletion_is_what_the_margin_loses_without_the_character(reading):
     clf = made(**reading)
     text = "win 9 <b>"
@@ -171,7 +171,7 @@ def test_the_curve_is_the_answer_had_the_message_ended_at_each_token(reading):
     clf = made(**reading)
     (ids,) = clf.encode([TEXT])
     weights = clf.weights()[0]
-    ends = [256] if reading["pad"] == "end" else []
+    ends = [256] if reading.get("pad") == "end" else []
     parts = [np.append(ids[:t], ends).astype(int) for t in range(1, len(ids) + 1 - len(ends))]
     expected = [classifier(Tape(weights), part, [len(part)], clf.config, clf.reading)[0][0] for part in parts]
     found = after_each_token(clf, TEXT)

@@ -20,7 +20,7 @@ LONG = 60  # seconds until what waits for ever has failed
 def set_to(monkeypatch):
     """A BLAS that has two threads; the list of the numbers of threads that it was set to since."""
     now = [2]
-    functions = {"set_num_threads": now.append, "get_num_threads": lambda: now[-1]}
+    functions = {"openblas_set_num_threads": now.append, "openblas_get_num_threads": lambda: now[-1]}
     monkeypatch.setattr(blas, "_function", lambda name, restype: functions.get(name))
     return now
 

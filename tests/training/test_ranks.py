@@ -40,8 +40,8 @@ PRETRAIN = (
     "--eval-every 1 --warmup 2 --held-out 0.3"
 )
 RUNS = {
-    "last_block": ("train", f"{TRAIN} --features-cache features"),
-    "from-the-cache": ("train", f"{TRAIN} --features-cache features"),
+    "last_block": ("train", f"{TRAIN} --trainable last_block --features-cache features"),
+    "from-the-cache": ("train", f"{TRAIN} --trainable last_block --features-cache features"),
     "all": ("train", f"{TRAIN} --trainable all --ignore-index 1 --accumulate 2"),
     "exact": ("train", f"{TRAIN} --exact --trainable h.1.*,lora --rank 2"),
     "pretrained": ("pretrain", PRETRAIN),
