@@ -46,12 +46,16 @@ def heading(page):
 
 
 def at(page, title):
-    """The page at the step of this name in the map, under the block's heading."""
-    for button in page.find_elements("css selector", "nav button"):
-        page.execute_script("arguments[0].click()", button)
-        if heading(page) == title:
-            return
-    raise AssertionError(f"no step {title!r}")
+    """The page at the step of this name in the map, under the block's heading. On a busy machine a heading was once
+    read before it was drawn: so it goes round again before it gives up."""
+    seen = []
+    for _ in range(3):
+        for button in page.find_elements("css selector", "nav button"):
+            page.execute_script("arguments[0].click()", button)
+            seen.append(heading(page))
+            if seen[-1] == title:
+                return
+    raise AssertionError(f"no step {title!r} among {seen}")
 
 
 def last(trace):
