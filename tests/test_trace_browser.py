@@ -46,8 +46,8 @@ def heading(page):
 
 
 def at(page, title):
-    """The page at the step of this name in the map, under the block's heading. On a busy machine a heading was once
-    read before it was drawn: so it goes round again before it gives up."""
+    """The page at the step of this name in the map, under the block's heading. On a busy machine a step was
+    now and then not found, for a reason not known yet: so it goes round again, and says at last what it saw."""
     seen = []
     for _ in range(3):
         for button in page.find_elements("css selector", "nav button"):

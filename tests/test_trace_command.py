@@ -90,3 +90,9 @@ def test_a_damaged_run_is_one_line(tmp_path, finished):
     (folder / "run.json").write_text("{")
     result = run(tmp_path, "Hi", "--run", str(folder))
     assert result.returncode == 2 and "damaged" in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_folded_is_refused_where_the_mean_of_all_rows_is_read(tmp_path, finished):
+    result = run(tmp_path, "Call now", "--run", str(finished), "--folded", "--out", "p.html")
+    assert (result.returncode, result.stdout) == (2, "") and result.stderr.startswith("error: --folded: ")
+    assert not (tmp_path / "p.html").exists()
