@@ -296,6 +296,7 @@ def _rows(
                         f"look at the weights"
                     )
                 state.total = _add(state.total, grads, 1 / accumulate)
+                del grads  # its memory is the next step's
             if state.total and (state.batch % accumulate == 0 or state.batch == len(training)):
                 clip_norm(state.total, clip)
                 optimizer.lr = learning_rate(optimizer.t, updates, lr, round(warmup * updates), schedule)

@@ -18,6 +18,7 @@ from ..ops.cross_entropy import cross_entropy
 from ..ops.softmax import softmax
 from ..system.blas import one_thread, parallel
 from ..system.errors import InputError
+from ..system.memory import release
 from ..text.batches import encode, pack, padded_length
 from .recipes import DEFAULT
 from .rng import Generator, linear_init
@@ -74,7 +75,9 @@ class Classifier:
             self.params |= adapters(self.params, self.config, rank, generator)
             self.lora_scale = alpha / rank
         self.trainable: frozenset[str] = trainable_names(trainable, self.params, self.config)
-        self.params |= {name: np.array(self.params[name]) for name in self.trainable}  # copies that may be written to
+        for name in self.trainable:
+            pretrained, self.params[name] = self.params[name], np.array(self.params[name])  # a copy to be written to
+            release(pretrained)
 
     @property
     def narrow(self) -> bool:
