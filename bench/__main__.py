@@ -38,7 +38,7 @@ def arguments(argv=None):
     parser.add_argument(
         "--data",
         default="sms",
-        help="messages for chapter and memory: the UCI file SMSSpamCollection, or sms to download it",
+        help="messages for chapter, memory and neighbour: the UCI file SMSSpamCollection, or sms to download it",
     )
     parser.add_argument(
         "--model", help="a GPT-2 folder (default: one of 124M's sizes with random weights, made for this run)"
@@ -69,7 +69,7 @@ def main():
         print(f"measuring without {', '.join(found)}, set here: each library shall choose for itself", file=sys.stderr)
         clean = {name: value for name, value in os.environ.items() if name not in found}
         os.execve(sys.executable, sys.orig_argv, clean)  # libraries read these when they are loaded, so start again
-    if {"chapter", "memory"} & set(args.subjects):
+    if {"chapter", "memory", "neighbour"} & set(args.subjects):
         args.data = str(find_messages(args.data))
         if not Path(args.data).is_file():
             raise InputError(

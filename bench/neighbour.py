@@ -1,14 +1,16 @@
 """A machine that is not idle: the same work alone, and beside one other program that computes on all cores.
 
-The default run (`python -m numpygpt.train`, `mini` and the sample; a process from its start to its end) and training
-steps at the model's sizes. The neighbour multiplies matrices without end, on as many threads as there are cores. Its
-fair share is half of the machine, so twice the time is what one can hope for.
+The default run (`python -m numpygpt.train`, `mini` and the sample; a process from its start to its end), training
+steps at the model's sizes, and once, at these, the chapter without padding. The neighbour multiplies matrices without
+end, on as many threads as there are cores. Its fair share is half of the machine, so twice the time is what one can
+hope for.
 """
 
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -16,6 +18,7 @@ from tempfile import TemporaryDirectory
 from numpygpt.system.command import Progress
 from numpygpt.system.memory import keep_freed_memory
 
+from .chapter import run_numpygpt
 from .results import Row, Section
 from .step import numpygpt_step
 from .turns import fresh, timed
@@ -26,16 +29,16 @@ STARTED = 1.0  # seconds until the neighbour has imported NumPy
 
 
 def measure(options):
-    work = {"the default run": default_run}
+    work = {"the default run": (default_run, options.repetitions)}
     for choice, steps in (("last_block", 30), ("all", 3)):
-        work[f"step, `{choice}`"] = lambda choice=choice, steps=steps: fresh(
-            seconds_a_step, options.model, choice, steps
-        )
+        run = partial(fresh, seconds_a_step, options.model, choice, steps)
+        work[f"step, `{choice}`"] = (run, options.repetitions)
+    work["the chapter, `--pad none`"] = (partial(chapter, options), 1)
     progress, done = Progress("neighbour", "runs"), 0
-    rows, total = [], 2 * len(work) * options.repetitions
-    for what, run in work.items():
+    rows, total = [], 2 * sum(repetitions for _, repetitions in work.values())
+    for what, (run, repetitions) in work.items():
         alone, beside = [], []
-        for _ in range(options.repetitions):
+        for _ in range(repetitions):
             alone.append(run())
             with neighbour():
                 beside.append(run())
@@ -57,6 +60,12 @@ def default_run():
         return timed(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))[
             0
         ]
+
+
+def chapter(options):
+    """Seconds of one `python -m numpygpt.train --recipe book --pad none`."""
+    with TemporaryDirectory(prefix="bench-neighbour-") as folder:
+        return run_numpygpt(options, Path(folder, "run"), ["--pad", "none"])["seconds"]
 
 
 def seconds_a_step(model, choice, steps):

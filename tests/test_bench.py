@@ -144,6 +144,7 @@ def test_the_parts_of_a_step_add_up_to_it(options, monkeypatch):
 def test_work_beside_a_neighbour_is_set_against_the_same_work_alone(options, monkeypatch):
     monkeypatch.setattr("bench.neighbour.default_run", lambda: 2.0)
     monkeypatch.setattr("bench.neighbour.fresh", lambda function, *args: function(*args))
+    monkeypatch.setattr("bench.chapter._run", run_here)
     section = neighbour.measure(Namespace(**vars(options) | {"repetitions": 1}))
     for alone, beside, ratio in zip(*[iter(section.rows)] * 3):
         assert beside.ours[0] / alone.ours[0] == pytest.approx(ratio.ours[0]) and ratio.unit == "×"
