@@ -94,7 +94,7 @@ def arguments(argv=None):
         "--models",
         nargs="+",
         type=other_model,
-        metavar="NAME[=FOLDER]",
+        metavar="NAME[=PATH]",
         help="the larger models of rows "
         f"{', '.join(str(row.number) for row in ROWS if row.model)}: {', '.join(OTHER_MODELS)}, in a folder or "
         f"downloaded. "
@@ -142,7 +142,7 @@ def run_all(argv, ranks):
     models = {None: args.model} | dict(args.models or ())
     rows = [row for row in ROWS if row.number in args.rows]
     lacking = [row for row in rows if row.model not in models]
-    notes = [f"Row {row.number} is left out: it needs --models {row.model}, or {row.model}=FOLDER." for row in lacking]
+    notes = [f"Row {row.number} is left out: it needs --models {row.model}, or {row.model}=PATH." for row in lacking]
     book = [f"--{name}={value}" for name, value in BOOK.items()]
     shared = ["--data", args.data, *book, *(["--lr", str(args.lr)] if args.lr else []), *args.settings]
     runs = [
@@ -360,11 +360,11 @@ def row_numbers(text):
 
 
 def other_model(text):
-    """An argparse type: "gpt2-xl=FOLDER" -> ("gpt2-xl", "FOLDER"). A name alone is what train shall download."""
+    """An argparse type: "gpt2-xl=PATH" -> ("gpt2-xl", "PATH"). A name alone is what train shall download."""
     name, _, folder = text.partition("=")
     if name not in OTHER_MODELS:
         raise argparse.ArgumentTypeError(
-            f"expected NAME or NAME=FOLDER, with a NAME of {', '.join(OTHER_MODELS)}, got {text!r}"
+            f"expected NAME or NAME=PATH, with a NAME of {', '.join(OTHER_MODELS)}, got {text!r}"
         )
     return name, folder or name
 

@@ -85,7 +85,7 @@ def test_a_model_that_no_row_needs_is_refused():
         ("gpt2-xl", "a=b"),
         ("gpt2-large", "gpt2-large"),
     ]
-    with pytest.raises(ArgumentTypeError, match="NAME=FOLDER.*gpt2-xl.*got 'gpt2=x'"):
+    with pytest.raises(ArgumentTypeError, match="NAME=PATH.*gpt2-xl.*got 'gpt2=x'"):
         other_model("gpt2=x")
 
 
