@@ -26,7 +26,7 @@ from .results import table, write_section
 SIZES = (20, 50, 100, 200)
 SEEDS = range(123, 143)  # draws; the mean of five moves by a point from one five to the next
 # Half the default's rate, and at least so many updates, or the default's epochs: 20 labels are only two batches. Both
-# were chosen on other messages, and are better for random weights, too.
+# were chosen on other messages; the rate is better for random weights, too.
 RATE, UPDATES = 5e-4, 30
 HERE = Path(__file__).parent
 

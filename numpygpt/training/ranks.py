@@ -77,7 +77,7 @@ class Ranks(Alone):
         time.sleep(min(self.rank, 8) / 2)  # an error of all is told by rank 0, which ends those that wait here
         status = command.failed(error)
         sys.stdout.flush()
-        time.sleep(0.2)  # until mpiexec has passed on what was said: it may not, once all is over
+        time.sleep(0.2)  # mpiexec once lost what was said just before the end; why is not known
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # MPI would add a line of its own
         self.comm.Abort(status)
 
