@@ -81,7 +81,7 @@ def numpygpt_step(model, choice):
     optimizer = AdamW(clf.params, clf.trainable, lr=5e-5, weight_decay=0.1)
 
     def step():
-        loss, grads = clf.batch_loss(*prefix.batch(np.arange(MESSAGES)), labels, clf.depth)
+        loss, grads = clf.batch_loss(*prefix.batch(np.arange(MESSAGES)), labels, clf.depth, late=True)
         optimizer.step(grads)
         return loss
 

@@ -4,6 +4,8 @@ parameters' gradients.
 The model's own files read as if everything learned. What is frozen is spared here, in one place.
 """
 
+from ..system.late import LATE
+
 
 class Tape:
     """Parameters by name, which of them learn, and a place for their gradients.
@@ -12,6 +14,7 @@ class Tape:
     trainable   names whose gradients are wanted
     grads       {name: gradient}, filled on the way back
     input_learns   whether a gradient is wanted for what enters the first operation, too
+    late        a weight's gradient may be a `Product`, for an optimizer that reads it a few rows at a time
 
     y, backward = tape(op, x, *names, **settings) runs op(x, *parameters of those names, **settings). Its backward
     takes dy, stores the gradients of the parameters that learn, and returns dx. Where nothing before x learns, it
@@ -19,13 +22,14 @@ class Tape:
     backward pass.
     """
 
-    def __init__(self, params, trainable=frozenset(), input_learns=False):
+    def __init__(self, params, trainable=frozenset(), input_learns=False, late=False):
         self.params, self.trainable, self.grads = params, trainable, {}
+        self.wanted = LATE if late else True
         self.something_learns = input_learns  # up to here; everything above must then pass a gradient down
 
     def __call__(self, op, x, *names, **settings):
         x_needs = self.something_learns
-        needs = (x_needs, *(name in self.trainable for name in names))
+        needs = (x_needs, *(name in self.trainable and self.wanted for name in names))
         y, op_backward = op(x, *(self.params[name] for name in names), needs=needs, **settings)
         self.something_learns = any(needs)
         if not any(needs):

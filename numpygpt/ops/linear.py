@@ -1,3 +1,7 @@
+from ..system.late import late_weight
+
+
+@late_weight
 def linear(x, weight, bias, needs=(True, True, True)):
     """y = x @ weight + bias
 

@@ -40,13 +40,14 @@ def set_threads(count):
 
 
 def parallel(function, items):
-    """list(map(function, items)), on as many Python threads as the BLAS has, each of whose products has one thread.
+    """list(map(function, items)), on as many Python threads as the BLAS has, each of whose products has one thread. The
+    calling thread is one of them.
 
     For work that splits into independent parts this keeps every core busy all the time, in the elementwise operations
     too (NumPy releases the interpreter's lock in both). A product split over threads leaves all but one core idle
     between products.
 
-    Called inside `function`, it is a plain loop. Several threads of a program may call it at once; each has workers of
+    Called inside `function`, it is a plain loop. Several threads of a program may call it at once; each has helpers of
     its own. Of errors the first item's is raised, as in a loop, and like Ctrl-C only when what was begun has ended.
 
     OpenBLAS has one number of threads for the whole process: while anything here is worked on, the products of the
@@ -64,21 +65,24 @@ def parallel(function, items):
             while waiting and not errors:
                 try:
                     number, item = waiting.popleft()
-                except IndexError:  # another worker was faster
+                except IndexError:  # another thread was faster
                     return
                 try:
                     results[number] = function(item)
                 except BaseException as error:
                     errors[number] = error
 
-    workers, pool = [], _pool()
+    helpers, pool = [], _pool()
     try:
-        for _ in range(count):
-            workers.append(pool.submit(work))
-        wait(workers)
+        for _ in range(count - 1):
+            helpers.append(pool.submit(work))
+        _of_thread.working = True
+        work()
+        wait(helpers)
     finally:  # Ctrl-C comes here too
+        _of_thread.working = False
         waiting.clear()
-        wait(workers)
+        wait(helpers)
     if errors:
         first = errors[min(errors)]
         errors.clear()
@@ -150,7 +154,7 @@ class _Products:
                 self._take_back()
 
     def after_fork(self):
-        """In a new process there are no workers, and nobody who would release the lock."""
+        """In a new process there are no helpers, and nobody who would release the lock."""
         self.lock = threading.Lock()
         if self.inside:
             self.inside = 0
@@ -172,12 +176,16 @@ class _Products:
 
 
 _products = _Products()
-_of_thread = threading.local()  # `pool`: the workers of this thread; `working`: whether it is a worker itself
+_of_thread = threading.local()  # `pool`: the helpers of this thread; `working`: whether it is in `parallel` itself
 
 
 def _pool():
-    """The calling thread's workers, which end with it."""
-    size = threads()
+    """The calling thread's helpers, which end with it.
+
+    One fewer than there are cores, for the caller works too. Where it only waited, Linux was seen to run all others on
+    one core, and to leave the caller's idle.
+    """
+    size = threads() - 1
     if getattr(_of_thread, "size", 0) != size:
         _of_thread.pool, _of_thread.size = ThreadPoolExecutor(size, "numpygpt", _begin_work), size
     return _of_thread.pool

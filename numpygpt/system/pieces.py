@@ -136,16 +136,16 @@ def _equal_lengths(lengths, n_head):
 
 def each_piece(function, groups):
     """function(*parts) for matching pieces of each group of equally shaped arrays, on all cores; for work done in
-    place."""
-    parallel(lambda bundle: [function(*parts) for parts in bundle], _bundles(groups))
+    place. All but a group's first may also be Products, each piece of which is made where it is worked on."""
+    parallel(lambda bundle: [function(*(array[rows] for array in group)) for group, rows in bundle], _bundles(groups))
 
 
 def _bundles(groups):
     bundle, numbers = [], 0
     for group in groups:
         for rows in pieces(group[0]):  # rows, and not a flat view, which would be a copy if an array is not in C order
-            bundle.append([array[rows] for array in group])
-            numbers += bundle[-1][0].size
+            bundle.append((group, rows))
+            numbers += group[0][rows].size
             if numbers >= BUNDLE:
                 yield bundle
                 bundle, numbers = [], 0

@@ -10,6 +10,7 @@ import numpy as np
 from ..ops.cross_entropy import cross_entropy
 from ..ops.softmax import softmax
 from ..system.alone import Alone
+from ..system.blas import parallel
 from ..system.errors import InputError
 from ..text.messages import quoted
 from .fine_tune import Loader, map_batches
@@ -261,7 +262,7 @@ def evaluate(
             raise InputError(f"message {done + texts.index('') + 1} is empty: there is nothing to classify")
         numbers = clf.numbers(labels)
         batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
-        logits = ranks.map(clf.logits, batches, [sum(map(len, batch)) for batch in batches], clf.map)
+        logits = ranks.map(clf.logits, batches, [sum(map(len, batch)) for batch in batches], parallel)
         probabilities = evaluation.add(texts, numbers, np.concatenate(logits))
         if predictions:
             answers = [clf.labels[number] for number in probabilities.argmax(axis=1)]
@@ -284,7 +285,7 @@ def evaluate_loader(
         return clf.batch_logits(x, lengths, loader.prefix.depth)
 
     evaluation = Evaluation(clf.labels, naive_bayes)
-    evaluation.add(texts, loader.numbers, np.concatenate(map_batches(logits, clf, loader, loader, ranks)))
+    evaluation.add(texts, loader.numbers, np.concatenate(map_batches(logits, loader, loader, ranks)))
     return evaluation
 
 

@@ -13,7 +13,7 @@ from ..model.parameters import fingerprint
 from ..model.prefix import FrozenPrefix
 from ..ops.cross_entropy import cross_entropy
 from ..system.alone import Alone
-from ..system.blas import threads
+from ..system.blas import parallel, threads
 from ..system.errors import InputError
 from ..system.interrupt import ctrl_c_waits
 from ..text.batches import batches, encode
@@ -108,7 +108,7 @@ def mean_loss(
         return float(cross_entropy(clf.batch_logits(x, lengths, loader.prefix.depth), numbers, ignore_index)[0])
 
     counted = [batch for batch in islice(loader, most) if (loader.numbers[batch] != ignore_index).any()]
-    return float(np.mean(map_batches(loss, clf, loader, counted, ranks))) if counted else math.nan
+    return float(np.mean(map_batches(loss, loader, counted, ranks))) if counted else math.nan
 
 
 def accuracy(clf: Classifier, loader: Loader, most: int | None = None, ranks=Alone()) -> float:
@@ -118,14 +118,14 @@ def accuracy(clf: Classifier, loader: Loader, most: int | None = None, ranks=Alo
         x, lengths, numbers = loader.take(batch)
         return clf.batch_logits(x, lengths, loader.prefix.depth).argmax(axis=1) == numbers
 
-    return float(np.mean(np.concatenate(map_batches(right, clf, loader, islice(loader, most), ranks))))
+    return float(np.mean(np.concatenate(map_batches(right, loader, islice(loader, most), ranks))))
 
 
-def map_batches(function, clf, loader: Loader, some: Iterable, ranks=Alone()) -> list:
-    """[function(batch) of each of some of the loader's batches], which the ranks share by tokens, and each rank's cores
-    where the model is narrow."""
+def map_batches(function, loader: Loader, some: Iterable, ranks=Alone()) -> list:
+    """[function(batch) of each of some of the loader's batches], which the ranks share by tokens, and each rank's
+    cores."""
     some = list(some)
-    return ranks.map(function, some, [loader.lengths(batch).sum() for batch in some], clf.map)
+    return ranks.map(function, some, [loader.lengths(batch).sum() for batch in some], parallel)
 
 
 def default_lr(config) -> float:
@@ -276,9 +276,10 @@ def _rows(
     """Train from where `state` stands to the end. Yields fine_tune's rows, each when the state is whole again."""
     optimizer, updates = state.optimizer, epochs * math.ceil(len(training) / accumulate)
     grain = GRAIN if exact else HALF if clf.narrow and ranks.size == 1 else None
+    only_adamw_reads_them = ranks.size == 1 and not grain and accumulate == 1 and math.isinf(clip)
 
     def mean(some):
-        return clf.batch_loss(*training.take(some), training.prefix.depth)
+        return clf.batch_loss(*training.take(some), training.prefix.depth, late=only_adamw_reads_them)
 
     for epoch in range(state.epoch, epochs + 1):
         if state.batch == 0:

@@ -1,6 +1,6 @@
 """The classifier with all that belongs to it: text in, labels out. What the commands and a notebook use."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from itertools import zip_longest
 from pathlib import Path
@@ -16,7 +16,7 @@ from ..model.tape import Tape
 from ..model.trainable import frozen_depth, trainable_names
 from ..ops.cross_entropy import cross_entropy
 from ..ops.softmax import softmax
-from ..system.blas import one_thread, parallel
+from ..system.blas import one_thread
 from ..system.errors import InputError
 from ..system.memory import release
 from ..text.batches import encode, pack, padded_length
@@ -85,11 +85,6 @@ class Classifier:
         return self.config.n_embd < NARROW
 
     @property
-    def map(self) -> Callable:
-        """What calls a function for each of several batches: a core each of a narrow model's."""
-        return parallel if self.narrow else map
-
-    @property
     def depth(self) -> int:
         """How many of the lowest blocks come before everything that learns."""
         return frozen_depth(self.trainable, self.config)
@@ -114,7 +109,7 @@ class Classifier:
         parts = []
         for start in range(0, len(messages), BATCH):
             ids, lengths = pack(messages[start : start + BATCH])
-            with self._threads():
+            with self._threads(0):
                 parts.append(classifier(Tape(params), ids, lengths, self.config, self.reading)[0])
         return np.concatenate(parts) if parts else np.empty((0, len(self.labels)), np.float32)
 
@@ -136,12 +131,13 @@ class Classifier:
         ids, lengths = pack(self.encode(texts))
         return self.batch_loss(ids, lengths, numbers, 0)
 
-    def batch_loss(self, x, lengths, numbers, start) -> tuple[float, dict[str, np.ndarray]]:
-        """The same of a batch: x is what enters block `start` (with 0, token ids), `numbers` the labels' places."""
+    def batch_loss(self, x, lengths, numbers, start, late=False) -> tuple[float, dict[str, np.ndarray]]:
+        """The same of a batch: x is what enters block `start` (with 0, token ids), `numbers` the labels' places. With
+        `late`, gradients of weights that few rows reach are Products, for AdamW and nobody else."""
         params, d_weights = self.weights()
         learning = self.trainable if d_weights is None else self.trainable | adapted_weights(self.config)
-        with self._threads():
-            logits, backward = self._forward(Tape(params, learning), x, lengths, start)
+        with self._threads(start):
+            logits, backward = self._forward(Tape(params, learning, late=late and d_weights is None), x, lengths, start)
             loss, d_loss = cross_entropy(logits, numbers)
             grads = backward(d_loss())
         if d_weights is not None:
@@ -150,7 +146,7 @@ class Classifier:
 
     def batch_logits(self, x, lengths, start) -> np.ndarray:
         """logits (B, C) of a batch as in batch_loss."""
-        with self._threads():
+        with self._threads(start):
             return self._forward(Tape(self.weights()[0]), x, lengths, start)[0]
 
     def _forward(self, tape, x, lengths, start):
@@ -158,10 +154,12 @@ class Classifier:
             return classifier(tape, x, lengths, self.config, self.reading)
         return classifier_above(tape, x, lengths, start, self.config, self.reading)
 
-    def _threads(self):
-        """A context for a batch: a narrow model's products have one thread each. A wide one's gain by more, even for
-        the one row that is read: their matrices come from memory."""
-        return one_thread() if self.narrow else nullcontext()
+    def _threads(self, start):
+        """A context for a batch that enters block `start`. The products of a narrow model have one thread each; and a
+        wide one's of the last block's one row, and the head's: where all is idle, two threads are up to a third faster
+        there, but beside another program they wait for each other, and are three times slower."""
+        one_row = start >= self.config.n_layer - 1 and self.reading.position != "mean"
+        return one_thread() if self.narrow or one_row else nullcontext()
 
     def weights(self):
         """The parameters that the model runs on, and where LoRA's products are added to them, how their gradients go

@@ -150,53 +150,48 @@ def test_a_number_of_threads_that_someone_sets_meanwhile_stays(set_to):
 
 @pytest.fixture
 def interrupted(monkeypatch):
-    """Lets Ctrl-C come while `parallel` waits for two items that have begun: each call of `begin` is one of them. It is
-    given what to do when `parallel` waits again."""
-    begun = threading.Semaphore(0)
+    """interrupted(where, then, ended) has two items begin, the caller's and the helper's, and Ctrl-C come: "working",
+    while the caller is at its item, or "waiting", for the helper. When `parallel` waits again `then` is called. Returns
+    what `parallel` raises; ended receives the items that end."""
 
-    def first(workers):
-        for _ in range(2):
-            assert begun.acquire(timeout=LONG)
-        raise KeyboardInterrupt
+    def interrupt(where, then, ended):
+        both, caller = threading.Barrier(2), threading.get_ident()
+        waits = iter([then if where == "working" else _ctrl_c, then])
+        monkeypatch.setattr(blas, "wait", lambda helpers: next(waits)(helpers))
 
-    def interrupt(then):
-        waits = iter([first, then])
-        monkeypatch.setattr(blas, "wait", lambda workers: next(waits)(workers))
+        def work(n):
+            both.wait(LONG)
+            if threading.get_ident() == caller:
+                if where == "working":
+                    _ctrl_c()
+            else:
+                assert interrupt.go_on.wait(LONG)
+            ended.append(n)
 
-    interrupt.begin = begun.release
+        with pytest.raises(KeyboardInterrupt):
+            blas.parallel(work, range(99 if where == "working" else 2))
+
+    interrupt.go_on = threading.Event()
     return interrupt
 
 
-def test_ctrl_c_waits_for_what_was_begun_and_begins_nothing_else(set_to, interrupted):
-    go_on, ended = threading.Event(), []
+def _ctrl_c(*_):
+    raise KeyboardInterrupt
 
-    def work(n):
-        interrupted.begin()
-        assert go_on.wait(LONG)
-        ended.append(n)
 
-    interrupted(lambda workers: (go_on.set(), wait(workers)))
-    with pytest.raises(KeyboardInterrupt):
-        blas.parallel(work, range(99))
-    assert sorted(ended) == [0, 1]
+@pytest.mark.parametrize("where, ends", [("working", 1), ("waiting", 2)])
+def test_ctrl_c_waits_for_what_was_begun_and_begins_nothing_else(where, ends, set_to, interrupted):
+    ended = []
+    interrupted(where, lambda helpers: (interrupted.go_on.set(), wait(helpers)), ended)
+    assert len(ended) == ends
     assert set_to == [2, 1, 2]
 
 
-def test_after_a_second_ctrl_c_the_threads_come_back_when_the_workers_have_ended(set_to, interrupted):
-    go_on = threading.Event()
-
-    def work(n):
-        interrupted.begin()
-        assert go_on.wait(LONG)
-
-    def again(workers):
-        raise KeyboardInterrupt
-
-    interrupted(again)
-    with pytest.raises(KeyboardInterrupt):
-        blas.parallel(work, range(99))
-    assert set_to == [2, 1]
-    go_on.set()
+@pytest.mark.parametrize("where", ["working", "waiting"])
+def test_after_a_second_ctrl_c_the_threads_come_back_when_the_helper_has_ended(where, set_to, interrupted):
+    interrupted(where, _ctrl_c, [])
+    assert set_to == [2, 1] and blas.threads() == 2
+    interrupted.go_on.set()
     blas._of_thread.pool.shutdown()  # waits
     blas._of_thread.size = 0
     assert set_to == [2, 1, 2]
