@@ -2,20 +2,22 @@
 
 sgemm is the largest product of a block, all rows by the MLP's first matrix, through NumPy's own BLAS, in turns with the
 rest in the same process. Of a block only its four matrix products are counted, 24 N D² operations for N rows of width
-D; attention, layernorm and GELU take time and count nothing. "As train runs them": many such batches, a core each,
-where the others are one batch, whose products are split over the cores. The limit is NumPy's sgemm.
+D; attention, layernorm and GELU take time and count nothing. One batch is run as a training step does, its products
+split over the cores; "as predict runs them", half of its messages on each of two cores, and one row in the last block;
+"as train runs them", many such batches, a core each. The limit is NumPy's sgemm.
 """
 
 from statistics import median
 
 import numpy as np
 
-from numpygpt.checkpoints.load import load_weights
+from numpygpt.checkpoints.gpt import load
 from numpygpt.model.prefix import BATCH_ROWS, FrozenPrefix
 from numpygpt.model.tape import Tape
 from numpygpt.model.trunk import blocks
 from numpygpt.ops.embedding import embedding
 from numpygpt.system import blas
+from numpygpt.training.text_classifier import Classifier
 
 from .machine import installed
 from .results import Row, Section
@@ -27,7 +29,8 @@ PRODUCTS = 40  # sgemms to a timing, which then takes about as long as the block
 
 
 def measure(options):
-    config, params = load_weights(options.model)
+    gpt = load(options.model)
+    config, params = gpt.config, gpt.params
     ids, _ = batch(config)
     rows, D, last = ids.size, config.n_embd, config.n_layer - 1
     lengths = np.full(MESSAGES, ids.shape[1])
@@ -41,8 +44,11 @@ def measure(options):
         "sgemm": PRODUCTS * 8 * rows * D**2,
         f"{last} blocks": last * per_block,
         f"{last + 1} blocks": (last + 1) * per_block,
+        f"{last} blocks, as predict runs them": last * per_block,
         f"{last} blocks, as train runs them": last * per_block * len(many) // MESSAGES,
     }
+    clf = Classifier(gpt, ["ham", "spam"], "head", position="last")
+    messages = list(ids.astype(np.int32))
     functions = dict(
         zip(
             work,
@@ -50,6 +56,7 @@ def measure(options):
                 lambda: [np.matmul(a, b, out=product) for _ in range(PRODUCTS)],
                 lambda: blocks(Tape(params), rows_in, lengths, range(last), config),
                 lambda: blocks(Tape(params), rows_in, lengths, range(last + 1), config),
+                lambda: clf.logits_of(messages),
                 lambda: FrozenPrefix(params, config, many, last),
             ),
         )

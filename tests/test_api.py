@@ -13,6 +13,7 @@ import pytest
 import numpygpt
 from numpygpt import generate
 from numpygpt.model.continuation import Sampler
+from numpygpt.system import blas
 from numpygpt.text.messages import read_messages
 from numpygpt.text.sources import SAMPLE
 from numpygpt.training.fine_tune import loaders
@@ -95,6 +96,14 @@ def test_predictions_come_in_order_with_a_probability_for_each_label(gpt):
     alone = clf.predict(texts[66:67])
     np.testing.assert_allclose(alone["spam"][0], frame["spam"][66], rtol=1e-4)
     assert len(clf.predict([])) == 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_logits_come_in_the_order_of_the_texts_whatever_the_number_of_cores(gpt, monkeypatch, count):
+    monkeypatch.setattr(blas, "_function", lambda name, restype: None)
+    monkeypatch.setattr(blas, "_cores", lambda: 3)
+    clf, texts = spam(gpt), [f"{'a ' * n}message" for n in range(count)]
+    np.testing.assert_allclose(clf.logits(texts), np.concatenate([clf.logits([text]) for text in texts]), rtol=1e-4)
 
 
 def test_a_label_may_be_called_label(gpt):

@@ -1,5 +1,6 @@
 """The classifier with all that belongs to it: text in, labels out. What the commands and a notebook use."""
 
+import math
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from itertools import zip_longest
@@ -16,7 +17,7 @@ from ..model.tape import Tape
 from ..model.trainable import frozen_depth, trainable_names
 from ..ops.cross_entropy import cross_entropy
 from ..ops.softmax import softmax
-from ..system.blas import one_thread
+from ..system.blas import one_thread, parallel, threads
 from ..system.errors import InputError
 from ..system.memory import release
 from ..text.batches import encode, pack, padded_length
@@ -24,7 +25,7 @@ from .recipes import DEFAULT
 from .rng import Generator, linear_init
 
 NARROW = 512  # a width below which a product is so small that one thread does it best
-BATCH = 32  # messages to a forward pass where nothing is learned
+BATCH = 32  # messages to a forward pass where nothing is learned, at most
 
 
 class Classifier:
@@ -105,12 +106,19 @@ class Classifier:
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """(B, C) float32: of each text, one number for each label; the largest is the answer."""
-        messages, params = self.encode(texts), self.weights()[0]
-        parts = []
-        for start in range(0, len(messages), BATCH):
-            ids, lengths = pack(messages[start : start + BATCH])
+        return self.logits_of(self.encode(texts))
+
+    def logits_of(self, messages: Sequence[np.ndarray]) -> np.ndarray:
+        """The same of messages of token ids: some on each core."""
+        params = self.weights()[0]
+        count = min(BATCH, math.ceil(len(messages) / threads()))
+
+        def logits(start):
+            ids, lengths = pack(messages[start : start + count])
             with self._threads(0):
-                parts.append(classifier(Tape(params), ids, lengths, self.config, self.reading)[0])
+                return classifier(Tape(params), ids, lengths, self.config, self.reading)[0]
+
+        parts = parallel(logits, range(0, len(messages), max(1, count)))
         return np.concatenate(parts) if parts else np.empty((0, len(self.labels)), np.float32)
 
     def predict(self, texts: Sequence[str]) -> pd.DataFrame:
