@@ -24,6 +24,8 @@ def measure(options):
     if installed("torch"):
         sides["PyTorch"] = _pytorch_parts(options.model)
 
+    for gradients, update in sides.values():
+        update(gradients()[1])  # in_turns warms up once, but the heap has found its shape only after two steps
     parts = {name: [] for name in sides}  # (seconds of forward and backward, of AdamW) of each step
     runs = in_turns({name: _step(*sides[name], parts[name]) for name in sides}, options.repetitions, "language")
     parts = {name: parts[name][1:] for name in parts}  # without the round that warms up, as the runs
