@@ -1,11 +1,13 @@
-"""Learning from few labels: what pretraining is worth where 20, 50, 100 or 200 messages have labels.
+"""What pretraining is worth where 20, 50, 100 or 200 messages have labels.
 
     python -m bench.few_labels SMSSpamCollection
 
-Each number of messages is drawn twenty times from the training set of the balanced split, as many of each label.
-From the same draws learn: mini; the same network from random weights, with the same settings; naive Bayes on word
-counts; and a logistic regression on characters. All are tested on the same messages. Needs scikit-learn. Writes the
-section `few labels` of RESULTS.md and, where matplotlib is installed, few_labels.png.
+Each number of messages is drawn twenty times from the training set of the
+balanced split, as many of each label. From the same draws learn: mini; the
+same network from random weights, with the same settings; naive Bayes on word
+counts; and a logistic regression on characters. All are tested on the same
+messages. Needs scikit-learn. Writes the section `few labels` of RESULTS.md and,
+where matplotlib is installed, few_labels.png.
 """
 
 import argparse

@@ -1,10 +1,12 @@
-"""The first 60 steps of `numpygpt.train --recipe book` at 124M, side by side with the book's script in PyTorch.
+"""The first 60 steps of `numpygpt.train --recipe book` at 124M, side by side
+with the book's script in PyTorch.
 
-    python -m bench.first_60_steps SMSSpamCollection                   # random weights
-    python -m bench.first_60_steps SMSSpamCollection --model FOLDER    # the weights of a Hugging Face folder
+    python -m bench.first_60_steps SMSSpamCollection     # random weights
+    python -m bench.first_60_steps SMSSpamCollection --model FOLDER
 
-Needs torch, 4 GB of memory, and about ten minutes of one core. Exits with status 1 where any loss differs by 1e-3 or
-more. first_60_steps.txt is such a table, with random weights that transformers made.
+Needs torch, 4 GB of memory, and about ten minutes of one core. Exits with
+status 1 where any loss differs by 1e-3 or more. first_60_steps.txt is such a
+table, with random weights that transformers made.
 """
 
 import argparse

@@ -1,11 +1,14 @@
-"""Killing runs of numpygpt.train at random moments: what is resumed ends as what was never killed, bit for bit.
+"""Killing runs of numpygpt.train at random moments: what is resumed ends as what
+was never killed, bit for bit.
 
     python -m bench.kills
 
-Each of 200 runs is killed (SIGKILL) one to three times, at moments drawn over the whole time that the run takes when
-nothing happens to it: also while the frozen blocks run, while its state is written, during the final accuracies. Then
-it is resumed to its end, and its weights, history, sets, settings and printed lines are compared with those of the
-run that was not killed; only seconds may differ. Writes the section `kills` of RESULTS.md.
+Each of 200 runs is killed (SIGKILL) one to three times, at moments drawn over
+the whole time that the run takes when nothing happens to it: also while the
+frozen blocks run, while its state is written, during the final accuracies. Then
+it is resumed to its end, and its weights, history, sets, settings and printed
+lines are compared with those of the run that was not killed; only seconds may
+differ. Writes the section `kills` of RESULTS.md.
 """
 
 import argparse
