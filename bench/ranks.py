@@ -1,9 +1,11 @@
-"""Data-parallel ranks: one process with two threads beside two ranks with one each; many machines, on paper.
+"""Data-parallel ranks: one process with two threads beside two ranks with one
+each; many machines, on paper.
 
     python -m bench.ranks
 
-GPT-2 124M's sizes, random weights, messages of 120 tokens. Both sides run in turns, each time in a process (or two) of
-their own. The table of many machines is computed, not measured: from the rates that were measured here, and from the
+GPT-2 124M's sizes, random weights, messages of 120 tokens. Both sides run in
+turns, each time in a process (or two) of their own. The table of many machines
+is computed, not measured: from the rates that were measured here, and from the
 bytes that an all-reduce must send. Writes the section `ranks` of RESULTS.md.
 """
 

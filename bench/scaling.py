@@ -2,8 +2,9 @@
 
     python -m bench.scaling --sizes 1000,10000,50000,200000 --pad end
 
-The bundled sample, repeated with a number before each message so that all are different, trains `mini` for one epoch,
-in a process of its own. Writes the section `scaling, --pad …` of RESULTS.md.
+The bundled sample, repeated with a number before each message so that all are
+different, trains `mini` for one epoch, in a process of its own. Writes the
+section `scaling, --pad …` of RESULTS.md.
 """
 
 import argparse

@@ -164,8 +164,8 @@ class Classifier:
 
     def _threads(self, start):
         """A context for a batch that enters block `start`. The products of a narrow model have one thread each; and a
-        wide one's of the last block's one row, and the head's: where all is idle, two threads are up to a third faster
-        there, but beside another program they wait for each other, and are three times slower."""
+        wide one's of the last block's one row, and the head's: where all is idle, two threads are a fifth faster there,
+        but beside another program they wait for each other, and are two to three times slower."""
         one_row = start >= self.config.n_layer - 1 and self.reading.position != "mean"
         return one_thread() if self.narrow or one_row else nullcontext()
 
