@@ -10,7 +10,6 @@ import numpy as np
 from ..ops.cross_entropy import cross_entropy
 from ..ops.softmax import softmax
 from ..system.alone import Alone
-from ..system.blas import parallel
 from ..system.errors import InputError
 from ..text.messages import quoted
 from .fine_tune import Loader, map_batches
@@ -261,8 +260,9 @@ def evaluate(
         if "" in texts:
             raise InputError(f"message {done + texts.index('') + 1} is empty: there is nothing to classify")
         numbers = clf.numbers(labels)
-        batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
-        logits = ranks.map(clf.logits, batches, [sum(map(len, batch)) for batch in batches], parallel)
+        count = math.ceil(len(texts) / ranks.size)
+        shares = [texts[start : start + count] for start in range(0, len(texts), count)]
+        logits = ranks.map(clf.logits, shares, [sum(map(len, share)) for share in shares])
         probabilities = evaluation.add(texts, numbers, np.concatenate(logits))
         if predictions:
             answers = [clf.labels[number] for number in probabilities.argmax(axis=1)]

@@ -25,7 +25,7 @@ from .recipes import DEFAULT
 from .rng import Generator, linear_init
 
 NARROW = 512  # a width below which a product is so small that one thread does it best
-BATCH = 32  # messages to a forward pass where nothing is learned, at most
+BATCH = 32  # messages that go forward together where nothing is learned
 
 
 class Classifier:
@@ -111,7 +111,8 @@ class Classifier:
     def logits_of(self, messages: Sequence[np.ndarray]) -> np.ndarray:
         """The same of messages of token ids: some on each core."""
         params = self.weights()[0]
-        count = min(BATCH, math.ceil(len(messages) / threads()))
+        at_once = BATCH * threads() if self.narrow else BATCH  # a wide model's rows take memory
+        count = math.ceil(min(at_once, len(messages)) / threads())
 
         def logits(start):
             ids, lengths = pack(messages[start : start + count])

@@ -151,8 +151,8 @@ def test_a_number_of_threads_that_someone_sets_meanwhile_stays(set_to):
 @pytest.fixture
 def interrupted(monkeypatch):
     """interrupted(where, then, ended) has two items begin, the caller's and the helper's, and Ctrl-C come: "working",
-    while the caller is at its item, or "waiting", for the helper. When `parallel` waits again `then` is called. Returns
-    what `parallel` raises; ended receives the items that end."""
+    while the caller is at its item, or "waiting", for the helper. When `parallel` waits again `then` is called.
+    `ended` receives the items that end."""
 
     def interrupt(where, then, ended):
         both, caller = threading.Barrier(2), threading.get_ident()
