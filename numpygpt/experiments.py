@@ -143,7 +143,7 @@ def run_all(argv, ranks):
     rows = [row for row in ROWS if row.number in args.rows]
     lacking = [row for row in rows if row.model not in models]
     notes = [f"Row {row.number} is left out: it needs --models {row.model}, or {row.model}=PATH." for row in lacking]
-    book = [f"--{name}={value}" for name, value in BOOK.items()]
+    book = [f"--{name.replace('_', '-')}={value}" for name, value in BOOK.items()]
     shared = ["--data", args.data, *book, *(["--lr", str(args.lr)] if args.lr else []), *args.settings]
     runs = [
         Run(row, seed, args.out, ("--model", models[row.model], *shared, *row.options.split(), "--seed", str(seed)))

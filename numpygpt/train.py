@@ -148,6 +148,12 @@ def arguments(argv=None):
         help=f"largest norm of an update's gradient; inf for no limit {differs('clip')}",
     )
     fit.add_argument(
+        "--label-smoothing",
+        type=number(float, 0, 1),
+        help="share of each message's loss that asks for all labels alike, so that the model need not be certain "
+        f"{differs('label_smoothing')}",
+    )
+    fit.add_argument(
         "--weight-decay",
         type=number(float, 0, 1e3),
         default=0.1,
@@ -310,7 +316,7 @@ def train(args, ranks, held):
     settings = {
         name: getattr(args, name)
         for name in (
-            *("epochs", "weight_decay", "warmup", "schedule", "clip"),
+            *("epochs", "weight_decay", "warmup", "schedule", "clip", "label_smoothing"),
             *("accumulate", "eval_every", "eval_batches", "ignore_index", "exact"),
         )
     }

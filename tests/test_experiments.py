@@ -19,7 +19,7 @@ from numpygpt.system.errors import InputError
 from numpygpt.text.bpe import learn_bpe
 
 AS_IN_THE_BOOK = ["--trainable=last_block", "--epochs=5", "--pad=longest", "--position=last"]
-AS_IN_THE_BOOK += ["--warmup=0.0", "--schedule=constant", "--clip=inf"]
+AS_IN_THE_BOOK += ["--warmup=0.0", "--schedule=constant", "--clip=inf", "--label-smoothing=0.0"]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.calls import contents, output, python, refusal, set_in, spoil
 OPTIONS = [
     "",
     "--pad none",
-    "--pad end --position mean --warmup 0.3 --schedule cosine --clip 0.5",
+    "--pad end --position mean --warmup 0.3 --schedule cosine --clip 0.5 --label-smoothing 0.2",
     "--recipe book",
     "--pad 6 --position mean",
     "--pad context --position first --no-causal",
@@ -55,11 +55,12 @@ def test_the_books_recipe_is_the_books_whatever_the_default_is(monkeypatch):
             "warmup": 0.5,
             "schedule": "cosine",
             "clip": 1.0,
+            "label_smoothing": 0.3,
         },
     )
     book = vars(train.arguments(["--recipe", "book"]))
     expected = {"pad": "longest", "position": "last", "warmup": 0, "schedule": "constant", "clip": np.inf}
-    expected |= {"trainable": "last_block", "epochs": 5}
+    expected |= {"trainable": "last_block", "epochs": 5, "label_smoothing": 0}
     assert {name: book[name] for name in expected} == expected
     assert (book["epochs"], book["batch_size"], book["weight_decay"], book["accumulate"]) == (5, 8, 0.1, 1)
     default = vars(train.arguments([]))

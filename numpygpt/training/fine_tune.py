@@ -188,6 +188,7 @@ def fine_tune(
     warmup: float = DEFAULT["warmup"],
     schedule: str = DEFAULT["schedule"],
     clip: float = DEFAULT["clip"],
+    label_smoothing: float = DEFAULT["label_smoothing"],
     accumulate: int = 1,
     eval_every: int = 50,
     eval_batches: int = 5,
@@ -207,6 +208,7 @@ def fine_tune(
     warmup, schedule   the rate rises over this share of the updates, then is "constant" or falls to a tenth as a
                        "cosine"
     clip         the largest norm of an update's gradient
+    label_smoothing   this share of each message's loss is the mean of all labels'; that of an evaluation has none
     accumulate   batches to an update: each one's loss is divided by that many, the gradients add up, and the update
                  comes after every so-manieth batch and after the last of an epoch. A step is a batch, as in the book.
     eval_every, eval_batches   at steps 0, eval_every, … (after the update) the losses, and after each epoch the
@@ -234,6 +236,7 @@ def fine_tune(
     lr = default_lr(clf.config) if lr is None else lr
     settings = dict(epochs=epochs, lr=lr, warmup=warmup, schedule=schedule, clip=clip, accumulate=accumulate)
     settings |= dict(eval_every=eval_every, eval_batches=eval_batches, ignore_index=ignore_index, exact=exact)
+    settings |= dict(label_smoothing=label_smoothing)
     if ranks.rank:
         report = _nothing
     state = State(AdamW(clf.params, clf.trainable, lr, weight_decay), training.generator)
@@ -272,6 +275,7 @@ def _rows(
     eval_batches,
     ignore_index,
     exact,
+    label_smoothing,
 ):
     """Train from where `state` stands to the end. Yields fine_tune's rows, each when the state is whole again."""
     optimizer, updates = state.optimizer, epochs * math.ceil(len(training) / accumulate)
@@ -279,7 +283,8 @@ def _rows(
     only_adamw_reads_them = ranks.size == 1 and not grain and accumulate == 1 and math.isinf(clip)
 
     def mean(some):
-        return clf.batch_loss(*training.take(some), training.prefix.depth, late=only_adamw_reads_them)
+        start = training.prefix.depth
+        return clf.batch_loss(*training.take(some), start, late=only_adamw_reads_them, smoothing=label_smoothing)
 
     for epoch in range(state.epoch, epochs + 1):
         if state.batch == 0:

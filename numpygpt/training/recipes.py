@@ -14,6 +14,7 @@ BOOK: dict[str, Any] = {
     "warmup": 0.0,
     "schedule": "constant",
     "clip": float("inf"),
+    "label_smoothing": 0.0,
 }
 DEFAULT: dict[str, Any] = {
     "trainable": "last_two_blocks",
@@ -23,4 +24,5 @@ DEFAULT: dict[str, Any] = {
     "warmup": 0.0,
     "schedule": "cosine",
     "clip": float("inf"),
+    "label_smoothing": 0.1,
 }

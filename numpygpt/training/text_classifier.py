@@ -15,7 +15,6 @@ from ..model.lora import adapted_weights, adapters, merge
 from ..model.reading import POSITIONS, Reading
 from ..model.tape import Tape
 from ..model.trainable import frozen_depth, trainable_names
-from ..ops.cross_entropy import cross_entropy
 from ..ops.softmax import softmax
 from ..system.blas import one_thread, parallel, threads
 from ..system.errors import InputError
@@ -23,6 +22,7 @@ from ..system.memory import release
 from ..text.batches import encode, pack, padded_length
 from .recipes import DEFAULT
 from .rng import Generator, linear_init
+from .smoothing import smoothed_cross_entropy
 
 NARROW = 512  # a width below which a product is so small that one thread does it best
 BATCH = 32  # messages that go forward together where nothing is learned
@@ -140,14 +140,15 @@ class Classifier:
         ids, lengths = pack(self.encode(texts))
         return self.batch_loss(ids, lengths, numbers, 0)
 
-    def batch_loss(self, x, lengths, numbers, start, late=False) -> tuple[float, dict[str, np.ndarray]]:
+    def batch_loss(self, x, lengths, numbers, start, late=False, smoothing=0.0) -> tuple[float, dict[str, np.ndarray]]:
         """The same of a batch: x is what enters block `start` (with 0, token ids), `numbers` the labels' places. With
-        `late`, gradients of weights that few rows reach are Products, for AdamW and nobody else."""
+        `late`, gradients of weights that few rows reach are Products, for AdamW and nobody else. `smoothing`: that of
+        `smoothed_cross_entropy`."""
         params, d_weights = self.weights()
         learning = self.trainable if d_weights is None else self.trainable | adapted_weights(self.config)
         with self._threads(start):
             logits, backward = self._forward(Tape(params, learning, late=late and d_weights is None), x, lengths, start)
-            loss, d_loss = cross_entropy(logits, numbers)
+            loss, d_loss = smoothed_cross_entropy(logits, numbers, smoothing)
             grads = backward(d_loss())
         if d_weights is not None:
             grads = d_weights(grads)

@@ -93,7 +93,7 @@ def torch_logits(p, messages, position="last", causal=True, scale=None):
     return torch.stack([logits(ids) for ids in messages])
 
 
-def check(task, messages=MESSAGES, labels=LABELS, bound=1e-12, found=None, **ignored):
+def check(task, messages=MESSAGES, labels=LABELS, bound=1e-12, found=None, **loss_options):
     """The task's loss and every one of its gradients, or those that were found, are PyTorch's, each relative to its own
     largest entry."""
     loss, grads = found or loss_of(task, messages, labels)
@@ -101,7 +101,7 @@ def check(task, messages=MESSAGES, labels=LABELS, bound=1e-12, found=None, **ign
     expected = F.cross_entropy(
         torch_logits(p, messages, task.reading.position, task.reading.causal, task.lora_scale),
         torch.tensor(labels),
-        **ignored,
+        **loss_options,
     )
     expected.backward()
     assert loss == pytest.approx(expected.item(), rel=bound)
@@ -171,10 +171,11 @@ def test_lora_starts_from_the_values_that_pytorch_draws_after_the_head(params):
         assert not ours[f"{name}.lora_B"].any(), "training starts from the model as it was"
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
 @pytest.mark.parametrize("ignored", [0, 2])
-def test_messages_of_the_ignored_label_count_neither_in_the_loss_nor_in_its_mean(params, ignored):
-    found = first_gradient(params, "last_two_blocks", ignored)
-    check(make_task(params, "last_two_blocks"), found=found, ignore_index=ignored)
+def test_messages_of_the_ignored_label_count_neither_in_the_loss_nor_in_its_mean(params, ignored, smoothing):
+    found = first_gradient(params, "last_two_blocks", ignored, smoothing)
+    check(make_task(params, "last_two_blocks"), found=found, ignore_index=ignored, label_smoothing=smoothing)
 
 
 def test_an_ignore_index_that_no_label_has_changes_nothing(params):
@@ -184,7 +185,7 @@ def test_an_ignore_index_that_no_label_has_changes_nothing(params):
     assert all(np.array_equal(grads[name], same_grads[name]) for name in same_grads)
 
 
-def first_gradient(params, choice, ignored):
+def first_gradient(params, choice, ignored, smoothing=0.0):
     """(loss, grads) of the first batch of fine_tune, which has all messages."""
 
     class Watched(Alone):
@@ -196,7 +197,7 @@ def first_gradient(params, choice, ignored):
     clf = make_task({name: array.copy() for name, array in params.items()}, choice)
     batches = [loader_of(clf, MESSAGES, LABELS, len(LABELS), Generator(1)) for _ in range(2)]
     watched = Watched()
-    fine_tune(clf, *batches, epochs=1, ignore_index=ignored, ranks=watched)
+    fine_tune(clf, *batches, epochs=1, ignore_index=ignored, label_smoothing=smoothing, ranks=watched)
     return watched.found
 
 
@@ -241,6 +242,7 @@ def test_after_two_epochs_of_accumulation_the_parameters_are_those_of_torch_adam
         epochs=2,
         lr=1e-2,
         schedule="constant",
+        label_smoothing=0.2,
         weight_decay=0.1,
         accumulate=accumulate,
         eval_every=10**6,
@@ -256,7 +258,7 @@ def test_after_two_epochs_of_accumulation_the_parameters_are_those_of_torch_adam
     expected = []
     for _ in range(2):
         for number, (i, label) in enumerate(training, start=1):
-            loss = F.cross_entropy(torch_logits(p, [MESSAGES[i]], scale=scale), label)
+            loss = F.cross_entropy(torch_logits(p, [MESSAGES[i]], scale=scale), label, label_smoothing=0.2)
             (loss / accumulate).backward()
             if number % accumulate == 0 or number == len(training):
                 optimizer.step()

@@ -23,6 +23,7 @@ from tests.classifiers import classifier_of, logits_of, prefix_of
 
 LABELS = np.arange(11) % 3
 RECIPE = dict(epochs=2, lr=1e-3, schedule="constant", weight_decay=0.1, accumulate=1, eval_every=3, eval_batches=2)
+RECIPE |= dict(label_smoothing=0.0)
 
 
 def a_classifier(choice="last_block", position="last"):

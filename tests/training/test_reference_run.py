@@ -77,6 +77,7 @@ def run(shared, logged, encoding):
         epochs=2,
         lr=5e-5,
         schedule="constant",
+        label_smoothing=0.0,
         weight_decay=0.1,
         accumulate=1,
         eval_every=50,
