@@ -208,7 +208,7 @@ def fine_tune(
     warmup, schedule   the rate rises over this share of the updates, then is "constant" or falls to a tenth as a
                        "cosine"
     clip         the largest norm of an update's gradient
-    label_smoothing   this share of each message's loss is the mean of all labels'; that of an evaluation has none
+    label_smoothing   from 0 to 1: that of `smoothed_cross_entropy`; the losses of evaluations have none
     accumulate   batches to an update: each one's loss is divided by that many, the gradients add up, and the update
                  comes after every so-manieth batch and after the last of an epoch. A step is a batch, as in the book.
     eval_every, eval_batches   at steps 0, eval_every, … (after the update) the losses, and after each epoch the
@@ -230,13 +230,15 @@ def fine_tune(
     """
     if schedule not in SCHEDULES:
         raise InputError(f"schedule {schedule!r}: use one of {', '.join(SCHEDULES)}")
+    if not 0 <= label_smoothing <= 1:
+        raise InputError(f"label_smoothing {label_smoothing}: use a share, from 0 to 1")
     if not isinstance(training, Loader):
         training, validation = loaders(clf, (training, validation), batch_size, seed)
     check_sets((training.numbers, validation.numbers), training.batch_size, ignore_index)
     lr = default_lr(clf.config) if lr is None else lr
-    settings = dict(epochs=epochs, lr=lr, warmup=warmup, schedule=schedule, clip=clip, accumulate=accumulate)
-    settings |= dict(eval_every=eval_every, eval_batches=eval_batches, ignore_index=ignore_index, exact=exact)
-    settings |= dict(label_smoothing=label_smoothing)
+    settings = dict(epochs=epochs, lr=lr, warmup=warmup, schedule=schedule, clip=clip, label_smoothing=label_smoothing)
+    settings |= dict(accumulate=accumulate, eval_every=eval_every, eval_batches=eval_batches)
+    settings |= dict(ignore_index=ignore_index, exact=exact)
     if ranks.rank:
         report = _nothing
     state = State(AdamW(clf.params, clf.trainable, lr, weight_decay), training.generator)
@@ -270,12 +272,12 @@ def _rows(
     warmup,
     schedule,
     clip,
+    label_smoothing,
     accumulate,
     eval_every,
     eval_batches,
     ignore_index,
     exact,
-    label_smoothing,
 ):
     """Train from where `state` stands to the end. Yields fine_tune's rows, each when the state is whole again."""
     optimizer, updates = state.optimizer, epochs * math.ceil(len(training) / accumulate)

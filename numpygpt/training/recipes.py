@@ -2,6 +2,7 @@
 
 The book's reads the last of a long row of padding, which a small model finds hard: a seed went astray with it. The mean
 of a message's own rows hears every token, and is the better answer by far on messages kept back for such choices.
+There smoothed labels are better, too: all training messages are soon answered rightly, and certainty is no gain.
 """
 
 from typing import Any

@@ -10,7 +10,7 @@ def smoothed_cross_entropy(logits, targets, smoothing):
 
     logits (B, C), targets (B,) whole numbers 0…C-1 -> loss, a scalar of logits' dtype. backward: no argument ->
     dlogits. It is least where a target has the probability 1 - smoothing + smoothing / C, so logits need not grow for
-    ever, and a wrong label pulls less (Szegedy et al. 2016, section 7; PyTorch's label_smoothing).
+    ever (Szegedy et al. 2016, "Rethinking the Inception architecture", section 7; PyTorch's label_smoothing).
     """
     loss, d_loss = cross_entropy(logits, targets)
     if smoothing == 0:

@@ -198,6 +198,13 @@ def test_a_schedule_that_does_not_exist_is_refused():
         fine_tune(task, training, validation, schedule="up")
 
 
+@pytest.mark.parametrize("share", [-0.1, 1.1, math.nan])
+def test_a_label_smoothing_that_is_no_share_is_refused(share):
+    task, (training, validation) = a_run()
+    with pytest.raises(InputError, match=f"label_smoothing {share}: use a share, from 0 to 1"):
+        fine_tune(task, training, validation, label_smoothing=share)
+
+
 @pytest.mark.parametrize("choice", ["head", "last_block", "last_two_blocks", "all", "h.1.attn.*,wpe.weight"])
 def test_what_is_frozen_is_bitwise_unchanged_and_what_is_trainable_moves(choice):
     task, (training, validation) = a_run(choice)
