@@ -10,8 +10,8 @@ from .study.attribution import BASELINES, explain
 from .study.attribution_text import in_terminal
 from .system import command
 from .system.errors import InputError
+from .text.batches import BATCH
 from .training.run_folder import load_run
-from .training.text_classifier import BATCH
 
 
 def arguments(argv=None):

@@ -245,7 +245,7 @@ def test_few_labels_learners_tell_two_labels_apart():
     texts = [f"win {n} pounds now, call" for n in range(10)] + [f"see you at {n}, love" for n in range(10)]
     training = pd.DataFrame({"Label": ["spam"] * 10 + ["ham"] * 10, "Text": texts})
     for name, learner in few_labels.LEARNERS.items():
-        if "mini" in name or machine.installed("sklearn"):
+        if machine.installed("sklearn") or name in ("mini, fine-tuned", "the same from random weights"):
             found = list(learner(training, ["win 7 pounds now, call", "see you at 7, love"], 123))
             assert set(found) <= {"ham", "spam"} if "random" in name else found == ["spam", "ham"], name
 

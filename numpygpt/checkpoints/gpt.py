@@ -10,10 +10,13 @@ import tiktoken
 
 from ..model.config import Config
 from ..model.continuation import Sampler, continuation
+from ..model.features import features
 from ..model.language import language_logits
 from ..model.parameters import random_parameters
 from ..model.tape import Tape
+from ..system.blas import parallel
 from ..system.errors import InputError
+from ..text.batches import BATCH, encode, pack
 from ..text.tokenizer import encode_message
 from .load import load_checkpoint
 
@@ -47,6 +50,21 @@ class GPT:
         if not 0 < len(ids) <= self.config.n_positions or not 0 <= ids.min() <= ids.max() < self.config.vocab_size:
             raise InputError(f"expected 1 to {self.config.n_positions} token ids below {self.config.vocab_size}")
         return language_logits(Tape(self.params), ids, np.array([len(ids)]), self.config)
+
+    def features(self, texts: Sequence[str]) -> np.ndarray:
+        """(B, (n_layer + 1) n_embd) float32: what the model makes of each text at every depth, for another
+        classifier, as where labels are few: see `model.features`.
+
+        A text is cut to the model's positions. Raises InputError for one without tokens.
+        """
+        messages = list(encode(texts, self.encoding, None, self.config.n_positions))
+
+        def some(start):
+            ids, lengths = pack(messages[start : start + BATCH])
+            return features(Tape(self.params), ids, lengths, self.config)
+
+        width = (self.config.n_layer + 1) * self.config.n_embd
+        return np.concatenate([np.empty((0, width), np.float32), *parallel(some, range(0, len(messages), BATCH))])
 
     def trace(self, text: str, trainable: str = "all"):
         """The text's way through the language model's loss, forward and back, with every number.

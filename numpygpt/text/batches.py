@@ -6,6 +6,8 @@ import numpy as np
 from ..system.errors import InputError
 from .tokenizer import encode_message
 
+BATCH = 32  # messages that go forward together where nothing is learned
+
 
 def padded_length(mode, lengths, n_positions):
     """How many tokens every message is cut and padded to; None where each keeps its own length, "end" where it also

@@ -11,10 +11,11 @@ from ..ops.cross_entropy import cross_entropy
 from ..ops.softmax import softmax
 from ..system.alone import Alone
 from ..system.errors import InputError
+from ..text.batches import BATCH
 from ..text.messages import quoted
 from .fine_tune import Loader, map_batches
 from .naive_bayes import NaiveBayes
-from .text_classifier import BATCH, Classifier
+from .text_classifier import Classifier
 
 AT_ONCE = 8 * BATCH  # messages that are in memory
 MISTAKES = 10  # the most confident that are shown

@@ -19,13 +19,12 @@ from ..ops.softmax import softmax
 from ..system.blas import one_thread, parallel, threads
 from ..system.errors import InputError
 from ..system.memory import release
-from ..text.batches import encode, pack, padded_length
+from ..text.batches import BATCH, encode, pack, padded_length
 from .recipes import DEFAULT
 from .rng import Generator, linear_init
 from .smoothing import smoothed_cross_entropy
 
 NARROW = 512  # a width below which a product is so small that one thread does it best
-BATCH = 32  # messages that go forward together where nothing is learned
 
 
 class Classifier:
