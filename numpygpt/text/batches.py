@@ -39,10 +39,14 @@ def encode(texts, encoding, pad_to, n_positions):
     with `<|endoftext|>`, as the book does; with pad_to None only cut, to n_positions; with "end" cut to one less, and
     one `<|endoftext|>` after it, which pretraining has put after every document.
 
-    Raises InputError for a text without tokens, giving its number from 1.
+    Raises InputError for a text without tokens or what is no text, giving its number from 1; and for a single text.
     """
+    if isinstance(texts, str):
+        raise InputError(f"expected a list of texts, not one text by itself: {texts[:40]!r}")
     most = {None: n_positions, "end": n_positions - 1}.get(pad_to, pad_to)
     for number, text in enumerate(texts, start=1):
+        if not isinstance(text, str):
+            raise InputError(f"message {number} is {text!r}: a text is expected")
         ids = encode_message(encoding, text)[:most]
         if not ids:
             raise InputError(f"message {number} is empty: there is nothing to classify; remove it or give it text")

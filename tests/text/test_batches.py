@@ -73,6 +73,14 @@ def test_a_message_without_tokens_is_named(byte_encoding):
         list(encode(["a", "", "b"], byte_encoding, 4, 9))
 
 
+@pytest.mark.parametrize(
+    "texts, message", [("call now", "not one text by itself: 'call now'"), (["a", None], "2 is None")]
+)
+def test_a_single_text_is_not_taken_for_a_list_of_letters_and_what_is_no_text_is_named(byte_encoding, texts, message):
+    with pytest.raises(InputError, match=message):
+        list(encode(texts, byte_encoding, None, 9))
+
+
 def test_batches_keep_the_order_and_drop_only_an_incomplete_last_one():
     order = np.array([4, 2, 0, 1, 3])
     assert [batch.tolist() for batch in batches(order, 2, drop_last=False)] == [[4, 2], [0, 1], [3]]
