@@ -54,7 +54,7 @@ ROWS = [
     Row(17, "no causal mask", "--no-causal"),
     Row(18, "loss ignores label 50256, which there is not", "--ignore-index 50256"),
     Row(19, "mean of all positions", "--position mean"),
-    Row(20, "one <|endoftext|> after each message, which is read", "--pad end"),
+    Row(20, "one endoftext token after each message, which is read", "--pad end"),
 ]
 OTHER_MODELS = sorted({row.model for row in ROWS if row.model})
 SETS = ("training", "validation", "test")
