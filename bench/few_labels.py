@@ -55,7 +55,8 @@ def fine_tuned(weights):
 
 
 def on_features(weights):
-    """The same, of a logistic regression, with scikit-learn's settings, on the features of mini or its random twin."""
+    """The same, of a logistic regression on the features of mini or its random twin: scikit-learn's settings, but as
+    many iterations as it takes."""
 
     def predict(training, texts, seed):
         from sklearn.linear_model import LogisticRegression
