@@ -20,10 +20,13 @@ from statistics import mean
 import numpy as np
 
 import numpygpt
+from numpygpt.system import command
+from numpygpt.system.errors import InputError
 from numpygpt.text.messages import read_messages
 from numpygpt.text.split import balance, split
 from numpygpt.training.recipes import DEFAULT
 
+from .machine import installed
 from .results import table, write_section
 
 SIZES = (20, 50, 100, 200)
@@ -109,7 +112,7 @@ def measure(training, test, learners, sizes=SIZES, seeds=SEEDS):
     return found
 
 
-def markdown(found, sizes, tested, command):
+def markdown(found, sizes, tested, made_by):
     """The section of RESULTS.md."""
 
     def cell(shares):
@@ -124,7 +127,7 @@ def markdown(found, sizes, tested, command):
         f"{UPDATES} updates; the logistic regression on features has scikit-learn's settings.\n\n"
         "![few labels](few_labels.png)"
     )
-    return "\n\n".join(["## few labels", about, table(rows), f"`{command}`, {date.today()}."]) + "\n"
+    return "\n\n".join(["## few labels", about, table(rows), f"`{made_by}`, {date.today()}."]) + "\n"
 
 
 def draw_plot(found, sizes, path):
@@ -153,6 +156,8 @@ def main(argv=None):
     parser.add_argument("data", type=Path, help="the UCI file SMSSpamCollection")
     parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md", help="the file of results")
     args = parser.parse_args(argv)
+    if not installed("sklearn"):
+        raise InputError("the other learners are scikit-learn's: pip install scikit-learn")
     training, _, test = split(balance(read_messages(args.data)))
     found = measure(training, test, LEARNERS)
     text = markdown(found, SIZES, len(test), f"python -m bench.few_labels {args.data.name}")
@@ -162,4 +167,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

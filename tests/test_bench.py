@@ -19,6 +19,7 @@ from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
 from numpygpt.system.alone import Alone
+from numpygpt.system.errors import InputError
 from numpygpt.text.bpe import learn_bpe
 
 ROOT = Path(__file__).parents[1]
@@ -239,6 +240,15 @@ def test_few_labels_measures_every_learner_on_the_same_balanced_draws(tmp_path, 
     assert "| the other" in text and "50.0 (50.0–50.0)" in text and "`a command`" in text
     few_labels.draw_plot(found, (4, 20), tmp_path / "plot.png")
     assert not machine.installed("matplotlib") or (tmp_path / "plot.png").stat().st_size > 1000
+
+
+def test_few_labels_says_in_a_line_what_is_missing(tmp_path, monkeypatch):
+    words = [sys.executable, "-m", "bench.few_labels", str(tmp_path / "nowhere")]
+    finished = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert finished.returncode == 2 and len(finished.stderr.splitlines()) == 1 and "Traceback" not in finished.stderr
+    monkeypatch.setattr(few_labels, "installed", lambda name: False)
+    with pytest.raises(InputError, match="pip install scikit-learn"):
+        few_labels.main([str(tmp_path)])
 
 
 def test_few_labels_learners_tell_two_labels_apart():
