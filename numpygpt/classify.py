@@ -6,8 +6,8 @@ import sys
 from itertools import islice
 from pathlib import Path
 
-from .study.attribution import BASELINES, explain
-from .study.attribution_text import in_terminal
+from .explain.attribution import BASELINES, explain
+from .explain.attribution_text import in_terminal
 from .system import command
 from .system.errors import InputError
 from .text.batches import BATCH

@@ -5,7 +5,8 @@ import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from .study import check, exercises
+from .study import exercises
+from .study.checking import check
 from .system import command
 from .system.errors import InputError
 

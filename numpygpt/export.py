@@ -52,7 +52,7 @@ def main(argv=None):
     for name, text in texts.items():
         with replacing(args.folder / name) as file:
             file.write(text.encode())
-    padded, votes = isinstance(clf.pad_to, int), clf.reading.position == "mean"
+    padded, votes = isinstance(clf.pad_to, int), clf.pooling.position == "mean"
     name = f"AutoModelFor{'Token' if votes else 'Sequence'}Classification"
     print(
         f"saved in {args.folder}. In Python:\n"

@@ -6,7 +6,7 @@ from time import sleep, strftime
 
 import numpy as np
 
-from .study import check, described
+from .study.checking import check, described
 from .system import command
 from .system.errors import InputError
 
@@ -98,7 +98,7 @@ def _state(path):
 
 def check_everything():
     """Check numpygpt itself, print a row for each gradient, and return whether all hold."""
-    from .study.cases import CHECKS  # all models
+    from .study.checking.cases import CHECKS  # all models
 
     wrong = []
     for title, bound, check_these in CHECKS:

@@ -4,8 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-from .study.served import Served
-from .study.server import Server
+from .explain.served import Served
+from .explain.server import Server
 from .system import command
 from .system.errors import InputError
 from .training.run_folder import load_run

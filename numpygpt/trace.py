@@ -4,8 +4,8 @@ from pathlib import Path
 
 from .checkpoints.gpt import load
 from .model.trainable import trainable_names
-from .study.trace_operation import examples, in_terminal
-from .study.trace_page import check_new, page, save
+from .study.trace.operation import examples, in_terminal
+from .study.trace.page import check_new, page, save
 from .system import command
 from .system.errors import InputError
 from .training.run_folder import load_run
@@ -63,7 +63,7 @@ def main(argv=None):
         trace = load(args.model).trace(args.text, args.trainable)
     else:
         clf = classifier_of(args)
-        if args.folded and clf.reading.position == "mean":
+        if args.folded and clf.pooling.position == "mean":
             raise InputError("--folded: this classifier reads the mean of all rows, not one: leave it out")
         trace = clf.trace(args.text, args.label or clf.labels[-1], folded=args.folded)
     progress = command.Progress("checking the gradients", "steps")

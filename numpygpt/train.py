@@ -10,7 +10,7 @@ import numpy as np
 from . import __version__
 from .checkpoints.gpt import load
 from .model.parameters import INITIALISATIONS, fingerprint
-from .model.reading import POSITIONS
+from .model.pooling import POSITIONS
 from .system import blas, command
 from .system.errors import InputError
 from .system.memory import keep_freed_memory

@@ -19,7 +19,7 @@ def classifier_of(params, config, choice, *, position="last", causal=True, lora_
 
 
 def prefix_of(clf, messages):
-    return FrozenPrefix(clf.params, clf.config, messages, clf.depth, clf.reading)
+    return FrozenPrefix(clf.params, clf.config, messages, clf.depth, clf.pooling)
 
 
 def loader_of(clf, messages, numbers, batch_size, generator=None, shuffle=False):

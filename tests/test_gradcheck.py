@@ -11,8 +11,8 @@ from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.ops.layernorm import layernorm
 from numpygpt.ops.linear import linear
-from numpygpt.study import cases
-from numpygpt.study.complex_step import complex_step, entry_errors, operation_errors
+from numpygpt.study.checking import cases
+from numpygpt.study.checking.complex_step import complex_step, entry_errors, operation_errors
 
 
 def linear_error(spoil):

@@ -11,7 +11,7 @@ import pytest
 
 from numpygpt.checkpoints.load import load_weights
 from numpygpt.model.language import language_logits
-from numpygpt.model.reading import POSITIONS
+from numpygpt.model.pooling import POSITIONS
 from numpygpt.model.tape import Tape
 from numpygpt.text.batches import pack
 from tests.classifiers import classifier_of, loss_of

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 import numpygpt
-from numpygpt.study.attribution import after_each_token
-from numpygpt.study.served import Served
-from numpygpt.study.server import Server
+from numpygpt.explain.attribution import after_each_token
+from numpygpt.explain.served import Served
+from numpygpt.explain.server import Server
 from numpygpt.text.split import write_split
 from tests.browsing import needs_chromium, opened, resized, webdriver
 

@@ -42,7 +42,7 @@ def for_transformers(clf):
     give other answers than the Classifier does.
     """
     _refuse_what_others_cannot(clf, "transformers' class", ("last", "mean"))
-    votes = clf.reading.position == "mean"
+    votes = clf.pooling.position == "mean"
     tensors = {f"transformer.{name}": array for name, array in clf.params.items() if not name.startswith("head.")}
     head = np.ascontiguousarray(clf.params["head.weight"].T)
     if votes:
@@ -129,8 +129,8 @@ def bias_before(weight, bias):
 
 
 def _refuse_what_others_cannot(clf, which, positions):
-    if clf.reading.position not in positions or not clf.reading.causal:
+    if clf.pooling.position not in positions or not clf.pooling.causal:
         raise InputError(
             f"{which} reads --position {' or '.join(positions)}, under a causal mask; this classifier was trained with "
-            f"--position {clf.reading.position}{'' if clf.reading.causal else ' --no-causal'}"
+            f"--position {clf.pooling.position}{'' if clf.pooling.causal else ' --no-causal'}"
         )

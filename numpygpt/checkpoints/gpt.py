@@ -69,10 +69,10 @@ class GPT:
     def trace(self, text: str, trainable: str = "all"):
         """The text's way through the language model's loss, forward and back, with every number.
 
-        A `numpygpt.study.trace.Trace`, as Classifier.trace gives.
+        A `numpygpt.study.trace.trace.Trace`, as Classifier.trace gives.
         trainable   what learns, as for a Classifier. Raises InputError for a text of fewer than two tokens.
         """
-        from ..study.trace import trace_language
+        from ..study.trace.trace import trace_language
 
         return trace_language(self, text, trainable)
 

@@ -5,18 +5,18 @@ from ..ops.layernorm import layernorm
 from ..ops.linear import linear
 from ..ops.pool import take_rows
 from ..ops.query_attention import query_attention
-from .tape import both
+from .tape import weight_and_bias
 
 
 def block(tape, n, x, attend, config):
-    """Block n: x (N, D) -> y (N, D). backward: dy -> dx.
+    """Run block n: x (N, D) -> y (N, D). backward: dy -> dx.
 
     a = x + self_attention(x);  y = a + mlp(a)
 
-    attend   an operation qkv (N, 3D) -> (N, D): `attention` with its settings, or with a cache of earlier rows
+    attend   qkv (N, 3D) -> (N, D), backward
 
-    A sum hands its gradient on to both its terms unchanged. So where x goes two ways, itself and through a layer, its
-    gradient is that of the sum plus what comes back through the layer.
+    A sum passes its gradient unchanged to both its terms. So where x takes two paths, past a layer and through it, its
+    gradient is the gradient at the sum plus the gradient that comes back through the layer.
     """
     attended, d_self_attention = self_attention(tape, n, x, attend, config)
     a = x + attended
@@ -32,10 +32,10 @@ def block(tape, n, x, attend, config):
 
 
 def block_at(tape, n, x, lengths, rows, config):
-    """Block n at one row of each message, all that is read afterwards: x (N, D), rows (B,) -> y (B, D), equal to
-    block(...)[rows] where those rows see all of their message. backward: dy (B, D) -> dx (N, D).
+    """Run block n for one row of each message: x (N, D), rows (B,) -> y (B, D). backward: dy (B, D) -> dx (N, D).
 
-    The other rows are there to be attended to: query, projection and MLP are computed for the one row.
+    Equal to block(...)[rows] where those rows see all rows of their message. The other rows are there to be attended
+    to; query, projection and MLP are computed for the one row.
     """
     x_read, d_take = tape(take_rows, x, rows=rows)  # (B, D)
     attended, d_self_attention = self_attention_at(tape, n, x, lengths, rows, config)
@@ -45,19 +45,19 @@ def block_at(tape, n, x, lengths, rows, config):
 
     def backward(dy):
         da = dy + d_mlp(dy)
-        dx = d_self_attention(da)
-        return dx + d_take(da)
+        dx = d_self_attention(da) + d_take(da)
+        return dx
 
     return y, backward
 
 
 def self_attention(tape, n, x, attend, config):
-    """c_proj(attend(c_attn(ln_1(x)))): x (N, D) -> (N, D). backward: dy -> dx."""
+    """Run c_proj(attend(c_attn(ln_1(x)))): x (N, D) -> (N, D). backward: dy -> dx."""
     h = f"h.{n}"
-    normed, d_ln_1 = tape(layernorm, x, *both(f"{h}.ln_1"), epsilon=config.layer_norm_epsilon)
-    qkv, d_c_attn = tape(linear, normed, *both(f"{h}.attn.c_attn"))  # (N, 3D)
-    attended, d_attend = tape(attend, qkv)  # (N, D)
-    y, d_c_proj = tape(linear, attended, *both(f"{h}.attn.c_proj"))
+    normed, d_ln_1 = tape(layernorm, x, *weight_and_bias(f"{h}.ln_1"), epsilon=config.layer_norm_epsilon)
+    qkv, d_c_attn = tape(linear, normed, *weight_and_bias(f"{h}.attn.c_attn"))  # (N, 3D)
+    attended, d_attend = attend(qkv)  # (N, D)
+    y, d_c_proj = tape(linear, attended, *weight_and_bias(f"{h}.attn.c_proj"))
 
     def backward(dy):
         return d_ln_1(d_c_attn(d_attend(d_c_proj(dy))))
@@ -66,27 +66,26 @@ def self_attention(tape, n, x, attend, config):
 
 
 def self_attention_at(tape, n, x, lengths, rows, config):
-    """self_attention(...)[rows], with c_attn and attention folded to one row of each message: x (N, D) -> (B, D)."""
+    """Run self_attention(...)[rows], with c_attn and attention folded to one row of each message: (N, D) -> (B, D)."""
     h = f"h.{n}"
-    normed, d_ln_1 = tape(layernorm, x, *both(f"{h}.ln_1"), epsilon=config.layer_norm_epsilon)
-    attended, d_query_attention = tape(  # (B, D)
-        query_attention, normed, *both(f"{h}.attn.c_attn"), lengths=lengths, rows=rows, n_head=config.n_head
-    )
-    y, d_c_proj = tape(linear, attended, *both(f"{h}.attn.c_proj"))
+    normed, d_ln_1 = tape(layernorm, x, *weight_and_bias(f"{h}.ln_1"), epsilon=config.layer_norm_epsilon)
+    c_attn = weight_and_bias(f"{h}.attn.c_attn")
+    attended, d_attend = tape(query_attention, normed, *c_attn, lengths=lengths, rows=rows, n_head=config.n_head)
+    y, d_c_proj = tape(linear, attended, *weight_and_bias(f"{h}.attn.c_proj"))  # (B, D)
 
     def backward(dy):
-        return d_ln_1(d_query_attention(d_c_proj(dy)))
+        return d_ln_1(d_attend(d_c_proj(dy)))
 
     return y, backward
 
 
 def mlp(tape, n, x, config):
-    """c_proj(gelu(c_fc(ln_2(x)))): x (N, D) -> (N, D). backward: dy -> dx."""
+    """Run c_proj(gelu(c_fc(ln_2(x)))): x (N, D) -> (N, D). backward: dy -> dx."""
     h = f"h.{n}"
-    normed, d_ln_2 = tape(layernorm, x, *both(f"{h}.ln_2"), epsilon=config.layer_norm_epsilon)
-    hidden, d_c_fc = tape(linear, normed, *both(f"{h}.mlp.c_fc"))  # (N, 4D)
+    normed, d_ln_2 = tape(layernorm, x, *weight_and_bias(f"{h}.ln_2"), epsilon=config.layer_norm_epsilon)
+    hidden, d_c_fc = tape(linear, normed, *weight_and_bias(f"{h}.mlp.c_fc"))  # (N, 4D)
     active, d_gelu = tape(gelu, hidden)
-    y, d_c_proj = tape(linear, active, *both(f"{h}.mlp.c_proj"))  # (N, D)
+    y, d_c_proj = tape(linear, active, *weight_and_bias(f"{h}.mlp.c_proj"))  # (N, D)
 
     def backward(dy):
         return d_ln_2(d_c_fc(d_gelu(d_c_proj(dy))))

@@ -1,15 +1,16 @@
 """Continuing a text, token by token, with the keys and values of what came before kept."""
 
 import math
-from functools import partial
 
 import numpy as np
 
+from ..ops.attention import merge_heads, split_heads
+from ..ops.dot_product_attention import dot_product_attention
 from ..ops.layernorm import layernorm
 from ..ops.softmax import softmax
 from ..system.errors import InputError
 from .block import block
-from .tape import Tape, both
+from .tape import Tape, weight_and_bias
 
 
 class Cache:
@@ -21,19 +22,14 @@ class Cache:
         self.values = np.empty_like(self.keys)
         self.length = 0
 
-    def attend(self, qkv, n, needs):
-        """Block n's attention of T new rows, to those before them and themselves: qkv (T, 3D) -> (T, D). It has no
-        backward."""
-        T, H, d = len(qkv), *self.keys.shape[1::2]
-        start, end = self.length, self.length + T
-        q, k, v = qkv.reshape(T, 3, H, d).transpose(1, 2, 0, 3)  # (H, T, d) each
-        self.keys[n, :, start:end], self.values[n, :, start:end] = k, v
-        s = q @ self.keys[n, :, :end].swapaxes(1, 2)  # (H, T, end)
-        s *= 1 / math.sqrt(d)
-        if T > 1:  # a single new row sees all
-            s += np.triu(np.full((T, end), -np.inf, s.dtype), 1 + start)
-        weights, _ = softmax(s)
-        return (weights @ self.values[n, :, :end]).swapaxes(0, 1).reshape(T, H * d), None
+    def attend(self, qkv, n):
+        """Attend in block n from T new rows to all rows so far: qkv (T, 3D) -> (T, D)."""
+        H, end = self.keys.shape[1], self.length + len(qkv)
+        q, k, v = (split_heads(part, len(qkv), H)[0] for part in np.split(qkv, 3, axis=1))  # (H, T, d) each
+        self.keys[n, :, self.length : end], self.values[n, :, self.length : end] = k, v
+        keys, values = self.keys[n, :, :end], self.values[n, :, :end]
+        y, _ = dot_product_attention(q, keys, values, math.sqrt(q.shape[-1]), causal=len(qkv) > 1)  # one row sees all
+        return merge_heads(y[None])
 
 
 def next_logits(params, config, cache, ids):
@@ -45,9 +41,9 @@ def next_logits(params, config, cache, ids):
     tape = Tape(params)
     x = params["wte.weight"][ids] + params["wpe.weight"][cache.length : cache.length + len(ids)]  # (T, D)
     for n in range(config.n_layer):
-        x, _ = block(tape, n, x, partial(cache.attend, n=n), config)
+        x, _ = block(tape, n, x, lambda qkv, n=n: (cache.attend(qkv, n), None), config)
     cache.length += len(ids)
-    x, _ = tape(layernorm, x[-1:], *both("ln_f"), epsilon=config.layer_norm_epsilon)
+    x, _ = tape(layernorm, x[-1:], *weight_and_bias("ln_f"), epsilon=config.layer_norm_epsilon)
     return (x @ params["wte.weight"].T)[0]
 
 

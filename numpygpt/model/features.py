@@ -19,7 +19,7 @@ def features(tape, ids, lengths, config):
     gain, bias = np.ones(config.n_embd, x.dtype), np.zeros(config.n_embd, x.dtype)
 
     def read(x):
-        xhat, _ = layernorm(x, gain, bias, epsilon=config.layer_norm_epsilon, needs=(False,) * 3)
+        xhat, _ = layernorm(x, gain, bias, config.layer_norm_epsilon)
         return mean_rows(xhat, lengths)[0]  # (B, D)
 
     means = [read(x)]

@@ -6,7 +6,7 @@ from ..ops.embedding import embedding
 from ..ops.layernorm import layernorm
 from ..ops.output_loss import output_loss
 from ..system.alone import Alone
-from .tape import Tape, both
+from .tape import Tape, weight_and_bias
 from .trunk import blocks
 
 
@@ -17,20 +17,20 @@ def language_model(tape, ids, lengths, targets, config):
     """
     x, d_embedding = tape(embedding, ids, "wte.weight", "wpe.weight", lengths=lengths)
     x, d_blocks = blocks(tape, x, lengths, range(config.n_layer), config)
-    x, d_ln_f = tape(layernorm, x, *both("ln_f"), epsilon=config.layer_norm_epsilon)
+    x, d_ln_f = tape(layernorm, x, *weight_and_bias("ln_f"), epsilon=config.layer_norm_epsilon)
     loss, d_output = tape(output_loss, x, "wte.weight", targets=targets)
 
     def backward():
         d_embedding(d_blocks(d_ln_f(d_output(1.0))))
 
-    return loss, tape.way_back(backward)
+    return loss, tape.backward_once(backward)
 
 
 def language_logits(tape, ids, lengths, config):
     """The logits (N, V) of the id that follows each of `ids` (N,)."""
     x, _ = tape(embedding, ids, "wte.weight", "wpe.weight", lengths=lengths)
     x, _ = blocks(tape, x, lengths, range(config.n_layer), config)
-    x, _ = tape(layernorm, x, *both("ln_f"), epsilon=config.layer_norm_epsilon)
+    x, _ = tape(layernorm, x, *weight_and_bias("ln_f"), epsilon=config.layer_norm_epsilon)
     return x @ tape.params["wte.weight"].T
 
 

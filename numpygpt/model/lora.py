@@ -48,9 +48,9 @@ def merge(params, config, scale):
     From weight' = weight + scale * A @ B:     dA = scale * dweight' @ B.T      dB = scale * A.T @ dweight'
     and the gradient of `weight` itself, should it be wanted, is that of weight'.
     """
-    merged = dict(params)
+    merged, dtype = dict(params), np.result_type(*params.values())
     for weight in adapted_weights(config):
-        merged[weight] = np.array(params[weight])
+        merged[weight] = np.array(params[weight], dtype)  # a copy to be written to
     for adapter, weight, columns in _places(config):
         merged[weight][:, columns] += scale * (params[f"{adapter}.lora_A"] @ params[f"{adapter}.lora_B"])
 

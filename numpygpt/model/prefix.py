@@ -21,7 +21,7 @@ from ..system.files import replacing
 from ..system.memory import free_memory, release
 from ..system.rows import Rows, reserve
 from .parameters import fingerprint
-from .reading import Reading
+from .pooling import Pooling
 from .tape import Tape
 from .trunk import trunk
 
@@ -39,7 +39,7 @@ class FrozenPrefix:
 
     messages   (T,) arrays of token ids
     depth      how many blocks are frozen. With 0 nothing is: the "rows" are then the token ids themselves.
-    reading    as in `classifier`: it decides which rows are ever read
+    pooling    as in `classifier`: it decides which rows are ever read
     progress   called as progress(rows done, rows in all) after every batch
     cache      a folder that keeps the rows for later runs, or None. They are found again by the content of the
                weights, the messages and the code, so that no change of them can go unnoticed.
@@ -55,20 +55,20 @@ class FrozenPrefix:
         config,
         messages,
         depth,
-        reading=Reading(),
+        pooling=Pooling(),
         progress=lambda done, total: None,
         cache=None,
         ranks=Alone(),
         memory=None,
     ):
         memory = free_memory() // (2 * ranks.size) if memory is None else memory
-        self.depth, self.config, self.reading = depth, config, reading
+        self.depth, self.config, self.pooling = depth, config, pooling
         self.slot, self.ids, self.counts = distinct_messages(
-            (ids[:1] for ids in messages) if reading.first_alone else messages
+            (ids[:1] for ids in messages) if pooling.first_alone else messages
         )
         self.first_ids = np.cumsum(self.counts) - self.counts
         # Only the row that is read leaves the last block.
-        one_row = depth == config.n_layer and reading.position != "mean"
+        one_row = depth == config.n_layer and pooling.position != "mean"
         self.lengths = np.ones_like(self.counts) if one_row else self.counts
         shape, dtype = (int(self.lengths.sum()), config.n_embd), params["wte.weight"].dtype
         size = math.prod(shape) * dtype.itemsize
@@ -147,7 +147,7 @@ class FrozenPrefix:
         ids = np.concatenate([self._ids(i) for i in batch])
         with one_thread():
             x, _ = tape(embedding, ids, "wte.weight", "wpe.weight", lengths=lengths)
-            return trunk(tape, x, lengths, range(self.depth), self.config, self.reading)[0]
+            return trunk(tape, x, lengths, range(self.depth), self.config, self.pooling)[0]
 
     def _ids(self, i):
         return self.ids[self.first_ids[i] : self.first_ids[i] + self.counts[i]]
@@ -155,7 +155,7 @@ class FrozenPrefix:
     def _cache_file(self, folder, shape, dtype):
         """The file in the cache folder for these frozen parameters and messages, and this code."""
         content = fingerprint(self.frozen | {"ids": self.ids, "counts": self.counts})
-        digest = hashlib.sha256(f"{self.config} {self.depth} {self.reading} {shape} {dtype} {content}".encode())
+        digest = hashlib.sha256(f"{self.config} {self.depth} {self.pooling} {shape} {dtype} {content}".encode())
         package = Path(__file__).parents[1]
         sources = [*package.glob("ops/*.py"), *package.glob("model/*.py"), *package.glob("system/pieces.py")]
         for source in sorted(sources):

@@ -1,88 +1,80 @@
-"""The tape: what a forward pass carries through the model besides the rows, so that the way back finds its
-parameters' gradients.
+"""The tape: it runs operations, keeps the gradient functions of what learns, and collects the parameters' gradients.
 
-The model's own files read as if everything learned. What is frozen is spared here, in one place.
+The model's own files read as if everything learned. Freezing happens here, in one place.
 """
 
-from ..system.late import LATE
+from functools import partial
+
+from .fast import FAST, call, keep, whole
 
 
 class Tape:
-    """Parameters by name, which of them learn, and a place for their gradients.
+    """Parameters by name, which of them learn, and a place for their gradients. Use a new one for every forward pass.
 
     params      {name: array}
     trainable   names whose gradients are wanted
-    grads       {name: gradient}, filled on the way back
-    input_learns   whether a gradient is wanted for what enters the first operation, too
-    late        a weight's gradient may be a `Product`, for an optimizer that reads it a few rows at a time
+    grads       {name: gradient}, filled by the backward pass
+    input_learns   whether the gradient of the model's input is wanted, too; the backward pass puts it in `dinput`
 
-    y, backward = tape(op, x, *names, **settings) runs op(x, *parameters of those names, **settings). Its backward
-    takes dy, stores the gradients of the parameters that learn, and returns dx. Where nothing before x learns, it
-    ends the way back instead, by raising NothingBelowLearns; operations before that one have kept nothing for a
-    backward pass.
+    y, backward = tape(op, x, *names, **settings) runs op(x, *parameters of those names, **settings). `backward` takes
+    dy, adds the gradients of the parameters that learn to `grads`, and returns dx. It returns 0.0 where nothing before
+    x learns, so that backpropagation ends there: an operation with nothing to learn keeps no activations.
     """
 
-    def __init__(self, params, trainable=frozenset(), input_learns=False, late=False):
+    def __init__(self, params, trainable=frozenset(), input_learns=False):
         self.params, self.trainable, self.grads = params, trainable, {}
-        self.wanted = LATE if late else True
-        self.something_learns = input_learns  # up to here; everything above must then pass a gradient down
+        self.something_learns = input_learns  # so far; each later operation must then pass a gradient down
+        self.used, self.dinput = False, None
 
     def __call__(self, op, x, *names, **settings):
-        x_needs = self.something_learns
-        needs = (x_needs, *(name in self.trainable and self.wanted for name in names))
-        y, op_backward = op(x, *(self.params[name] for name in names), needs=needs, **settings)
-        self.something_learns = any(needs)
-        if not any(needs):
-            op_backward = None  # and with it goes what it would have kept
+        if self.used:
+            raise RuntimeError("this tape's backward pass has run: use a new Tape for another forward pass")
+        params = [self.params[name] for name in names]
+        wanted = (self.something_learns, *(name in self.trainable for name in names))
+        self.something_learns = any(wanted)
+        divide, join = FAST.get(op, (whole, None))
+        parts = divide(x, *params, **settings)
+        if len(parts) == 1:
+            y, functions = op(x, *params, **parts[0][1])
+            gradients = partial(call, keep(functions, wanted))
+        else:
+            y, gradients = join(op, x, params, parts, wanted)
 
         def backward(dy):
-            if op_backward is None:
-                raise NothingBelowLearns
-            if not names:
-                return op_backward(dy)
-            dx, *dparams = op_backward(dy)
+            if not any(wanted):
+                return 0.0
+            dx, *dparams = gradients(dy)
             for name, dparam in zip(names, dparams):
-                self._add(name, dparam)
-            if not x_needs:
-                raise NothingBelowLearns
-            return dx
+                if dparam is not None:
+                    self._add(name, dparam)
+            return 0.0 if dx is None else dx
 
         return y, backward
 
     def _add(self, name, dparam):
         if name in self.grads:
-            self.grads[name] += dparam  # used in two places, as the tied embedding is
-        elif name in self.trainable:
+            self.grads[name] += dparam  # a parameter used in two places, like the tied embedding
+        else:
             self.grads[name] = dparam
 
-    def way_back(self, backward):
-        """A model's whole backward, made a function that returns grads, {name: gradient of what learns}, and can be
-        called once.
+    def backward_once(self, backward):
+        """Return a model's backward as a function that can be called once and returns {name: gradient of what learns}.
 
-        Once, because activations are given back on the way, and gradients add up. A second call raises RuntimeError.
+        A second call raises RuntimeError: the first one frees activations on its way, and gradients add up.
         """
-        called = False
 
         def once(*dy):
-            nonlocal called
-            if called:
+            if self.used:
                 raise RuntimeError(
-                    "this backward has been called, and what it needs is gone: run the forward pass again"
+                    "this backward has been called, and its activations are freed: run the forward pass again"
                 )
-            called = True
-            try:
-                backward(*dy)
-            except NothingBelowLearns:
-                pass
+            self.used = True
+            self.dinput = backward(*dy)
             return self.grads
 
         return once
 
 
-class NothingBelowLearns(Exception):
-    """The way back ends: no gradient goes further down, since nothing there learns."""
-
-
-def both(name):
-    """The names of a layer's two parameters."""
+def weight_and_bias(name):
+    """Return the names of a layer's two parameters."""
     return f"{name}.weight", f"{name}.bias"

@@ -1,18 +1,22 @@
-"""Every operation of GPT-2 that has a gradient, one a file: the forward pass, and under it the backward pass.
+"""Every operation of GPT-2 that has a gradient: the forward pass, and under it one function per gradient.
 
-An operation takes arrays and returns its result and a function, `backward`, which takes the gradient of the loss with
-respect to that result and returns the gradient with respect to each input, in the inputs' order:
+An operation takes arrays and returns its result and a tuple of functions, one for each argument that has a gradient, in
+the order of the arguments:
 
-    y, backward = linear(x, weight, bias)
-    dx, dweight, dbias = backward(dy)
+    y, (dx, dweight, dbias) = linear(x, weight, bias)
+    dweight(dy)  # the gradient of the loss with respect to weight, given dy, its gradient with respect to y
 
-`d` + name is the derivative of the loss by that name, and always has its shape. backward may be called again, with
-another dy. `needs` says which of those gradients will be asked for (all, unless told); the others come back as None,
-and what only they would have needed is neither computed nor kept.
+Each function is called `d` + the argument's name, and its result has that argument's shape. You can call it again, with
+another dy. Do not call the functions of frozen arguments: when you drop them, Python frees the arrays only they use.
 
-Letters, everywhere: N rows (tokens of all messages of a batch, laid end to end), B messages, T tokens of one message,
-D width of a row, H heads, C classes, V vocabulary. `lengths` (B,) are the messages' numbers of rows; they sum to N.
+Letters, everywhere: N rows (the tokens of all messages of a batch, laid end to end), B messages, T tokens of one
+message, D width of a row, H heads, d width of a head, C classes, V vocabulary. `lengths` (B,) holds each message's
+number of rows; the lengths sum to N.
 
-Results have the inputs' dtype: float32 to train, float64 and complex128 to check (see `numpygpt.gradcheck`). So that a
-complex-step derivative passes through, nothing here uses abs, conj or an inequality on the path of its inputs.
+Results keep the dtype of the arguments: float32 for training, float64 and complex128 for checking. Any mixture of real
+and complex arguments works. A complex-step derivative passes through every operation, because none applies abs, conj
+or an inequality to its inputs on their way to the result.
+
+The files import NumPy and each other, nothing else. Paste one into a notebook, and it runs. How the model runs an
+operation in chunks and on all cores is in `numpygpt/model/fast.py`.
 """

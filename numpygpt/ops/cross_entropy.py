@@ -1,32 +1,42 @@
 import numpy as np
 
-from .softmax import softmax
+from numpygpt.ops.softmax import softmax
 
 
-def cross_entropy(logits, targets, ignore_index=None, needs=(True,)):
-    """loss = mean over rows of -log softmax(logits)[target]
+def cross_entropy(logits, targets, ignore_index=None, smoothing=0.0):
+    """loss = mean over rows of -sum_c q[c] log softmax(logits)[c],  q = (1 - smoothing) onehot(target) + smoothing / C
 
-    logits (B, C), targets (B,) whole numbers 0…C-1 -> loss, a scalar of logits' dtype. backward: dloss (1.0 unless
-    given) -> dlogits. Rows whose target is ignore_index count neither in the sum nor in the mean. Raises ValueError
-    where that leaves none.
+    logits (B, C), targets (B,) whole numbers 0…C-1 -> loss, a scalar. Without smoothing a row's loss is
+    -log softmax(logits)[target]. With it the loss is smallest at a probability below 1, so logits need not grow without
+    end (Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7). Rows whose target is ignore_index
+    count neither in the sum nor in the mean, as in PyTorch. Raises ValueError for any other target outside 0…C-1, and
+    where no row counts.
 
-    A row's loss is log(sum_j exp(logits[j])) - logits[target]. The first term's derivative by logits[i] is
-    softmax(logits)[i], so
-        dlogits = (softmax(logits) - onehot(target)) / B
+    As q sums to 1, a row's loss is log(sum_j exp(logits[j])) - sum_c q[c] logits[c]. The derivative of the first term by
+    logits[i] is softmax(logits)[i], so in each of the B rows that count
+        dlogits = (softmax(logits) - q) / B
     """
-    rows = np.arange(len(targets)) if ignore_index is None else np.flatnonzero(targets != ignore_index)
-    if len(rows) == 0:
+    targets, C = np.asarray(targets), logits.shape[1]
+    counts = np.full(len(targets), True) if ignore_index is None else targets != ignore_index  # (B,)
+    if not counts.any():
         raise ValueError("no row is left to take the mean of")
-    targets = targets[rows]
+    wrong = targets[counts & ((targets < 0) | (targets >= C))]
+    if len(wrong):
+        raise ValueError(f"target {wrong[0]} is negative or too large: there are {C} classes, numbered from 0")
+    rows, targets = np.arange(len(targets)), np.where(counts, targets, 0)
     shifted = logits - logits.real.max(axis=1, keepdims=True)
-    losses = np.log(np.exp(shifted).sum(axis=1))[rows] - shifted[rows, targets]
-    loss = losses.mean()
+    losses = np.log(np.exp(shifted).sum(axis=1)) - (1 - smoothing) * shifted[rows, targets]  # (B,)
+    if smoothing:
+        losses = losses - smoothing * shifted.mean(axis=1)
+    loss = losses[counts].mean()
 
-    def backward(dloss=1.0):
-        probabilities, _ = softmax(logits[rows])
-        probabilities[np.arange(len(rows)), targets] -= 1
-        dlogits = np.zeros_like(logits)
-        dlogits[rows] = probabilities * (dloss / len(rows))
+    def dlogits(dloss=1.0):
+        difference, _ = softmax(logits)
+        difference[rows, targets] -= 1 - smoothing
+        if smoothing:
+            difference -= smoothing / C
+        dlogits = difference * (dloss / counts.sum())
+        dlogits[~counts] = 0
         return dlogits
 
-    return loss, backward
+    return loss, (dlogits,)

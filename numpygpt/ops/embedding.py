@@ -1,30 +1,33 @@
 import numpy as np
 
 
-def embedding(ids, wte, wpe, lengths, needs=(False, True, True)):
-    """x[n] = wte[ids[n]] + wpe[positions[n]],  positions counting from 0 in each message
+def embedding(ids, wte, wpe, lengths):
+    """x[n] = wte[ids[n]] + wpe[positions[n]],  where positions count from 0 in each message
 
-    ids (N,) whole numbers, wte (V, D), wpe (positions, D) -> x (N, D). backward: dx (N, D) -> None (ids have no
-    gradient), dwte, dwpe.
+    ids (N,) whole numbers, wte (V, D), wpe (positions, D) -> x (N, D). ids have no gradient. Raises IndexError for an
+    id outside 0…V-1 and for a message longer than wpe.
 
-    A row of a table is copied to every place that has its number, so it gets the sum of those places' gradients.
+    A row of a table is copied to each place that has its number, so it receives the sum of those places' gradients:
+        dwte[i] = sum of dx[n] where ids[n] = i        dwpe[i] = sum of dx[n] where positions[n] = i
     """
+    if np.min(ids) < 0:
+        raise IndexError(f"id {np.min(ids)} is negative")  # NumPy would count it from the end of the table
     positions = np.concatenate([np.arange(T) for T in lengths])
     x = wte[ids] + wpe[positions]
 
-    def backward(dx):
-        dwte = sum_by_number(dx, ids, wte) if needs[1] else None
-        dwpe = sum_by_number(dx, positions, wpe) if needs[2] else None
-        return None, dwte, dwpe
+    def dwte(dx):
+        return sum_by_number(dx, ids, len(wte))
 
-    return x, backward
+    def dwpe(dx):
+        return sum_by_number(dx, positions, len(wpe))
+
+    return x, (dwte, dwpe)
 
 
-def sum_by_number(dx, numbers, table):
-    """The gradient of `table`, from the gradients dx of copies of its rows: row numbers[n] went to place n."""
-    dtable = np.zeros_like(table)
-    for number, row in zip(
-        numbers, dx
-    ):  # and not dtable[numbers] += dx, which adds a number that comes twice only once
-        dtable[number] += row
-    return dtable
+def sum_by_number(dx, numbers, count):
+    """Return (count, D): row i is the sum of the rows of dx whose number is i."""
+    sums = np.zeros((count, dx.shape[1]), dx.dtype)
+    # A loop, because sums[numbers] += dx would add only one of the rows that share a number.
+    for number, row in zip(numbers, dx):
+        sums[number] += row
+    return sums

@@ -2,86 +2,78 @@ import math
 
 import numpy as np
 
-from ..system.pieces import check_lengths
-from .softmax import softmax
+from numpygpt.ops.dot_product_attention import dot_product_attention
+from numpygpt.ops.pool import check_lengths
+from numpygpt.ops.remember import remember
 
 
-def query_attention(x, weight, bias, lengths, rows, n_head, needs=(True, True, True)):
-    """`attention(linear(x, weight, bias))[rows]`, where the one row of each message sees all rows of its message
+def query_attention(x, weight, bias, lengths, rows, n_head):
+    """y = attention(linear(x, weight, bias))[rows],  where each of these rows sees all rows of its message
 
-    x (N, D), weight (D, 3D), bias (3D,): the layer that makes query, key and value; rows (B,): the row of each
-    message that is read -> y (B, D). backward: dy (B, D) -> dx, dweight, dbias.
+    x (N, D), weight (D, 3D), bias (3D,), rows (B,) one row number of each message -> y (B, D). A special case of the
+    two operations, in which only one query row per message is used, as in the last block of a classifier.
 
-    No book has this; it stands for those two operations where only one row of each message is read afterwards, as in
-    a classifier's last block, and gives the same numbers. With a single query q, neither keys nor values need be
-    formed. Head by head,
+    With a single query q, neither keys nor values need to be formed. In each head,
         q . (x Wk + bk)  =  x . (Wk q) + q . bk
-    whose last term is the same for all rows, so softmax drops it: the key's bias has no gradient at all. And the
-    weights sum to 1, so
+    The last term is the same for all rows, so softmax drops it, and the key's bias has the gradient 0. The weights sum
+    to 1, so
         weights (x Wv + bv)  =  (weights x) Wv + bv
-    Two products of T rows become two of one row:
-        q = x[rows] Wq + bq     r = Wk q     z = weights x,  weights = softmax(x r / sqrt(d))     y = z Wv + bv
+    Two products of T rows become two products of one row. With weight = [Wq Wk Wv] and bias = [bq bk bv]:
+        q = x[rows] Wq + bq     r = q Wk.T     z = weights x,  weights = softmax(r x.T / sqrt(d))     y = z Wv + bv
+    The middle step is `dot_product_attention` with query r and with x as keys and values. Backward, in reverse order:
+        dz = dy Wv.T        dr, dkeys, dvalues from dot_product_attention        dq = dr Wk
+        dx = dkeys + dvalues,  and dq Wq.T more at x[rows]
+        dWq = x[rows].T dq        dWk = dr.T q        dWv = z.T dy
+        dbq = sum of dq           dbk = 0             dbv = sum of dy
     """
     check_lengths(lengths, len(x))
     sqrt_d = math.sqrt(x.shape[1] // n_head)
     Wq, Wk, Wv = np.split(weight, 3, axis=1)
     bq, _, bv = np.split(bias, 3)
     Wk, Wv = by_head(Wk, n_head), by_head(Wv, n_head)  # (H, D, d) each
-    ends = np.cumsum(lengths)
-    messages = [x[end - T : end] for end, T in zip(ends, lengths)]  # (T, D) each
+    messages = np.split(x, np.cumsum(lengths)[:-1])  # (T, D) each
 
     x_read = x[rows]  # (B, D)
     q = by_head(x_read @ Wq + bq, n_head)  # (H, B, d)
     r = (q @ Wk.swapaxes(1, 2)).swapaxes(0, 1)  # (B, H, D)
-    looks = [look(message, r[b], sqrt_d) for b, message in enumerate(messages)]
-    z = np.stack([z for z, _ in looks], axis=1)  # (H, B, D)
+    found = [dot_product_attention(r[b], message, message, sqrt_d) for b, message in enumerate(messages)]
+    z = np.stack([z for z, _ in found], axis=1)  # (H, B, D)
     y = side_by_side(z @ Wv) + bv  # (B, D)
+    d_found = [functions for _, functions in found]
 
-    def backward(dy):
-        dy_by_head = by_head(dy, n_head)  # (H, B, d)
-        dz = (dy_by_head @ Wv.swapaxes(1, 2)).swapaxes(0, 1)  # (B, H, D)
-        pairs = [d_look(dz[b]) for b, (_, d_look) in enumerate(looks)]
-        dr = np.stack([dr for _, dr in pairs], axis=1)  # (H, B, D)
+    def d_query(dy):
+        dz = (by_head(dy, n_head) @ Wv.swapaxes(1, 2)).swapaxes(0, 1)  # (B, H, D)
+        dr = np.stack([d_r(dz[b]) for b, (d_r, _, _) in enumerate(d_found)], axis=1)  # (H, B, D)
         dq = side_by_side(dr @ Wk)  # (B, D)
-        dx = dweight = dbias = None
-        if needs[0]:
-            dx = np.concatenate([dmessage for dmessage, _ in pairs])
-            dx[rows] += dq @ Wq.T
-        if needs[1]:
-            dweight = np.empty_like(weight)
-            dWq, dWk, dWv = np.split(dweight, 3, axis=1)  # views: what is written there stands in dweight
-            np.matmul(x_read.T, dq, out=dWq)
-            np.matmul(dr.swapaxes(1, 2), q, out=by_head(dWk, n_head))
-            np.matmul(z.swapaxes(1, 2), dy_by_head, out=by_head(dWv, n_head))
-        if needs[2]:
-            dbias = np.concatenate([dq.sum(axis=0), np.zeros_like(bq), dy.sum(axis=0)])
-        return dx, dweight, dbias
+        return dz, dr, dq
 
-    return y, backward
+    shared = remember(d_query)  # all three gradients need it
 
+    def dx(dy):
+        dz, _, dq = shared(dy)
+        dx = np.concatenate([dkeys(dz[b]) + dvalues(dz[b]) for b, (_, dkeys, dvalues) in enumerate(d_found)])
+        dx[rows] += dq @ Wq.T
+        return dx
 
-def look(x, r, sqrt_d):
-    """z = weights @ x,  weights = softmax(r @ x.T / sqrt(d)): what one message's query, every head's, finds in its rows
+    def dweight(dy):
+        _, dr, dq = shared(dy)
+        dWk = [dr[h].T @ q[h] for h in range(n_head)]  # (D, d) each
+        dWv = [z[h].T @ dy_head for h, dy_head in enumerate(by_head(dy, n_head))]
+        return np.concatenate([x_read.T @ dq, *dWk, *dWv], axis=1)  # (D, 3D)
 
-    x (T, D), r (H, D) -> z (H, D). backward: dz -> dx, dr. x is used twice, so dx is a sum of two.
-    """
-    weights, d_softmax = softmax(r @ x.T / sqrt_d)  # (H, T)
-    z = weights @ x
+    def dbias(dy):
+        _, _, dq = shared(dy)
+        dbq = dq.sum(axis=0)
+        return np.concatenate([dbq, np.zeros_like(dbq), dy.sum(axis=0)])
 
-    def backward(dz):
-        ds = d_softmax(dz @ x.T) / sqrt_d
-        dr = ds @ x
-        dx = weights.T @ dz + ds.T @ r
-        return dx, dr
-
-    return z, backward
+    return y, (dx, dweight, dbias)
 
 
 def by_head(a, n_head):
-    """a (M, D) as (n_head, M, D / n_head): every head's columns."""
+    """Return a (M, D) as (n_head, M, D / n_head): the columns of each head."""
     return a.reshape(len(a), n_head, -1).swapaxes(0, 1)
 
 
 def side_by_side(a):
-    """The way back from by_head."""
+    """Undo by_head: return a (H, M, d) as (M, H * d)."""
     return a.swapaxes(0, 1).reshape(a.shape[1], -1)

@@ -89,7 +89,7 @@ def loaders(
     batches(numbers[0], batch_size, drop_last=True)
     ids = (encode(frame["Text"], clf.encoding, clf.pad_to, clf.config.n_positions) for frame in frames)
     messages = chain.from_iterable(ids)  # one by one: there may be many
-    prefix = FrozenPrefix(clf.params, clf.config, messages, clf.depth, clf.reading, progress, cache, ranks, memory)
+    prefix = FrozenPrefix(clf.params, clf.config, messages, clf.depth, clf.pooling, progress, cache, ranks, memory)
     generator, ends = Generator(seed), np.cumsum([len(part) for part in numbers])
     return [
         Loader(prefix, np.arange(end - len(part), end), part, batch_size, generator, shuffle=end == ends[0])
@@ -208,7 +208,7 @@ def fine_tune(
     warmup, schedule   the rate rises over this share of the updates, then is "constant" or falls to a tenth as a
                        "cosine"
     clip         the largest norm of an update's gradient
-    label_smoothing   from 0 to 1: that of `smoothed_cross_entropy`; the losses of evaluations have none
+    label_smoothing   from 0 to 1: `cross_entropy`'s; the losses of evaluations have none
     accumulate   batches to an update: each one's loss is divided by that many, the gradients add up, and the update
                  comes after every so-manieth batch and after the last of an epoch. A step is a batch, as in the book.
     eval_every, eval_batches   at steps 0, eval_every, … (after the update) the losses, and after each epoch the
@@ -282,11 +282,9 @@ def _rows(
     """Train from where `state` stands to the end. Yields fine_tune's rows, each when the state is whole again."""
     optimizer, updates = state.optimizer, epochs * math.ceil(len(training) / accumulate)
     grain = GRAIN if exact else HALF if clf.narrow and ranks.size == 1 else None
-    only_adamw_reads_them = ranks.size == 1 and not grain and accumulate == 1 and math.isinf(clip)
 
     def mean(some):
-        start = training.prefix.depth
-        return clf.batch_loss(*training.take(some), start, late=only_adamw_reads_them, smoothing=label_smoothing)
+        return clf.batch_loss(*training.take(some), training.prefix.depth, smoothing=label_smoothing)
 
     for epoch in range(state.epoch, epochs + 1):
         if state.batch == 0:

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 
 from ..checkpoints.gpt import GPT
-from ..model.classifier import classifier, classifier_above
+from ..model.classifier import classifier
 from ..model.lora import adapted_weights, adapters, merge
-from ..model.reading import POSITIONS, Reading
+from ..model.pooling import POSITIONS, Pooling
 from ..model.tape import Tape
 from ..model.trainable import frozen_depth, trainable_names
+from ..ops.cross_entropy import cross_entropy
 from ..ops.softmax import softmax
 from ..system.blas import one_thread, parallel, threads
 from ..system.errors import InputError
@@ -22,7 +23,6 @@ from ..system.memory import release
 from ..text.batches import BATCH, encode, pack, padded_length
 from .recipes import DEFAULT
 from .rng import Generator, linear_init
-from .smoothing import smoothed_cross_entropy
 
 NARROW = 512  # a width below which a product is so small that one thread does it best
 
@@ -65,7 +65,7 @@ class Classifier:
         if len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:
             raise InputError(f"labels {self.labels}: at least two are needed, all different")
         self.pad_to = padded_length("none" if pad is None else str(pad), [], self.config.n_positions)
-        self.reading = Reading(position, causal)
+        self.pooling = Pooling(position, causal)
         generator = Generator(seed)
         self.params: dict[str, np.ndarray] = dict(gpt.params)
         head = linear_init(generator, self.config.n_embd, len(self.labels))
@@ -116,7 +116,7 @@ class Classifier:
         def logits(start):
             ids, lengths = pack(messages[start : start + count])
             with self._threads(0):
-                return classifier(Tape(params), ids, lengths, self.config, self.reading)[0]
+                return classifier(Tape(params), ids, lengths, self.config, self.pooling)[0]
 
         parts = parallel(logits, range(0, len(messages), max(1, count)))
         return np.concatenate(parts) if parts else np.empty((0, len(self.labels)), np.float32)
@@ -139,35 +139,31 @@ class Classifier:
         ids, lengths = pack(self.encode(texts))
         return self.batch_loss(ids, lengths, numbers, 0)
 
-    def batch_loss(self, x, lengths, numbers, start, late=False, smoothing=0.0) -> tuple[float, dict[str, np.ndarray]]:
-        """The same of a batch: x is what enters block `start` (with 0, token ids), `numbers` the labels' places. With
-        `late`, gradients of weights that few rows reach are Products, for AdamW and nobody else. `smoothing`: that of
-        `smoothed_cross_entropy`."""
+    def batch_loss(
+        self, x, lengths, numbers, start, ignore_index=None, smoothing=0.0
+    ) -> tuple[float, dict[str, np.ndarray]]:
+        """Like `loss`, for a batch: x is what enters block `start` (with 0, token ids), `numbers` are the labels'
+        places. ignore_index and smoothing are `cross_entropy`'s."""
         params, d_weights = self.weights()
-        learning = self.trainable if d_weights is None else self.trainable | adapted_weights(self.config)
+        tape = Tape(params, self.trainable if d_weights is None else self.trainable | adapted_weights(self.config))
         with self._threads(start):
-            logits, backward = self._forward(Tape(params, learning, late=late and d_weights is None), x, lengths, start)
-            loss, d_loss = smoothed_cross_entropy(logits, numbers, smoothing)
-            grads = backward(d_loss())
+            logits, backward = classifier(tape, x, lengths, self.config, self.pooling, start)
+            loss, (dlogits,) = cross_entropy(logits, numbers, ignore_index, smoothing)
+            grads = backward(dlogits())
         if d_weights is not None:
             grads = d_weights(grads)
         return float(loss), {name: grads[name] for name in self.trainable}
 
     def batch_logits(self, x, lengths, start) -> np.ndarray:
-        """logits (B, C) of a batch as in batch_loss."""
+        """Return the logits (B, C) of a batch as in batch_loss."""
         with self._threads(start):
-            return self._forward(Tape(self.weights()[0]), x, lengths, start)[0]
-
-    def _forward(self, tape, x, lengths, start):
-        if start == 0:
-            return classifier(tape, x, lengths, self.config, self.reading)
-        return classifier_above(tape, x, lengths, start, self.config, self.reading)
+            return classifier(Tape(self.weights()[0]), x, lengths, self.config, self.pooling, start)[0]
 
     def _threads(self, start):
         """A context for a batch that enters block `start`. The products of a narrow model have one thread each; and a
         wide one's of the last block's one row, and the head's: where all is idle, two threads are a fifth faster there,
         but beside another program they wait for each other, and are two to three times slower."""
-        one_row = start >= self.config.n_layer - 1 and self.reading.position != "mean"
+        one_row = start >= self.config.n_layer - 1 and self.pooling.position != "mean"
         return one_thread() if self.narrow or one_row else nullcontext()
 
     def weights(self):
@@ -176,19 +172,19 @@ class Classifier:
         return (self.params, None) if self.lora_scale is None else merge(self.params, self.config, self.lora_scale)
 
     def trace(self, text: str, label: str, folded: bool = False):
-        """The message's way through the model, forward and back, with every number: a `numpygpt.study.trace.Trace`.
+        """The message's way through the model, forward and back, with every number: a `numpygpt.study.trace.trace.Trace`.
 
         A notebook shows it; trace["h.0.ln_1"]["xhat"] is an array, trace.save("trace.html") writes the page.
         folded   run the last block for the one row that is read, as training does
 
         Raises InputError for a message without tokens or an unknown label.
         """
-        from ..study.trace import trace_classifier
+        from ..study.trace.trace import trace_classifier
 
         return trace_classifier(self, text, label, folded)
 
     def explain(self, text: str, baseline: str = "padding", tolerance: float = 0.01):
-        """Which tokens made the answer what it is: a `numpygpt.study.attribution.Explanation`.
+        """Which tokens made the answer what it is: a `numpygpt.explain.attribution.Explanation`.
 
         For each token integrated gradients of the margin, gradient times input, and what deleting it does.
         baseline    what the message is compared with: "padding", the padding's embedding in every place, or "zero"
@@ -196,7 +192,7 @@ class Classifier:
 
         Raises InputError for a message without tokens.
         """
-        from ..study.attribution import explain
+        from ..explain.attribution import explain
 
         return explain(self, text, baseline, tolerance)
 

@@ -14,14 +14,14 @@ from numpygpt.model import prefix as prefix_module
 from numpygpt.model.block import block, block_at
 from numpygpt.model.classifier import classifier, classifier_above
 from numpygpt.model.parameters import parameter_shapes
+from numpygpt.model.pooling import POSITIONS, Pooling
 from numpygpt.model.prefix import FrozenPrefix
-from numpygpt.model.reading import POSITIONS, Reading
 from numpygpt.model.tape import Tape
 from numpygpt.model.trunk import blocks
 from numpygpt.ops.attention import attention
 from numpygpt.ops.embedding import embedding
 from numpygpt.ops.layernorm import layernorm
-from numpygpt.study.cases import SMALL, random_messages, random_weights
+from numpygpt.study.checking.cases import SMALL, random_messages, random_weights
 from numpygpt.text.batches import pack
 
 RNG = np.random.default_rng(7)
@@ -34,7 +34,7 @@ close = partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-13)
 
 def logits_of(messages, position="last", causal=True, tape=None):
     ids, lengths = pack(messages)
-    return classifier(tape or Tape(PARAMS), ids, lengths, SMALL, Reading(position, causal))
+    return classifier(tape or Tape(PARAMS), ids, lengths, SMALL, Pooling(position, causal))
 
 
 def gradients(trainable, position="last", causal=True, tape=Tape):
@@ -126,13 +126,13 @@ def test_a_frozen_prefix_of_any_depth_changes_neither_logits_nor_gradients(
     monkeypatch.setattr(prefix_module, "BATCH_ROWS", 9)  # several batches
     trainable = frozenset({lowest, "head.bias"})
     tape = Tape(PARAMS, trainable)
-    reading = Reading(position, causal)
-    prefix = FrozenPrefix(PARAMS, SMALL, MESSAGES[::-1], depth, reading)
+    pooling = Pooling(position, causal)
+    prefix = FrozenPrefix(PARAMS, SMALL, MESSAGES[::-1], depth, pooling)
     x, lengths = prefix.batch([3, 2, 1, 0])
     if depth == 0:
-        logits, backward = classifier(tape, x, lengths, SMALL, reading)
+        logits, backward = classifier(tape, x, lengths, SMALL, pooling)
     else:
-        logits, backward = classifier_above(tape, x, lengths, depth, SMALL, reading)
+        logits, backward = classifier_above(tape, x, lengths, depth, SMALL, pooling)
     backward(DLOGITS)
     close(logits, logits_of(MESSAGES, position, causal)[0])
     whole = gradients(trainable, position, causal)
@@ -158,7 +158,7 @@ def test_a_prefix_runs_a_message_that_comes_twice_once():
 )
 def test_a_prefix_keeps_only_rows_that_are_read(position, causal, rows):
     messages = [np.array([1, 2, 3]), np.array([1, 5])]  # with the same first token
-    assert FrozenPrefix(PARAMS, SMALL, messages, SMALL.n_layer, Reading(position, causal)).rows.kept == rows
+    assert FrozenPrefix(PARAMS, SMALL, messages, SMALL.n_layer, Pooling(position, causal)).rows.kept == rows
 
 
 def test_nothing_below_the_lowest_trainable_parameter_runs_backward():
@@ -200,7 +200,7 @@ def test_the_textbook_last_block_over_all_rows_gives_the_folded_ones_logits_and_
     found = []
     for folded in (True, False):
         logits, backward = classifier(
-            Tape(PARAMS, frozenset(PARAMS)), ids, lengths, SMALL, Reading(position, causal, folded)
+            Tape(PARAMS, frozenset(PARAMS)), ids, lengths, SMALL, Pooling(position, causal, folded)
         )
         found.append({"logits": logits} | backward(DLOGITS))
     for name, array in found[0].items():

@@ -99,7 +99,7 @@ def check(task, messages=MESSAGES, labels=LABELS, bound=1e-12, found=None, **los
     loss, grads = found or loss_of(task, messages, labels)
     p = torch_params(task.params, task.trainable)
     expected = F.cross_entropy(
-        torch_logits(p, messages, task.reading.position, task.reading.causal, task.lora_scale),
+        torch_logits(p, messages, task.pooling.position, task.pooling.causal, task.lora_scale),
         torch.tensor(labels),
         **loss_options,
     )

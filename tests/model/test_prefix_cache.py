@@ -10,8 +10,8 @@ import pytest
 from numpygpt.model import prefix
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes
+from numpygpt.model.pooling import Pooling
 from numpygpt.model.prefix import FrozenPrefix
-from numpygpt.model.reading import Reading
 from numpygpt.model.tape import Tape
 from numpygpt.model.trunk import trunk
 from numpygpt.ops.embedding import embedding
@@ -45,8 +45,8 @@ class Counted:
         memory=1 << 20,
     ):
         self.computed = 0
-        reading = Reading(position, causal)
-        self.prefix = FrozenPrefix(params, config, messages, depth, reading, self.count, cache, memory=memory)
+        pooling = Pooling(position, causal)
+        self.prefix = FrozenPrefix(params, config, messages, depth, pooling, self.count, cache, memory=memory)
         self.rows = self.prefix.batch(np.arange(len(messages)))[0]
 
     def count(self, done, total):
@@ -65,7 +65,7 @@ def test_a_batch_is_what_the_blocks_make_of_its_messages(depth, position):
         picked = [MESSAGES[j][:1] if position == "first" else MESSAGES[j] for j in i]
         ids, whole = np.concatenate(picked), np.array([len(message) for message in picked])
         x0, _ = embedding(ids, PARAMS["wte.weight"], PARAMS["wpe.weight"], whole)
-        expected, _ = trunk(Tape(PARAMS), x0, whole, range(depth), CONFIG, Reading(position))
+        expected, _ = trunk(Tape(PARAMS), x0, whole, range(depth), CONFIG, Pooling(position))
         np.testing.assert_allclose(x, expected, rtol=1e-5, atol=1e-5)
         assert lengths.tolist() == (whole.tolist() if depth == 1 or position == "mean" else [1] * len(i))
 

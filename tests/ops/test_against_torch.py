@@ -13,7 +13,7 @@ from numpygpt.ops.output_loss import output_loss
 from numpygpt.ops.pool import mean_rows, take_rows
 from numpygpt.ops.query_attention import query_attention
 from numpygpt.ops.softmax import softmax
-from numpygpt.study import cases
+from numpygpt.study.checking import cases
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

@@ -17,8 +17,8 @@ from numpygpt.ops.output_loss import output_loss
 from numpygpt.ops.pool import mean_rows, take_rows
 from numpygpt.ops.query_attention import query_attention
 from numpygpt.ops.softmax import softmax
-from numpygpt.study import cases
-from numpygpt.study.complex_step import operation_errors
+from numpygpt.study.checking import cases
+from numpygpt.study.checking.complex_step import operation_errors
 
 CASES = cases.operation_cases(np.random.default_rng(0))
 BY_LABEL = pytest.mark.parametrize("label, op, arguments", CASES, ids=[label for label, _, _ in CASES])

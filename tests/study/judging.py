@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from numpygpt.study import check, exercises, learner, learner_process
-from numpygpt.study.exercise import built
+from numpygpt.study import exercises
+from numpygpt.study.checking import check, learner, learner_process
+from numpygpt.study.checking.exercise import built
 
 
 @cache

@@ -7,20 +7,20 @@ import pytest
 
 from numpygpt import export
 from numpygpt.checkpoints.gpt import GPT
+from numpygpt.explain import attribution
+from numpygpt.explain.attribution import after_each_token
+from numpygpt.explain.attribution_text import in_terminal
 from numpygpt.model.classifier import classifier, classifier_above
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
 from numpygpt.model.tape import Tape
-from numpygpt.study import attribution
-from numpygpt.study.attribution import after_each_token
-from numpygpt.study.attribution_text import in_terminal
-from numpygpt.study.trace import as_float64
+from numpygpt.study.trace.trace import as_float64
 from numpygpt.system.errors import InputError
 from numpygpt.text.bpe import learn_bpe
 from numpygpt.training.text_classifier import Classifier
 
 TEXT = "win £9 <b>"
-READINGS = [
+POOLINGS = [
     {},
     {"pad": "none", "position": "last"},
     {"pad": "end", "position": "last"},
@@ -34,12 +34,12 @@ READINGS = [
 ]
 
 
-def made(dtype=np.float64, trainable="head", labels=3, **reading):
+def made(dtype=np.float64, trainable="head", labels=3, **pooling):
     """A random classifier whose tokens are single bytes, so that a text without a character is a message without a
     token."""
     encoding = learn_bpe(["a"], 257)
     gpt = GPT(config := Config(257, 24, 12, 2, 3), random_parameters(config, 1), encoding, "a test")
-    clf = Classifier(gpt, [f"label {n}" for n in range(labels)], trainable, rank=2, **reading)
+    clf = Classifier(gpt, [f"label {n}" for n in range(labels)], trainable, rank=2, **pooling)
     rng = np.random.default_rng(4)
     for name, a in clf.params.items():
         size = 0.03 if "lora" in name else 0.3  # LoRA's products count eightfold, and a jagged margin has no quick sum
@@ -59,14 +59,14 @@ def rows_of(clf, explanation, dtype):
 
 
 @pytest.mark.parametrize("baseline", attribution.BASELINES)
-@pytest.mark.parametrize("reading", READINGS, ids=str)
-def test_integrated_gradients_add_up_to_what_lies_between_two_margins(reading, baseline):
-    clf = made(**reading)
+@pytest.mark.parametrize("pooling", POOLINGS, ids=str)
+def test_integrated_gradients_add_up_to_what_lies_between_two_margins(pooling, baseline):
+    clf = made(**pooling)
     found = clf.explain(TEXT, baseline, tolerance=1e-8)
     logits = clf.logits([TEXT])[0]
     weights, x, places, lengths = rows_of(clf, found, np.float64)
     start = np.broadcast_to(weights["wte.weight"][256], x.shape) if baseline == "padding" else 0 * x
-    at_start = classifier_above(Tape(weights), start + places, lengths, 0, clf.config, clf.reading)[0][0]
+    at_start = classifier_above(Tape(weights), start + places, lengths, 0, clf.config, clf.pooling)[0][0]
     answer, runner_up = np.argsort(-logits)[:2]
     assert (found.label, found.runner_up) == (f"label {answer}", f"label {runner_up}")
     assert np.isclose(found.margin, logits[answer] - logits[runner_up], rtol=1e-12)
@@ -75,23 +75,23 @@ def test_integrated_gradients_add_up_to_what_lies_between_two_margins(reading, b
     assert np.isclose(found.integrated.sum(), found.margin - found.baseline_margin, rtol=1e-8)
 
 
-@pytest.mark.parametrize("reading", READINGS, ids=str)
-def test_gradient_times_input_is_the_complex_step_derivative_of_a_token_that_grows(reading):
-    clf = made(**reading)
+@pytest.mark.parametrize("pooling", POOLINGS, ids=str)
+def test_gradient_times_input_is_the_complex_step_derivative_of_a_token_that_grows(pooling):
+    clf = made(**pooling)
     found = clf.explain(TEXT)
     weights, x, places, lengths = rows_of(clf, found, np.complex128)
     pair = clf.numbers([found.label, found.runner_up])
     for t in range(len(x)):
         grown = x.copy()
         grown[t] *= 1 + 1e-30j
-        logits = classifier_above(Tape(weights), grown + places, lengths, 0, clf.config, clf.reading)[0][0]
+        logits = classifier_above(Tape(weights), grown + places, lengths, 0, clf.config, clf.pooling)[0][0]
         derivative = (logits[pair] @ [1, -1]).imag / 1e-30
         assert np.isclose(found.gradient_input[t], derivative, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("reading", [reading for reading in READINGS if reading.get("pad") != 6], ids=str)
-def test_deletion_is_what_the_margin_loses_without_the_character(reading):
-    clf = made(**reading)
+@pytest.mark.parametrize("pooling", [pooling for pooling in POOLINGS if pooling.get("pad") != 6], ids=str)
+def test_deletion_is_what_the_margin_loses_without_the_character(pooling):
+    clf = made(**pooling)
     text = "win 9 <b>"
     found = clf.explain(text)
     without = margin_of(clf, found, [text[:t] + text[t + 1 :] for t in range(len(text))])
@@ -166,14 +166,14 @@ def test_an_unknown_baseline_and_an_empty_message_are_refused():
         made().explain("")
 
 
-@pytest.mark.parametrize("reading", READINGS, ids=str)
-def test_the_curve_is_the_answer_had_the_message_ended_at_each_token(reading):
-    clf = made(**reading)
+@pytest.mark.parametrize("pooling", POOLINGS, ids=str)
+def test_the_curve_is_the_answer_had_the_message_ended_at_each_token(pooling):
+    clf = made(**pooling)
     (ids,) = clf.encode([TEXT])
     weights = clf.weights()[0]
-    ends = [256] if reading.get("pad") == "end" else []
+    ends = [256] if pooling.get("pad") == "end" else []
     parts = [np.append(ids[:t], ends).astype(int) for t in range(1, len(ids) + 1 - len(ends))]
-    expected = [classifier(Tape(weights), part, [len(part)], clf.config, clf.reading)[0][0] for part in parts]
+    expected = [classifier(Tape(weights), part, [len(part)], clf.config, clf.pooling)[0][0] for part in parts]
     found = after_each_token(clf, TEXT)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     np.testing.assert_allclose(found[-1], clf.logits([TEXT])[0], rtol=1e-9)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from numpygpt.study import exercises
-from numpygpt.study.check import check
-from numpygpt.study.described import draws
+from numpygpt.study.checking.check import check
+from numpygpt.study.checking.described import draws
 from numpygpt.system.errors import InputError
 
 LINEAR = """

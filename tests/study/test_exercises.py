@@ -15,10 +15,11 @@ from numpygpt.ops.attention import attention
 from numpygpt.ops.embedding import embedding
 from numpygpt.ops.linear import linear
 from numpygpt.ops.output_loss import output_loss
-from numpygpt.study import exercise_text, exercises
-from numpygpt.study.exercise import built
-from numpygpt.study.judge import spoiled_gradients
-from numpygpt.study.signs import close
+from numpygpt.study import exercises
+from numpygpt.study.checking import exercise_text
+from numpygpt.study.checking.exercise import built
+from numpygpt.study.checking.judge import spoiled_gradients
+from numpygpt.study.checking.signs import close
 from numpygpt.training.adamw import AdamW
 from tests.study.judging import drawn, own_files, verdict
 from tests.study.outside_solutions import SOLUTIONS

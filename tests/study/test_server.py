@@ -14,9 +14,9 @@ from http.server import ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from numpygpt.study import server as server_module
-from numpygpt.study.served import Served
-from numpygpt.study.server import LIMIT, Server
+from numpygpt.explain import server as server_module
+from numpygpt.explain.served import Served
+from numpygpt.explain.server import LIMIT, Server
 from numpygpt.text.split import read_set
 from numpygpt.training.run_folder import load_run
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from numpygpt.study.signs import Case, sign
+from numpygpt.study.checking.signs import Case, sign
 
 RNG = np.random.default_rng(0)
 RIGHT = [RNG.standard_normal((5, 4)), RNG.standard_normal((3, 6))]

@@ -11,13 +11,13 @@ from numpygpt import Classifier
 from numpygpt.model import block
 from numpygpt.model.classifier import classifier
 from numpygpt.model.language import language_model
-from numpygpt.model.reading import Reading
+from numpygpt.model.pooling import Pooling
 from numpygpt.model.tape import Tape
 from numpygpt.ops.cross_entropy import cross_entropy
 from numpygpt.ops.layernorm import layernorm
-from numpygpt.study.trace import Trace
-from numpygpt.study.trace_check import ENOUGH, checks, errors_by_step
-from numpygpt.study.trace_page import proofs
+from numpygpt.study.trace.check import ENOUGH, checks, errors_by_step
+from numpygpt.study.trace.page import proofs
+from numpygpt.study.trace.trace import Trace
 from numpygpt.system.errors import InputError
 
 MESSAGE = "Your parcel is held. Pay the fee now and your parcel is sent."
@@ -28,10 +28,10 @@ def last(trace):
     return f"h.{trace.config.n_layer - 1}"
 
 
-def ordinary(trace, reading):
+def ordinary(trace, pooling):
     """(loss, grads) of a run that nobody watches."""
     tape = Tape(trace.params, trace.trainable)
-    logits, backward = classifier(tape, trace.ids, np.array([len(trace.ids)]), trace.config, reading)
+    logits, backward = classifier(tape, trace.ids, np.array([len(trace.ids)]), trace.config, pooling)
     loss, d_loss = cross_entropy(logits, np.array([trace.labels.index(trace.label)]))
     return loss, backward(d_loss())
 
@@ -39,7 +39,7 @@ def ordinary(trace, reading):
 @pytest.mark.parametrize("folded", [False, True])
 def test_loss_and_gradients_are_those_of_an_ordinary_run_bit_for_bit(clf, folded):
     trace = clf.trace(MESSAGE, "ham", folded=folded)
-    loss, grads = ordinary(trace, Reading(folded=folded))
+    loss, grads = ordinary(trace, Pooling(folded=folded))
     assert trace.loss == loss and trace.grads.keys() == grads.keys()
     assert all(np.array_equal(trace.grads[name], grads[name]) for name in grads)
 
@@ -86,7 +86,7 @@ def test_every_gradient_agrees_with_the_complex_step_to_ten_digits(clf, folded):
     found = [check for found, _ in proofs(trace) for check in found]
     assert len({(check.argument, check.index) for check in found}) > 50
     assert all(check.holds and check.digits >= 10 for check in found)
-    assert trace.other_reading < 1e-12
+    assert trace.other_pooling < 1e-12
 
 
 def test_a_languages_gradients_agree_and_the_tied_embedding_is_a_sum_of_two(gpt):

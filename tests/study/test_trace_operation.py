@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from numpygpt.model import block, classifier, language, trunk
-from numpygpt.study.trace_check import operation_checks
-from numpygpt.study.trace_operation import examples, in_terminal, trace_operation
-from numpygpt.study.trace_words import WORDS
+from numpygpt.study.trace.check import operation_checks
+from numpygpt.study.trace.operation import examples, in_terminal, trace_operation
+from numpygpt.study.trace.words import WORDS
 from numpygpt.system.errors import InputError
 
 

@@ -10,10 +10,10 @@ import pytest
 
 import numpygpt
 from numpygpt import Classifier
-from numpygpt.study.pages import template
-from numpygpt.study.trace_arrays import LIMIT, Arrays
-from numpygpt.study.trace_page import framed, page, page_data, save
+from numpygpt.study.trace.arrays import LIMIT, Arrays
+from numpygpt.study.trace.page import framed, page, page_data, save
 from numpygpt.system.errors import InputError
+from numpygpt.system.pages import template
 
 ROOT = Path(numpygpt.__file__).parents[1]
 

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from numpygpt.study.trace_recorder import Recorder
+from numpygpt.study.trace.recorder import Recorder
 
 
 def in_place(x):

@@ -11,7 +11,7 @@ from numpygpt import train
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.ops.cross_entropy import cross_entropy
-from numpygpt.study.cases import SMALL, random_weights
+from numpygpt.study.checking.cases import SMALL, random_weights
 from numpygpt.system.errors import InputError
 from numpygpt.system.late import Product
 from numpygpt.training import text_classifier

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numpygpt.ops.cross_entropy import cross_entropy
-from numpygpt.study.complex_step import relative_errors
+from numpygpt.study.checking.complex_step import relative_errors
 from numpygpt.training.smoothing import smoothed_cross_entropy
 
 

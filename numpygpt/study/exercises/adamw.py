@@ -1,6 +1,6 @@
 import numpy as np
 
-from ..exercise import Draw, Exercise
+from ..checking.exercise import Draw, Exercise
 
 
 def adamw(p, g, m, v, t, lr, weight_decay, beta1, beta2, eps):

@@ -1,7 +1,7 @@
 import numpy as np
 
 from ...ops.attention import attention
-from ..exercise import Draw, Exercise
+from ..checking.exercise import Draw, Exercise
 
 HINTS = (
     "Go backwards line by line: y = rows(weights @ v) has two factors, softmax its own backward, scores = q @ k.T / "

@@ -4,7 +4,7 @@ from ...ops.attention import attention as causal_attention
 from ...ops.gelu import gelu
 from ...ops.layernorm import layernorm
 from ...ops.linear import linear
-from ..exercise import Draw, Exercise
+from ..checking.exercise import Draw, Exercise
 
 
 def block(x, gain1, bias1, w_qkv, b_qkv, w_proj, b_proj, gain2, bias2, w_fc, b_fc, w_out, b_out, lengths, n_head):

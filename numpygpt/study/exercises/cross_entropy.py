@@ -1,7 +1,7 @@
 import numpy as np
 
 from ...ops.cross_entropy import cross_entropy
-from ..exercise import Draw, Exercise
+from ..checking.exercise import Draw, Exercise
 
 HINTS = (
     "A row's loss is log(sum_j exp(logits[j])) - logits[target]. Take the derivative of each of the two terms. The "

@@ -1,7 +1,7 @@
 import numpy as np
 
 from ...ops.embedding import embedding
-from ..exercise import Draw, Exercise
+from ..checking.exercise import Draw, Exercise
 
 HINTS = (
     "No arithmetic is done on a row of a table: it is copied. What is the gradient of a number that was copied to "

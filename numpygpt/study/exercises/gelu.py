@@ -1,5 +1,5 @@
 from ...ops.gelu import gelu
-from ..exercise import Draw, Exercise
+from ..checking.exercise import Draw, Exercise
 
 HINTS = (
     "Each number goes its own way: dx = dy times dy/dx. y is a product of x/2 and (1 + t), and t depends on x too.",

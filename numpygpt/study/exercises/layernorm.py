@@ -1,5 +1,5 @@
 from ...ops.layernorm import layernorm
-from ..exercise import Draw, Exercise
+from ..checking.exercise import Draw, Exercise
 
 HINTS = (
     "Go step by step against the forward pass. gain and bias are shared by all rows. Then, with g = gain * dy the "

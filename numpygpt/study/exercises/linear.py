@@ -1,5 +1,5 @@
 from ...ops.linear import linear
-from ..exercise import Draw, Exercise
+from ..checking.exercise import Draw, Exercise
 
 HINTS = (
     "There are three gradients, and each has the shape of what it belongs to: dx (N, in), dweight (in, out), dbias "

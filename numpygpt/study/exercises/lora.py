@@ -1,4 +1,4 @@
-from ..exercise import Draw, Exercise
+from ..checking.exercise import Draw, Exercise
 
 
 def lora(x, weight, A, B, scale):

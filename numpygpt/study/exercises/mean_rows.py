@@ -1,7 +1,7 @@
 import numpy as np
 
 from ...ops.pool import mean_rows
-from ..exercise import Draw, Exercise
+from ..checking.exercise import Draw, Exercise
 
 HINTS = (
     "A message's T rows became one. With what factor did each of them enter?",

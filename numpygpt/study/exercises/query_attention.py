@@ -1,7 +1,7 @@
 import numpy as np
 
 from ...ops.query_attention import query_attention
-from ..exercise import Draw, Exercise
+from ..checking.exercise import Draw, Exercise
 
 HINTS = (
     "Go backwards through five lines: y = z @ Wv + bv by head, the looks (d_look is given), r = Wk q by head, q = "

@@ -1,5 +1,5 @@
 from ...ops.softmax import softmax
-from ..exercise import Draw, Exercise
+from ..checking.exercise import Draw, Exercise
 
 HINTS = (
     "Every output of a row depends on every input of that row, for all share the sum they are divided by. So dx[i] is "

@@ -1,7 +1,7 @@
 import numpy as np
 
 from ...ops.pool import take_rows
-from ..exercise import Draw, Exercise
+from ..checking.exercise import Draw, Exercise
 
 HINTS = (
     "dx has the shape of x. Which rows of x are in the result, and where?",

@@ -1,6 +1,6 @@
 import numpy as np
 
-from ..exercise import Draw, Exercise
+from ..checking.exercise import Draw, Exercise
 
 
 def tied_output(ids, wte, targets):

@@ -14,11 +14,12 @@ from contextlib import contextmanager
 from hashlib import sha256
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..system.errors import InputError
+from ..system.pages import template
 from .attribution import BASELINES
-from .pages import template
 
 LIMIT = 64 << 10  # bytes of a request's body
 WAITING = 128  # requests that the model answers or will answer; more are refused
@@ -45,7 +46,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, served, host="127.0.0.1", port=8000):
         self.served, self.host = served, host
         self.lock, self.places = threading.Lock(), threading.BoundedSemaphore(WAITING)
-        page = template("serve.html")
+        page = template(Path(__file__).with_name("serve.html"))
         self.page = page.encode()
         # The page may load nothing from anywhere, and run its own script alone, which is known by its hash.
         allowed = [f"{tag}-src '{_hash(page, tag)}'" for tag in ("style", "script")]

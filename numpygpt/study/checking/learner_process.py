@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..exercises import NAMES
 from .exercise import is_float
-from .exercises import NAMES
 
 LIMIT = 10  # seconds for all draws together
 

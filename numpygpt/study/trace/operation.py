@@ -5,22 +5,22 @@ import textwrap
 
 import numpy as np
 
-from .. import ops
-from ..ops.attention import attention
-from ..ops.cross_entropy import cross_entropy
-from ..ops.embedding import embedding
-from ..ops.gelu import gelu
-from ..ops.layernorm import layernorm
-from ..ops.linear import linear
-from ..ops.output_loss import output_loss
-from ..ops.pool import mean_rows, take_rows
-from ..ops.query_attention import query_attention
-from ..ops.softmax import softmax
-from ..system.errors import InputError
+from ... import ops
+from ...ops.attention import attention
+from ...ops.cross_entropy import cross_entropy
+from ...ops.embedding import embedding
+from ...ops.gelu import gelu
+from ...ops.layernorm import layernorm
+from ...ops.linear import linear
+from ...ops.output_loss import output_loss
+from ...ops.pool import mean_rows, take_rows
+from ...ops.query_attention import query_attention
+from ...ops.softmax import softmax
+from ...system.errors import InputError
+from .check import operation_checks
+from .recorder import Recorder
 from .trace import Step, whole
-from .trace_check import operation_checks
-from .trace_recorder import Recorder
-from .trace_words import WORDS
+from .words import WORDS
 
 N, D, H, C = 3, 4, 2, 2
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from ..ops.softmax import softmax
+from ..study.trace.trace import pieces
 from ..system.errors import InputError
 from ..text.split import read_set
 from ..text.tokenizer import encode_message
 from ..training.evaluation import evaluate
 from ..training.naive_bayes import NaiveBayes
 from .attribution import after_each_token, explain
-from .trace import pieces
 
 EXAMPLES, SHORT = 5, 300  # test messages of each label to be tried, of at most so many characters,
 LOOKED_AT = 1000  # from the first of them
@@ -42,8 +42,8 @@ class Served:
             "width": config.n_embd,
             "heads": config.n_head,
             "labels": clf.labels,
-            "position": clf.reading.position,
-            "causal": clf.reading.causal,
+            "position": clf.pooling.position,
+            "causal": clf.pooling.causal,
             "padding": clf.pad_to,
             "examples": self._examples(),
             "evaluation": self.test.exists(),
@@ -74,7 +74,7 @@ class Served:
         } | read
 
     def explain(self, text: str, baseline: str = "padding") -> dict:
-        """What each token contributes to the margin: see `numpygpt.study.attribution.Explanation`."""
+        """What each token contributes to the margin: see `numpygpt.explain.attribution.Explanation`."""
         read = self._read(text)
         found = explain(self.clf, text, baseline, progress=lambda done, total: self.going())
         return {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..model.classifier import classifier, upper
+from ..model.classifier import classifier
 from ..model.prefix import BATCH_ROWS
 from ..model.tape import Tape
 from ..model.trunk import blocks
@@ -19,9 +19,9 @@ from ..ops.embedding import embedding
 from ..ops.layernorm import layernorm
 from ..ops.linear import linear
 from ..ops.softmax import softmax
+from ..study.trace.trace import pieces
 from ..system.blas import parallel
 from ..system.errors import InputError
-from .trace import pieces
 
 BASELINES = ("padding", "zero")
 FEWEST, MOST = 8, 512  # points of the integral, doubled from one to the other
@@ -148,10 +148,11 @@ class _Margin:
         """(margins (n,), gradients (n, T, D)) of n messages as long as each other: rows (n, T, D) enter block 0."""
         n, T, D = rows.shape
         tape = Tape(self.params, input_learns=True)
-        logits, backward = upper(tape, rows.reshape(n * T, D), np.full(n, T), 0, self.clf.config, self.clf.reading)
+        logits, backward = classifier(tape, rows.reshape(n * T, D), np.full(n, T), self.clf.config, self.clf.pooling)
         dlogits = np.zeros_like(logits)
         dlogits[:, self.answer], dlogits[:, self.runner_up] = 1, -1
-        return self.between(logits), backward(dlogits).reshape(n, T, D)
+        backward(dlogits)
+        return self.between(logits), tape.dinput.reshape(n, T, D)
 
     def on_the_way(self, b, x, places, shares, weights):
         """(margins (n,), weights @ gradients) at b + share * (x - b) for each of n shares; weights (m, n)."""
@@ -192,7 +193,7 @@ class _Margin:
 def _logits(clf, params, messages):
     """(n, C) of n messages of token ids, all of one length."""
     n, T = messages.shape
-    return classifier(Tape(params), messages.ravel(), np.full(n, T), clf.config, clf.reading)[0]
+    return classifier(Tape(params), messages.ravel(), np.full(n, T), clf.config, clf.pooling)[0]
 
 
 def _without_each(clf, margin, ids, padding):
@@ -216,7 +217,7 @@ def after_each_token(clf, text, progress=lambda done, total: None) -> np.ndarray
     """
     (ids,) = clf.encode([text])
     params = clf.weights()[0]
-    if clf.pad_to != "end" and clf.reading.position != "first" and clf.reading.causal:
+    if clf.pad_to != "end" and clf.pooling.position != "first" and clf.pooling.causal:
         return _at_every_row(clf, params, ids)
     ends, last = ([clf.encoding.eot_token], len(ids) - 1) if clf.pad_to == "end" else ([], len(ids))
     parts = [np.append(ids[:t], ends).astype(ids.dtype) for t in range(1, last + 1)]
@@ -238,6 +239,6 @@ def _at_every_row(clf, params, ids):
     x, _ = tape(embedding, ids, "wte.weight", "wpe.weight", lengths=lengths)
     x, _ = blocks(tape, x, lengths, range(clf.config.n_layer), clf.config)
     x, _ = tape(layernorm, x, "ln_f.weight", "ln_f.bias", epsilon=clf.config.layer_norm_epsilon)
-    if clf.reading.position == "mean":
+    if clf.pooling.position == "mean":
         x = np.cumsum(x, axis=0) / np.arange(1, len(x) + 1, dtype=x.dtype)[:, None]
     return tape(linear, x, "head.weight", "head.bias")[0]

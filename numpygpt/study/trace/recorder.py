@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .trace_source import function_of, is_nested, statement_at
+from .source import function_of, is_nested, statement_at
 
 
 class Call:

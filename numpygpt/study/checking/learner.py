@@ -1,6 +1,6 @@
 """Runs in a process of its own: a learner's file, as the program of theirs that it is, and what it did with each draw.
 
-    python -m numpygpt.study.learner REPORT < pickled {path, function, draws, derive, limit}
+    python -m numpygpt.study.checking.learner REPORT < pickled {path, function, draws, derive, limit}
 
 The report is an .npz file: arrays by name, and "facts", a JSON text that refers to them. Nothing is judged here.
 """

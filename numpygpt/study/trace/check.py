@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..model.tape import Tape
-from .complex_step import STEP
+from ...model.tape import Tape
+from ..checking.complex_step import STEP
 
 DIFFERENCE = 1e-6  # of the finite difference
 ENOUGH = 10  # digits in which a gradient and the complex step must agree

@@ -7,21 +7,21 @@ from pathlib import Path
 
 import numpy as np
 
-from ..model.tape import Tape
-from ..ops.embedding import embedding
-from ..system.blas import parallel
-from ..system.errors import InputError
-from ..system.files import replacing
-from ..training.adamw import AdamW
-from ..training.fine_tune import default_lr
-from .complex_step import STEP
-from .pages import template
-from .trace_arrays import Arrays
-from .trace_check import DIFFERENCE, checks, errors_by_step
-from .trace_recorder import Recorder
-from .trace_source import Function
-from .trace_sums import of_block, of_tied, of_token
-from .trace_words import WORDS
+from ...model.tape import Tape
+from ...ops.embedding import embedding
+from ...system.blas import parallel
+from ...system.errors import InputError
+from ...system.files import replacing
+from ...system.pages import template
+from ...training.adamw import AdamW
+from ...training.fine_tune import default_lr
+from ..checking.complex_step import STEP
+from .arrays import Arrays
+from .check import DIFFERENCE, checks, errors_by_step
+from .recorder import Recorder
+from .source import Function
+from .sums import of_block, of_tied, of_token
+from .words import WORDS
 
 PACKAGE = Path(__file__).parents[2]
 ENTRIES = ((2_500_000, 3), (20_000_000, 2))  # up to so many parameters, so many entries of each gradient are checked
@@ -30,7 +30,7 @@ ENTRIES = ((2_500_000, 3), (20_000_000, 2))  # up to so many parameters, so many
 def page(trace, progress=lambda done, total: None) -> str:
     """The page's HTML."""
     data = json.dumps(page_data(trace, progress), separators=(",", ":"), allow_nan=False)
-    return template("trace.html").replace("@DATA@", data.replace("<", "\\u003c"))
+    return template(Path(__file__).with_name("trace.html")).replace("@DATA@", data.replace("<", "\\u003c"))
 
 
 def save(path, text) -> None:
@@ -85,8 +85,8 @@ def page_data(trace, progress=lambda done, total: None):
         "labels": trace.labels,
         "model": f"{Path(trace.source).name}: {config.n_layer} blocks, width D = {D}, {H} heads",
         "loss": f"{trace.loss:.10g}",
-        "folded": bool(trace.reading and trace.reading.folded),
-        "other": None if trace.other_reading is None else f"{trace.other_reading:.0e}",
+        "folded": bool(trace.pooling and trace.pooling.folded),
+        "other": None if trace.other_pooling is None else f"{trace.other_pooling:.0e}",
         "frozen": len(trace.params) - len(trace.trainable),
         "parameters": len(trace.params),
         "most": most,

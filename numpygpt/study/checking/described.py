@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..system.errors import InputError
+from ...system.errors import InputError
 from .exercise import Draw, is_float
 
 MARK = "# gradcheck:"

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import ops
-from ..model import block as block_module
-from ..model.classifier import classifier
-from ..model.language import language_model
-from ..model.tape import NothingBelowLearns, Tape
-from ..model.trainable import trainable_names
-from ..ops.cross_entropy import cross_entropy
-from ..system.errors import InputError
-from .trace_recorder import Call, Recorder
+from ... import ops
+from ...model import block as block_module
+from ...model.classifier import classifier
+from ...model.language import language_model
+from ...model.tape import NothingBelowLearns, Tape
+from ...model.trainable import trainable_names
+from ...ops.cross_entropy import cross_entropy
+from ...system.errors import InputError
+from .recorder import Call, Recorder
 
 OPERATIONS = Path(ops.__file__).parent
 BLOCKS = {block_module.block.__code__, block_module.block_at.__code__}
@@ -184,13 +184,13 @@ class Trace:
     trainable: frozenset[str]
     config: object
     source: str
-    reading: object
+    pooling: object
     run: Callable
     steps: list[Step] = field(default_factory=list)
     sums: list[tuple] = field(default_factory=list)
     loss: float = float("nan")
     grads: dict[str, np.ndarray] = field(default_factory=dict)
-    other_reading: float | None = (
+    other_pooling: float | None = (
         None  # largest relative difference of a gradient, where the last block runs the other way
     )
 
@@ -206,18 +206,18 @@ class Trace:
 
     def page(self) -> str:
         """The whole page, HTML."""
-        from .trace_page import page
+        from .page import page
 
         return page(self)
 
     def save(self, path) -> None:
         """Write the page. Raises InputError where the file exists."""
-        from .trace_page import save
+        from .page import save
 
         save(path, self.page())
 
     def _repr_html_(self):
-        from .trace_page import framed
+        from .page import framed
 
         return framed(self.page())
 
@@ -234,10 +234,10 @@ def trace_classifier(clf, text, label, folded=False) -> Trace:
             "a classifier with LoRA's adapters is not traced: save it and trace the run, whose weights have them added"
         )
     (ids,), numbers = clf.encode([text]), clf.numbers([label])
-    reading = replace(clf.reading, folded=folded)
+    pooling = replace(clf.pooling, folded=folded)
 
-    def run(tape, copies=1, reading=reading):
-        logits, d_classifier = classifier(tape, np.tile(ids, copies), np.full(copies, len(ids)), clf.config, reading)
+    def run(tape, copies=1, pooling=pooling):
+        logits, d_classifier = classifier(tape, np.tile(ids, copies), np.full(copies, len(ids)), clf.config, pooling)
         loss, d_loss = tape(cross_entropy, logits, targets=np.tile(numbers, copies))
         return loss, lambda: d_classifier(d_loss(1.0))
 
@@ -251,15 +251,15 @@ def trace_classifier(clf, text, label, folded=False) -> Trace:
         clf.trainable,
         clf.config,
         clf.gpt.source,
-        reading,
+        pooling,
         run,
     )
     recorded(trace)
-    if reading.position == "mean" or reading.first_alone:
+    if pooling.position == "mean" or pooling.first_alone:
         return trace
     other = Tape(trace.params, trace.trainable)
-    run(other, reading=replace(reading, folded=not folded))[1]()
-    trace.other_reading = max(
+    run(other, pooling=replace(pooling, folded=not folded))[1]()
+    trace.other_pooling = max(
         float(np.abs(trace.grads[name] - gradient).max() / max(np.abs(gradient).max(), 1e-300))
         for name, gradient in other.grads.items()
         if not name.endswith("attn.c_attn.bias")

@@ -5,61 +5,57 @@ from itertools import product
 
 import numpy as np
 
-from ..model.classifier import classifier
-from ..model.config import Config
-from ..model.language import language_model
-from ..model.lora import adapted_weights, adapters, merge
-from ..model.parameters import parameter_shapes
-from ..model.reading import POSITIONS, Reading
-from ..model.tape import Tape
-from ..ops.attention import attention
-from ..ops.cross_entropy import cross_entropy
-from ..ops.embedding import embedding
-from ..ops.gelu import gelu
-from ..ops.layernorm import layernorm
-from ..ops.linear import linear
-from ..ops.output_loss import output_loss
-from ..ops.pool import mean_rows, take_rows
-from ..ops.query_attention import query_attention
-from ..ops.softmax import softmax
-from ..text.batches import pack
-from ..training.rng import Generator
+from ...model.classifier import classifier
+from ...model.config import Config
+from ...model.language import language_model
+from ...model.lora import adapted_weights, adapters, merge
+from ...model.parameters import parameter_shapes
+from ...model.pooling import POSITIONS, Pooling
+from ...model.tape import Tape
+from ...ops.attention import attention
+from ...ops.cross_entropy import cross_entropy
+from ...ops.dot_product_attention import dot_product_attention
+from ...ops.embedding import embedding
+from ...ops.gelu import gelu
+from ...ops.layernorm import layernorm
+from ...ops.linear import linear
+from ...ops.output_loss import output_loss
+from ...ops.pool import mean_rows, take_rows
+from ...ops.query_attention import query_attention
+from ...ops.softmax import softmax
+from ...text.batches import pack
+from ...training.rng import Generator
 from .complex_step import operation_errors, relative_errors
 
 SMALL = Config(vocab_size=11, n_positions=9, n_embd=6, n_layer=2, n_head=3)
 
 
 def operation_cases(rng):
-    """(label, operation, arguments) of every operation. Sizes that could be mixed up differ; one message is one row."""
+    """Return (label, operation, arguments) of every operation. Sizes that could be mixed up differ."""
     lengths, N, D, H, B, C, V, P = np.array([4, 4, 1]), 9, 10, 2, 3, 7, 8, 6
     rows = np.cumsum(lengths) - 1
     normal, gain = rng.standard_normal, far_from_0_and_1(rng, D)
     ids, targets = rng.integers(0, V // 2, N), rng.integers(0, C, B)
-    attend, query = (
-        dict(qkv=normal((N, 3 * D)), lengths=lengths, n_head=H),
-        dict(lengths=lengths, rows=rows, n_head=H),
-    )
+    ignoring = dict(logits=normal((B, C)), targets=np.array([2, 0, 5]), ignore_index=0)
+    attend, look = dict(qkv=normal((N, 3 * D)), T=3, n_head=H), dict(q=normal((H, 3, 5)), k=normal((H, 4, 5)))
+    look |= dict(v=normal((H, 4, 5)), sqrt_d=1.7)
+    query = dict(x=normal((N, D)), weight=normal((D, 3 * D)), bias=normal(3 * D), lengths=lengths, rows=rows, n_head=H)
     return [
         ("embedding", embedding, dict(ids=ids, wte=normal((V, D)), wpe=normal((P, D)), lengths=lengths)),
         ("layernorm", layernorm, dict(x=normal((N, D)), gain=gain, bias=normal(D))),
         ("linear", linear, dict(x=normal((N, D)), weight=normal((D, C)), bias=normal(C))),
         ("gelu", gelu, dict(x=2 * normal((N, D)))),
         ("softmax", softmax, dict(x=normal((H, N, D)))),
+        ("dot_product_attention, causal", dot_product_attention, dict(**look, causal=True)),
+        ("dot_product_attention, to all", dot_product_attention, dict(**look, causal=False)),
         ("attention, causal", attention, dict(**attend, causal=True)),
         ("attention, to all", attention, dict(**attend, causal=False)),
-        (
-            "query_attention",
-            query_attention,
-            dict(x=normal((N, D)), weight=normal((D, 3 * D)), bias=normal(3 * D), **query),
-        ),
+        ("query_attention", query_attention, query),
         ("take_rows", take_rows, dict(x=normal((N, D)), rows=rows)),
         ("mean_rows", mean_rows, dict(x=normal((N, D)), lengths=lengths)),
         ("cross_entropy", cross_entropy, dict(logits=normal((B, C)), targets=targets)),
-        (
-            "cross_entropy, one ignored",
-            cross_entropy,
-            dict(logits=normal((B, C)), targets=np.array([2, 0, 5]), ignore_index=0),
-        ),
+        ("cross_entropy, one ignored", cross_entropy, ignoring),
+        ("cross_entropy, smoothed", cross_entropy, ignoring | dict(smoothing=0.3)),
         ("output_loss", output_loss, dict(x=normal((N, D)), wte=normal((V, D)), targets=rng.integers(0, V, N))),
     ]
 
@@ -98,10 +94,10 @@ def classifiers():
     dlogits = rng.standard_normal((len(messages), 7))
     ids, lengths = pack(messages)
     for position, causal in product(POSITIONS, (True, False)):
-        reading = Reading(position, causal)
+        pooling = Pooling(position, causal)
 
-        def logits(tape, reading=reading):
-            return classifier(tape, ids, lengths, SMALL, reading)
+        def logits(tape, pooling=pooling):
+            return classifier(tape, ids, lengths, SMALL, pooling)
 
         tape = Tape(params, frozenset(params))
         logits(tape)[1](dlogits)
@@ -124,7 +120,6 @@ def low_rank_adapters():
 
     _, d_classifier, gradients = logits(base | new, adapted_weights(SMALL))
     d_classifier(dlogits)
-    base = {name: array.astype(np.complex128) for name, array in base.items()}
     yield from by_kind(relative_errors(lambda new: (logits(base | new)[0] * dlogits).sum(), new, gradients()), new)
 
 

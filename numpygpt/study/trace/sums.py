@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .trace_recorder import Call
+from .recorder import Call
 
 
 @dataclass(frozen=True)

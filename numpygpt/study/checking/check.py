@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..system.errors import InputError
-from . import exercises
+from ...system.errors import InputError
+from .. import exercises
 from .complex_step import complex_step
 from .exercise import built, is_float
 from .judge import Judge, Right, Verdict

@@ -35,28 +35,31 @@ def entry_errors(gradient, derivative):
 
 
 def relative_errors(f, arrays, grads):
-    """{name: error} of grads, the hand-written gradients of the scalar f(arrays), for each of the float64 arrays.
+    """Return {name: error} of grads, the hand-written gradients of the scalar f(arrays), for each float64 array.
 
-    The error of a tensor is the largest of its entries', or infinite where the shapes differ. All arrays go in as
-    complex128, because operations work in place on their first result, which has to hold all imaginary parts.
+    The error of a tensor is the largest of its entries', or infinite where the shapes differ. One array at a time is
+    complex, the others stay real.
     """
-    arrays = {name: array.astype(np.complex128) for name, array in arrays.items()}
     errors = {}
-    for name in arrays:
-        derivative = complex_step(f, arrays, name)
+    for name, array in arrays.items():
+        derivative = complex_step(f, arrays | {name: array.astype(np.complex128)}, name)
         same_shape = grads[name].shape == derivative.shape
         errors[name] = entry_errors(grads[name], derivative).max() if same_shape else np.inf
     return errors
 
 
-def operation_errors(rng, op, **arguments):
-    """relative_errors of an operation for each float64 array among its arguments, which stand in its own order.
+def operation_gradients(op, dy, **arguments):
+    """Return {argument: gradient} of an operation, from its functions `d` + argument."""
+    _, functions = op(**arguments)
+    return {function.__name__[1:]: function(dy) for function in functions}
 
-    The loss is sum(result * dy) with a random dy: for a dy of ones, softmax's gradient is 0 whatever its backward says.
+
+def operation_errors(rng, op, **arguments):
+    """Return relative_errors of an operation for each float64 array among its arguments.
+
+    The loss is sum(result * dy) with a random dy: for a dy of ones, softmax's gradient is 0 whatever its code says.
     """
-    y, backward = op(**arguments)
-    dy = rng.standard_normal(np.shape(y))
-    gradients = backward(dy)
-    grads = dict(zip(arguments, gradients if isinstance(gradients, tuple) else (gradients,)))
+    dy = rng.standard_normal(np.shape(op(**arguments)[0]))
+    grads = operation_gradients(op, dy, **arguments)
     arrays = {name: a for name, a in arguments.items() if isinstance(a, np.ndarray) and a.dtype == np.float64}
     return relative_errors(lambda arrays: (op(**arguments | arrays)[0] * dy).sum(), arrays, grads)

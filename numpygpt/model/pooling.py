@@ -8,7 +8,7 @@ POSITIONS = ("last", "first", "mean")
 
 
 @dataclass(frozen=True)
-class Reading:
+class Pooling:
     """position   which row of a message the head reads: "last", "first", or "mean" for the mean of all
     causal     whether a row sees only those before it and itself
     folded     whether the last block computes only the row that is read, where it is one: the same numbers for less
