@@ -13,8 +13,6 @@ from numpygpt.model.parameters import parameter_shapes
 from numpygpt.ops.cross_entropy import cross_entropy
 from numpygpt.study.checking.cases import SMALL, random_weights
 from numpygpt.system.errors import InputError
-from numpygpt.system.late import Product
-from numpygpt.training import text_classifier
 from numpygpt.training.adamw import AdamW
 from numpygpt.training.fine_tune import Loader, accuracy, default_lr, fine_tune, mean_loss
 from numpygpt.training.rng import Generator, loader_order
@@ -118,19 +116,6 @@ def test_history_is_that_of_a_loop_written_out():
         expected += [accuracy(task, training, 2), accuracy(task, validation, 2)]
     names = ("loss", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
     assert [row[name] for row in rows for name in names if name in row] == expected
-
-
-def test_gradients_that_only_adamw_reads_come_late_and_change_nothing(monkeypatch):
-    monkeypatch.setattr(text_classifier, "NARROW", 0)
-    kinds, late, step = set(), {}, AdamW.step
-    monkeypatch.setattr(AdamW, "step", lambda self, grads: (kinds.update(map(type, grads.values())), step(self, grads)))
-    for clip, expected in ((math.inf, {Product, np.ndarray}), (1e9, {np.ndarray})):
-        task, loaders = a_run()
-        kinds.clear()
-        fine_tune(task, *loaders, **RECIPE, clip=clip)
-        assert kinds == expected
-        for name in task.trainable:
-            np.testing.assert_allclose(task.params[name], late.setdefault(name, task.params[name]), rtol=1e-6)
 
 
 def test_losses_are_averaged_over_batches_and_accuracies_over_messages():
