@@ -6,12 +6,12 @@ import sys
 from itertools import islice
 from pathlib import Path
 
+from .api.run import load_run
 from .explain.attribution import BASELINES, explain
 from .explain.attribution_text import in_terminal
 from .system import command
 from .system.errors import InputError
 from .text.batches import BATCH
-from .training.run_folder import load_run
 
 
 def arguments(argv=None):

@@ -4,6 +4,7 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
+from .api.run import load_run
 from .system import command
 from .system.errors import InputError
 from .system.files import replacing
@@ -13,7 +14,6 @@ from .text.split import SETS, read_set
 from .training.evaluation import count_messages, evaluate
 from .training.naive_bayes import NaiveBayes
 from .training.ranks import on_every_rank
-from .training.run_folder import load_run
 
 
 def arguments(argv=None):

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from .api.run import load_run
 from .checkpoints.exported import for_book, for_transformers
 from .checkpoints.safetensors import write_safetensors
 from .system import command
 from .system.errors import InputError
 from .system.files import replacing
-from .training.run_folder import load_run
 
 
 def arguments(argv=None):

@@ -2,7 +2,7 @@
 
 import sys
 
-from .checkpoints.gpt import load
+from .api.gpt import load
 from .system import command
 
 

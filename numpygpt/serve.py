@@ -4,11 +4,11 @@ import os
 import sys
 from pathlib import Path
 
+from .api.run import load_run
 from .explain.served import Served
 from .explain.server import Server
 from .system import command
 from .system.errors import InputError
-from .training.run_folder import load_run
 
 
 def arguments(argv=None):

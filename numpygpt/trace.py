@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from .checkpoints.gpt import load
+from .api.classifier import Classifier
+from .api.gpt import load
+from .api.run import load_run
 from .model.trainable import trainable_names
 from .study.trace.operation import examples, in_terminal
 from .study.trace.page import check_new, page, save
 from .system import command
 from .system.errors import InputError
-from .training.run_folder import load_run
-from .training.text_classifier import Classifier
 
 MESSAGE = "Your parcel is held. Pay the fee now and your parcel is sent."
 

@@ -8,7 +8,8 @@ from shlex import quote
 import numpy as np
 
 from . import __version__
-from .checkpoints.gpt import load
+from .api.classifier import Classifier
+from .api.gpt import load
 from .model.parameters import INITIALISATIONS, fingerprint
 from .model.pooling import POSITIONS
 from .system import blas, command
@@ -35,7 +36,6 @@ from .training.run_folder import (
     write_evaluation,
 )
 from .training.schedule import SCHEDULES
-from .training.text_classifier import Classifier
 
 # Options that change nothing of what a run gives: another process of it may have others.
 MAY_CHANGE = ("out", "resume", "save_every", "features_cache", "memory")

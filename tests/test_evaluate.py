@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from numpygpt import classify, evaluate, train
-from numpygpt.training.run_folder import load_run
+from numpygpt.api.run import load_run
 from tests.calls import contents, output, python, refusal, spoil
 
 

@@ -59,9 +59,10 @@ def slices(x, wte, targets):
 
 
 def joined(op, x, params, parts, wanted):
-    """Run `op` on `parts` of x (N, …), on all cores. Return y (N, …) and `gradients`, which takes dy and returns a list.
+    """Run `op` on `parts` of x (N, …), on all cores. Return y (N, …) and `gradients`.
 
-    The gradient of x is laid end to end. The gradient of a parameter is the sum over the parts.
+    gradients(dy) returns a list: x's gradient, laid end to end, and each parameter's, the sum over the parts; None for
+    those that are not wanted.
     """
 
     def run(part):

@@ -23,7 +23,6 @@ from .recipes import DEFAULT
 from .resume import ANY, ResumeFile
 from .rng import Generator, loader_order
 from .schedule import SCHEDULES, clip_norm, learning_rate
-from .text_classifier import Classifier
 
 GRAIN = 2  # messages to a part of a batch, where the bits must not depend on the ranks: a batch of 8 keeps four busy
 HALF = 4  # messages to a part that a core takes, of a narrow model: fewer are not worth the calls
@@ -67,7 +66,7 @@ class Loader:
 
 
 def loaders(
-    clf: Classifier,
+    clf,
     sets: Iterable,
     batch_size: int = 8,
     seed: int = 123,
@@ -97,9 +96,7 @@ def loaders(
     ]
 
 
-def mean_loss(
-    clf: Classifier, loader: Loader, most: int | None = None, ignore_index: int | None = None, ranks=Alone()
-) -> float:
+def mean_loss(clf, loader: Loader, most: int | None = None, ignore_index: int | None = None, ranks=Alone()) -> float:
     """The mean of the losses of the first `most` batches (all, unless told) of a fresh pass over the loader; ignored
     ones left out. The ranks share the batches."""
 
@@ -111,7 +108,7 @@ def mean_loss(
     return float(np.mean(map_batches(loss, loader, counted, ranks))) if counted else math.nan
 
 
-def accuracy(clf: Classifier, loader: Loader, most: int | None = None, ranks=Alone()) -> float:
+def accuracy(clf, loader: Loader, most: int | None = None, ranks=Alone()) -> float:
     """The share of messages classified rightly in the first `most` batches of a fresh pass over the loader."""
 
     def right(batch):
@@ -177,7 +174,7 @@ _COUNTS = ("epoch", "batch", "step", "examples")
 
 
 def fine_tune(
-    clf: Classifier,
+    clf,
     training,
     validation,
     *,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from numpygpt import train
+from numpygpt.api.classifier import Classifier
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.ops.cross_entropy import cross_entropy
@@ -16,7 +17,6 @@ from numpygpt.system.errors import InputError
 from numpygpt.training.adamw import AdamW
 from numpygpt.training.fine_tune import Loader, accuracy, default_lr, fine_tune, mean_loss
 from numpygpt.training.rng import Generator, loader_order
-from numpygpt.training.text_classifier import Classifier
 from tests.classifiers import classifier_of, logits_of, prefix_of
 
 LABELS = np.arange(11) % 3

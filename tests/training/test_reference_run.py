@@ -7,7 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from numpygpt.checkpoints.gpt import GPT
+from numpygpt.api.classifier import Classifier
+from numpygpt.api.gpt import GPT
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.text.batches import encode, padded_length
@@ -15,7 +16,6 @@ from numpygpt.text.messages import label_names, read_messages
 from numpygpt.text.split import balance, split
 from numpygpt.text.tokenizer import load_tokenizer
 from numpygpt.training.fine_tune import accuracy, fine_tune, loaders
-from numpygpt.training.text_classifier import Classifier
 
 # The book's names of the trained tensors, less those of query, key and value, which GPT-2 keeps side by side.
 BOOK_NAMES = {

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..checkpoints.gpt import GPT
 from ..model.classifier import classifier
 from ..model.lora import adapted_weights, adapters, merge
 from ..model.pooling import POSITIONS, Pooling
@@ -21,8 +20,9 @@ from ..system.blas import one_thread, parallel, threads
 from ..system.errors import InputError
 from ..system.memory import release
 from ..text.batches import BATCH, encode, pack, padded_length
-from .recipes import DEFAULT
-from .rng import Generator, linear_init
+from ..training.recipes import DEFAULT
+from ..training.rng import Generator, linear_init
+from .gpt import GPT
 
 NARROW = 512  # a width below which a product is so small that one thread does it best
 
@@ -172,7 +172,7 @@ class Classifier:
         return (self.params, None) if self.lora_scale is None else merge(self.params, self.config, self.lora_scale)
 
     def trace(self, text: str, label: str, folded: bool = False):
-        """The message's way through the model, forward and back, with every number: a `numpygpt.study.trace.trace.Trace`.
+        """Record the message's way through the model, forward and back: a `numpygpt.study.trace.trace.Trace`.
 
         A notebook shows it; trace["h.0.ln_1"]["xhat"] is an array, trace.save("trace.html") writes the page.
         folded   run the last block for the one row that is read, as training does
@@ -203,7 +203,7 @@ class Classifier:
         Any iterables will do, of any length: the texts are read as they are needed. Raises InputError for an unknown
         label, an empty text, and where there are not as many of both, or none.
         """
-        from .evaluation import evaluate
+        from ..training.evaluation import evaluate
 
         return evaluate(self, _pairs(texts, labels))
 
@@ -213,7 +213,7 @@ class Classifier:
 
         Raises InputError where the folder holds a run already.
         """
-        from .run_folder import save_run
+        from ..training.run_folder import save_run
 
         save_run(folder, self, settings or {})
 

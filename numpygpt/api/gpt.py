@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 import tiktoken
 
+from ..checkpoints.load import load_checkpoint
 from ..model.config import Config
 from ..model.continuation import Sampler, continuation
 from ..model.features import features
@@ -18,7 +19,6 @@ from ..system.blas import parallel
 from ..system.errors import InputError
 from ..text.batches import BATCH, encode, pack
 from ..text.tokenizer import encode_message
-from .load import load_checkpoint
 
 
 @dataclass
