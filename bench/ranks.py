@@ -26,10 +26,10 @@ from numpygpt.api.classifier import Classifier
 from numpygpt.api.gpt import GPT
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes, random_parameters
-from numpygpt.model.prefix import FrozenPrefix
 from numpygpt.system import command
 from numpygpt.system.memory import keep_freed_memory
 from numpygpt.training.adamw import AdamW
+from numpygpt.training.frozen_features import FrozenPrefix
 from numpygpt.training.ranks import on_every_rank
 
 from . import machine

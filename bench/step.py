@@ -15,8 +15,8 @@ import numpy as np
 
 from numpygpt.api.classifier import Classifier
 from numpygpt.api.gpt import load
-from numpygpt.model.prefix import FrozenPrefix
 from numpygpt.training.adamw import AdamW
+from numpygpt.training.frozen_features import FrozenPrefix
 
 from .machine import Rates, installed
 from .results import Row, Section

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from ..model.classifier import classifier
-from ..model.prefix import BATCH_ROWS
 from ..model.tape import Tape
 from ..model.trunk import blocks
 from ..ops.embedding import embedding
@@ -22,6 +21,7 @@ from ..ops.softmax import softmax
 from ..study.trace.trace import pieces
 from ..system.blas import parallel
 from ..system.errors import InputError
+from ..training.frozen_features import BATCH_ROWS
 
 BASELINES = ("padding", "zero")
 FEWEST, MOST = 8, 512  # points of the integral, doubled from one to the other

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from ..model.parameters import fingerprint
-from ..model.prefix import FrozenPrefix
 from ..ops.cross_entropy import cross_entropy
 from ..system.alone import Alone
 from ..system.blas import parallel, threads
@@ -18,6 +17,7 @@ from ..system.errors import InputError
 from ..system.interrupt import ctrl_c_waits
 from ..text.batches import batches, encode
 from .adamw import AdamW
+from .frozen_features import FrozenPrefix
 from .ranks import CHECK_EVERY
 from .recipes import DEFAULT
 from .resume import ANY, ResumeFile

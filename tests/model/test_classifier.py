@@ -13,12 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numpygpt import Classifier, load
-from numpygpt.model import prefix as prefix_module
 from numpygpt.model.block import block, block_at
 from numpygpt.model.classifier import classifier
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.model.pooling import POSITIONS, Pooling
-from numpygpt.model.prefix import FrozenPrefix
 from numpygpt.model.tape import Tape
 from numpygpt.model.trunk import blocks
 from numpygpt.ops import gelu as gelu_module
@@ -27,6 +25,8 @@ from numpygpt.ops.embedding import embedding
 from numpygpt.ops.layernorm import layernorm
 from numpygpt.study.checking.cases import SMALL, random_messages, random_weights
 from numpygpt.text.batches import pack
+from numpygpt.training import frozen_features as prefix_module
+from numpygpt.training.frozen_features import FrozenPrefix
 
 RNG = np.random.default_rng(7)
 PARAMS = random_weights(RNG, parameter_shapes(SMALL) | {"head.weight": (6, 7), "head.bias": (7,)})
