@@ -167,6 +167,12 @@ def _sha256(settings, trained):
     return hashlib.sha256((deciding + fingerprint(trained)).encode()).hexdigest()
 
 
+def recipe_of(folder) -> str | None:
+    """Return the recipe that a finished run was trained with, or None for the default's. `load_run` has read the file
+    before."""
+    return json.loads((Path(folder) / "run.json").read_bytes()).get("recipe")
+
+
 def load_run(folder: str | Path) -> Classifier:
     """The Classifier that was saved in `folder`; trainable are the parameters that were saved, the head's among them.
 

@@ -52,6 +52,16 @@ def test_weights_say_how_often_each_document_comes(write):
     assert read_documents(paths, lines=True, weights=[0.5, 1, 1.5]) == ["two", "four", "five", "six", "seven", "seven"]
 
 
-def test_weights_that_leave_nothing_are_refused(write):
-    with pytest.raises(InputError, match="there is no text"):
-        read_documents([write("a", "one")], weights=[0.5])
+@pytest.mark.parametrize(
+    "text, lines, weight, message",
+    [
+        ("one\ntwo\n", False, 0.5, "a: the file is one document, which cannot count 0.5 times; .* --lines"),
+        ("one\ntwo\n", False, 1.5, "a: the file is one document, which cannot count 1.5 times; .* --lines"),
+        ("one\ntwo\n", True, 0.4, "a: a weight of 0.4 leaves out all of its 2 documents; give a larger one"),
+    ],
+)
+def test_a_weight_that_drops_a_file_or_is_rounded_is_refused_though_other_files_have_text(
+    write, text, lines, weight, message
+):
+    with pytest.raises(InputError, match=message):
+        read_documents([write("a", text), write("b", "three\nfour")], lines, [weight, 1])

@@ -30,7 +30,7 @@ def documents(count=12):
 
 
 def pretraining(params=None, **changes):
-    chosen = dict(steps=30, batch_size=3, context=8, lr=1e-2, warmup=3, weight_decay=0.1, limit=1.0, seed=123) | changes
+    chosen = dict(steps=30, batch_size=3, context=8, lr=1e-2, warmup=3, weight_decay=0.1, clip=1.0, seed=123) | changes
     return Pretraining(params or random_parameters(CONFIG, 1), CONFIG, documents(), END, **chosen)
 
 
@@ -258,7 +258,7 @@ def test_matrices_decay_and_vectors_do_not():
     params = random_parameters(CONFIG, 1) | {"ln_f.bias": np.ones(12, np.float32)}
     before = {name: array.copy() for name, array in params.items()}
     run = pretraining(
-        params, weight_decay=0.5, warmup=0, limit=1e-30
+        params, weight_decay=0.5, warmup=0, clip=1e-30
     )  # gradients clipped to nothing: what changes, decay changed
     run.step()
     for name, array in params.items():
