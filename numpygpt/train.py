@@ -382,7 +382,7 @@ class Report:
 
 def _loss(mean):
     """Return a `mean_loss` as the book prints it, or why there is none."""
-    return "none (nothing to average: every message has the ignored label)" if math.isnan(mean) else f"{mean:.3f}"
+    return "none (nothing to average: all its messages are ignored)" if math.isnan(mean) else f"{mean:.3f}"
 
 
 if __name__ == "__main__":

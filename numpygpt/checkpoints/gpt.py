@@ -37,8 +37,10 @@ class GPT:
     seed: int = 123
 
     def encode(self, text: str) -> list[int]:
-        """The token ids of a text. A literal `<|endoftext|>` in it is text like any other. Raises InputError where
-        they are too many."""
+        """The token ids of a text. A literal `<|endoftext|>` in it is text like any other. Raises InputError for
+        what is no text, and for one of too many tokens."""
+        if not isinstance(text, str):
+            raise InputError(f"expected a text, got {text!r}")
         ids = encode_message(self.encoding, text)
         if len(ids) > self.config.n_positions:
             raise InputError(f"the text has {len(ids)} tokens; {self.source} takes at most {self.config.n_positions}")
@@ -47,7 +49,11 @@ class GPT:
     def logits(self, text: str | Sequence[int]) -> np.ndarray:
         """(T, V) float32: after each of the text's T tokens, the next one's logits. Token ids may be given instead of
         the text."""
-        ids = np.asarray(self.encode(text) if isinstance(text, str) else text)
+        given = self.encode(text) if isinstance(text, str) else text
+        try:
+            ids = np.asarray(given)
+        except ValueError:  # lists of several lengths
+            ids = np.empty(0)
         fits = ids.ndim == 1 and ids.dtype.kind in "iu" and 0 < len(ids) <= self.config.n_positions
         if not fits or not 0 <= ids.min() <= ids.max() < self.config.vocab_size:
             raise InputError(

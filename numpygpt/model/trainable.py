@@ -33,6 +33,8 @@ def trainable_names(choice, params, config):
     chosen = set()
     for part in choices(choice):
         matching = {name for name in params for pattern in patterns.get(part, [part]) if fnmatchcase(name, pattern)}
+        if not matching and part in patterns:
+            raise InputError(f"trainable: {part!r} selects nothing: this model has no {' or '.join(patterns[part])}")
         if not matching:
             raise InputError(
                 f"trainable: {part!r} is neither one of {', '.join(CHOICES)} nor a pattern that matches a parameter "

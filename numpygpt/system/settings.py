@@ -76,6 +76,8 @@ PRETRAINING = {
     "seed": Number(int, 0, 2**32 - 1),
 }
 
+EXPLAINING = {"tolerance": Number(float, 0, 1)}
+
 SAMPLING = {
     "tokens": _COUNT,
     "temperature": Number(float, 0, above=True),

@@ -61,7 +61,7 @@ class Classifier:
         seed: int = 123,
     ):
         if not isinstance(gpt, GPT):
-            raise InputError(f"gpt {gpt!r}: expected what numpygpt.load returns")
+            raise InputError(f"gpt: expected what numpygpt.load returns, not a {type(gpt).__name__}")
         if position not in POSITIONS:
             raise InputError(f"position {position!r}: use one of {', '.join(POSITIONS)}")
         if isinstance(labels, str):
