@@ -118,6 +118,7 @@ REFUSED = {
         "run two.csv --predictions ./two.csv",
         "two.csv: --predictions would replace the messages",
     ),
+    "predictions without a name": (lambda: None, "run --predictions=", "Is a directory: '.'"),
     "no folder for the predictions": (lambda: None, "run --predictions absent/a.csv", "No such file or directory"),
 }
 

@@ -2,6 +2,7 @@
 functions alike."""
 
 import math
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
@@ -94,5 +95,5 @@ def checked(numbers: Mapping[str, Number], values: Mapping[str, Any]) -> dict[st
     """
     for name, value in values.items():
         if value not in numbers[name]:
-            raise InputError(f"{name}: expected {numbers[name]}, got {value!r}")
+            raise InputError(f"{name}: expected {numbers[name]}, got {textwrap.shorten(repr(value), 60)}")
     return {name: value if value is None else numbers[name].kind(value) for name, value in values.items()}

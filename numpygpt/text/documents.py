@@ -24,7 +24,7 @@ def read_documents(paths, lines=False, weights=None):
             raise InputError(f"{path}, line {line}: not UTF-8; save the file as UTF-8") from None
         found = [document.strip() for document in (text.split("\n") if lines else [text])]
         found = [document for document in found if document]
-        if weight % 1 and not lines:
+        if found and weight % 1 and not lines:
             raise InputError(
                 f"{path}: the file is one document, which cannot count {weight:g} times; "
                 "give a whole number, or --lines"

@@ -31,9 +31,10 @@ def test_a_byte_order_mark_is_no_text(write):
 
 
 @pytest.mark.parametrize("content", ["", " \n\t\n"])
-def test_files_without_text_are_refused_all_by_name(write, content):
+@pytest.mark.parametrize("lines, weight", [(False, 1), (False, 0.5), (True, 0.5)])
+def test_files_without_text_are_refused_all_by_name(write, content, lines, weight):
     with pytest.raises(InputError, match="a, .*b: there is no text"):
-        read_documents([write("a", content), write("b", "")])
+        read_documents([write("a", content), write("b", "")], lines, [weight, weight])
 
 
 def test_the_line_that_is_not_utf8_is_named(write):

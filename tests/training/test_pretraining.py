@@ -267,6 +267,15 @@ def test_matrices_decay_and_vectors_do_not():
         )
 
 
+@pytest.mark.parametrize(
+    "name, value",
+    [("steps", 0), ("batch_size", 0), ("context", 1), ("lr", -1.0), ("warmup", 0.5), ("clip", 0), ("seed", -1)],
+)
+def test_a_setting_that_cannot_be_is_refused_by_name(name, value):
+    with pytest.raises(InputError, match=f"^{name}: expected a (whole )?number .*, got {value}$"):
+        pretraining(**{name: value})
+
+
 def test_text_that_does_not_fill_a_batch_is_refused():
     with pytest.raises(InputError, match="does not fill one batch of 99 windows of 8 tokens"):
         pretraining(batch_size=99)
