@@ -18,6 +18,7 @@ from .system import command
 from .system.alone import LAUNCHERS, Alone, launched
 from .system.errors import InputError
 from .system.files import replacing
+from .system.settings import FINE_TUNING
 from .training.recipes import BOOK
 
 
@@ -102,7 +103,7 @@ def arguments(argv=None):
     )
     parser.add_argument("--data", default="sample", help="as in numpygpt.train")
     parser.add_argument(
-        "--lr", type=command.number(float, 0, 1e3, above=True), help="learning rate (default: numpygpt.train's)"
+        "--lr", type=command.number(FINE_TUNING["lr"]), help="learning rate (default: numpygpt.train's)"
     )
     parser.add_argument(
         "--out",

@@ -63,8 +63,6 @@ def main(argv=None):
         trace = load(args.model).trace(args.text, args.trainable)
     else:
         clf = classifier_of(args)
-        if args.folded and clf.pooling.position == "mean":
-            raise InputError("--folded: this classifier reads the mean of all rows, not one: leave it out")
         trace = clf.trace(args.text, args.label or clf.labels[-1], folded=args.folded)
     progress = command.Progress("checking the gradients", "steps")
     text = page(trace, progress)

@@ -178,12 +178,9 @@ def test_a_run_goes_on_from_wherever_it_stopped_with_the_messages_that_it_had(he
 
 def test_a_run_that_was_finished_but_for_the_last_lines_is_finished(here, capsys, monkeypatch):
     expected = outcome(capsys, *OPTIONS, "--out", "whole")
-    monkeypatch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(Stopped))
-    with pytest.raises(Stopped):
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(Stopped))
         train.main([*OPTIONS, "--out", "stopped"])
-    monkeypatch.undo()
-    os.chdir(here)
-    monkeypatch.setattr(train, "save_plot", lambda *_: False)
     assert Path("stopped/run.json").exists() and Path("stopped/resume.safetensors").exists()
     Path("stopped/.resume.safetensors.0123.tmp").write_bytes(b"half")
     assert outcome(capsys, "--resume", "stopped") == expected

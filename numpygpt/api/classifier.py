@@ -13,12 +13,13 @@ from ..model.classifier import classifier
 from ..model.lora import adapted_weights, adapters, merge
 from ..model.pooling import POSITIONS, Pooling
 from ..model.tape import Tape
-from ..model.trainable import frozen_depth, trainable_names
+from ..model.trainable import choices, frozen_depth, trainable_names
 from ..ops.cross_entropy import cross_entropy
 from ..ops.softmax import softmax
 from ..system.blas import one_thread, parallel, threads
 from ..system.errors import InputError
 from ..system.memory import release
+from ..system.settings import CLASSIFIER, checked
 from ..text.batches import BATCH, encode, pack, padded_length
 from ..training.recipes import DEFAULT
 from ..training.rng import Generator, linear_init
@@ -35,7 +36,8 @@ class Classifier:
     trainable   what learns: "head", "last_block" (with the final layernorm and the head), "last_two_blocks", "all",
                 "lora", or names as glob patterns, separated by commas
     pad         "end": each message has its own length and one <|endoftext|> after it; "none": without that.
-                A number, or "context": all are cut and padded to so many tokens, as in the book
+                A number, or "context": all are cut and padded to so many tokens, as in the book. The command's
+                "longest" is a number, too: that of the longest training message's tokens
     position    the row that is classified: "last", "first", or "mean" for the mean of all
     causal      whether a token sees only those before it
     rank, alpha   of LoRA's adapters, which count alpha / rank times
@@ -58,8 +60,13 @@ class Classifier:
         alpha: float = 16.0,
         seed: int = 123,
     ):
+        if not isinstance(gpt, GPT):
+            raise InputError(f"gpt: expected what numpygpt.load returns, not a {type(gpt).__name__}")
         if position not in POSITIONS:
             raise InputError(f"position {position!r}: use one of {', '.join(POSITIONS)}")
+        if isinstance(labels, str):
+            raise InputError(f"labels {labels!r}: expected a list of names, not one text")
+        rank, alpha, seed = checked(CLASSIFIER, {"rank": rank, "alpha": alpha, "seed": seed}).values()
         self.gpt, self.config, self.encoding = gpt, gpt.config, gpt.encoding
         self.labels = [str(label) for label in labels]
         if len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:
@@ -71,7 +78,7 @@ class Classifier:
         head = linear_init(generator, self.config.n_embd, len(self.labels))
         self.params["head.weight"], self.params["head.bias"] = head
         self.lora_scale: float | None = None
-        if "lora" in trainable.split(","):
+        if "lora" in choices(trainable):
             self.params |= adapters(self.params, self.config, rank, generator)
             self.lora_scale = alpha / rank
         self.trainable: frozenset[str] = trainable_names(trainable, self.params, self.config)
@@ -95,6 +102,8 @@ class Classifier:
 
     def numbers(self, labels: Sequence[str]) -> np.ndarray:
         """(B,) the labels' places in `self.labels`. Raises InputError for a label that is not among them."""
+        if isinstance(labels, str):
+            raise InputError(f"expected a list of labels, not one by itself: {labels[:40]!r}")
         place = {label: number for number, label in enumerate(self.labels)}
         unknown = sorted({str(label) for label in labels} - place.keys())
         if unknown:
@@ -131,12 +140,12 @@ class Classifier:
     def loss(self, texts: Sequence[str], labels: Sequence[str]) -> tuple[float, dict[str, np.ndarray]]:
         """The mean cross-entropy of the texts, in nats, and its gradients {name: array} for exactly the trainable
         names."""
-        texts, numbers = list(texts), self.numbers(labels)
-        if len(texts) != len(numbers) or not texts:
+        messages, numbers = self.encode(texts), self.numbers(labels)
+        if len(messages) != len(numbers) or not messages:
             raise InputError(
-                f"{len(texts)} texts and {len(numbers)} labels: expected as many of both, and at least one"
+                f"{len(messages)} texts and {len(numbers)} labels: expected as many of both, and at least one"
             )
-        ids, lengths = pack(self.encode(texts))
+        ids, lengths = pack(messages)
         return self.batch_loss(ids, lengths, numbers, 0)
 
     def batch_loss(
@@ -219,6 +228,8 @@ class Classifier:
 
 
 def _pairs(texts, labels):
+    if isinstance(texts, str) or isinstance(labels, str):
+        raise InputError("expected a list of texts and a list of labels, not one text by itself")
     for text, label in zip_longest(texts, labels):
         if text is None or label is None:
             raise InputError("there are not as many texts as labels")

@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import math
 import os
 import re
 import sys
@@ -124,20 +125,16 @@ def _show_warning(message, category, *where):
         print(warnings.formatwarning(message, category, *where[:2]), end="", file=sys.stderr)
 
 
-def number(kind, low, high=float("inf"), above=False):
-    """An argparse type: an int or float from `low` (or only above it) to `high`."""
+def number(wanted):
+    """An argparse type: a Number's values."""
 
     def parse(text):
         try:
-            value = kind(text)
+            value = wanted.kind(text)
         except ValueError:
-            value = float("nan")
-        if not (low < value if above else low <= value) or not value <= high:
-            noun = "whole number" if kind is int else "number"
-            bounds = f"{'above' if above else 'at least'} {low}" + (
-                f" and at most {high}" if high < float("inf") else ""
-            )
-            raise argparse.ArgumentTypeError(f"expected a {noun} {bounds}, got {text!r}")
+            value = math.nan
+        if value not in wanted:
+            raise argparse.ArgumentTypeError(f"expected {wanted}, got {text!r}")
         return value
 
     return parse

@@ -257,6 +257,9 @@ def evaluate(
     if predictions:
         predictions.write(_row(["text", "label", "prediction", *(f"P({label})" for label in clf.labels)]))
     for texts, labels in _parts(messages, AT_ONCE * ranks.size):
+        for number, text in enumerate(texts, start=done + 1):
+            if not isinstance(text, str):
+                raise InputError(f"message {number} is {text!r}: a text is expected")
         if "" in texts:
             raise InputError(f"message {done + texts.index('') + 1} is empty: there is nothing to classify")
         numbers = clf.numbers(labels)

@@ -1,10 +1,11 @@
 """The fine-tuning loop, with the book's evaluations at the book's moments."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from ..system.alone import Alone
 from ..system.blas import parallel, threads
 from ..system.errors import InputError
 from ..system.interrupt import ctrl_c_waits
+from ..system.settings import FINE_TUNING, checked
 from ..text.batches import batches, encode
 from .adamw import AdamW
 from .frozen_features import FrozenPrefix
@@ -79,11 +81,9 @@ def loaders(
     for training.
 
     The frozen blocks run here, once for each distinct message; the other arguments are FrozenPrefix's.
-    Raises InputError where the training messages do not fill one batch.
+    Raises InputError for a set of another form, and where the training messages do not fill one batch.
     """
-    frames = [
-        part if isinstance(part, pd.DataFrame) else pd.DataFrame(list(part), columns=["Text", "Label"]) for part in sets
-    ]
+    frames = [_frame(part) for part in sets]
     numbers = [clf.numbers(frame["Label"].tolist()) for frame in frames]
     batches(numbers[0], batch_size, drop_last=True)
     ids = (encode(frame["Text"], clf.encoding, clf.pad_to, clf.config.n_positions) for frame in frames)
@@ -96,9 +96,25 @@ def loaders(
     ]
 
 
+def _frame(part):
+    """Return a set of messages as a DataFrame with columns Text and Label."""
+    if not isinstance(part, pd.DataFrame):
+        pairs = list(part)
+        for number, pair in enumerate(pairs, start=1):
+            if isinstance(pair, str) or not isinstance(pair, Sequence | np.ndarray) or len(pair) != 2:
+                raise InputError(f"message {number} of a set is {pair!r}: expected (text, label)")
+        return pd.DataFrame(pairs, columns=["Text", "Label"])
+    if missing := {"Text", "Label"} - set(part.columns):
+        raise InputError(f"a set has no column {' and no column '.join(sorted(missing))}: name its columns so")
+    return part
+
+
 def mean_loss(clf, loader: Loader, most: int | None = None, ignore_index: int | None = None, ranks=Alone()) -> float:
-    """The mean of the losses of the first `most` batches (all, unless told) of a fresh pass over the loader; ignored
-    ones left out. The ranks share the batches."""
+    """Return the mean of the losses of the first `most` batches (default: all) of a fresh pass over the loader.
+
+    A batch's loss is the mean over its messages without the ignored label. A batch that has none is left out; where
+    every batch has none, the mean is nan. The ranks share the batches.
+    """
 
     def loss(batch):
         x, lengths, numbers = loader.take(batch)
@@ -126,7 +142,13 @@ def map_batches(function, loader: Loader, some: Iterable, ranks=Alone()) -> list
 
 
 def default_lr(config) -> float:
-    """The book's 5e-5 for GPT-2's widths. A narrower model needs more, up to the 1e-3 that served mini best."""
+    """Return the default rate: min(1e-3, 5e-5 max(1, 768 / n_embd)^3).
+
+    It is the book's 5e-5 from GPT-2's width of 768 on, and higher for a narrower model.
+
+    The exponent 3 is a choice, with no theory behind it. It makes the rate reach its limit, the 1e-3 that served mini
+    best, at a width of 283.
+    """
     return min(1e-3, 5e-5 * max(1, 768 / config.n_embd) ** 3)
 
 
@@ -196,25 +218,32 @@ def fine_tune(
     ranks=Alone(),
     exact: bool = False,
 ) -> pd.DataFrame:
-    """Train the classifier's trainable parameters in place with AdamW. Returns the history, a DataFrame of the rows
+    """Train the classifier's trainable parameters in place with AdamW. Return the history, a DataFrame of the rows
     reported.
 
     training, validation   what `loaders` takes, or two of the Loaders that it made (batch_size and seed are then
                            theirs)
-    lr           default_lr's, unless told
-    warmup, schedule   the rate rises over this share of the updates, then is "constant" or falls to a tenth as a
-                       "cosine"
+    lr           the peak rate (default: default_lr's)
+    warmup, schedule   the rate rises over this share of the updates, then stays ("constant") or falls along a "cosine":
+                 see `learning_rate`. The warm-up has round(warmup * updates) updates, where Python's round takes a
+                 half to the even number: 0.5 of 5 updates are 2. A small share of few updates is no warm-up.
     clip         the largest norm of an update's gradient
-    label_smoothing   from 0 to 1: `cross_entropy`'s; the losses of evaluations have none
-    accumulate   batches to an update: each one's loss is divided by that many, the gradients add up, and the update
-                 comes after every so-manieth batch and after the last of an epoch. A step is a batch, as in the book.
+    label_smoothing   from 0 to 1, as in PyTorch's cross_entropy; the losses of evaluations have none
+    accumulate   batches to an update. Each batch's loss, the mean over its messages, is divided by `accumulate`, and
+                 the gradients add up. The update comes after every `accumulate` batches, and at the end of each epoch.
+                 A shorter last group of an epoch is divided by `accumulate` too, so its gradient is smaller. A step is
+                 a batch, as in the book.
     eval_every, eval_batches   at steps 0, eval_every, … (after the update) the losses, and after each epoch the
-                           accuracies, are averaged over that many batches
-    ignore_index   the number of a label whose messages are left out of the losses; a batch of nothing else is no update
+                 accuracies, are averaged over that many batches. A loss is nan where all messages of those batches
+                 have the ignored label.
+    ignore_index   the number of a label whose messages are left out of the losses: a batch's loss is the mean over its
+                 other messages, as in PyTorch's cross_entropy. A batch without other messages adds no gradient, and its
+                 row has no loss. A group of such batches alone makes no update, and no step of the schedule, which then
+                 ends before its last rate.
     seed         draws the order of the training messages, as PyTorch would
     report       called with one dict for each step {epoch, step, examples, loss}, which at an evaluation has
                  train_loss and validation_loss too; and after each epoch {epoch, step, examples, train_accuracy,
-                 validation_accuracy}
+                 validation_accuracy}. A row has no loss where all messages of its batch have the ignored label.
     resume       a file that keeps the run while it goes, and from which it goes on as if it had not been interrupted:
                  with the same weights in the end, bit for bit, and the same reports, the earlier ones first
     ranks        the `training.ranks.Ranks` that do this together: each takes its part of every batch; rank 0 alone
@@ -222,23 +251,30 @@ def fine_tune(
     exact        give the same bits with any number of ranks, if each has one BLAS thread: gradients are computed for
                  GRAIN messages at a time, and summed in their order
 
-    Raises InputError where the loss stops being a number, the training messages do not fill one batch, or all are
-    ignored; where the run in the file has other settings, it names the first of them.
+    Raises InputError for a number outside FINE_TUNING's bounds; where the loss stops being a number, the training
+    messages do not fill one batch, there is no message to validate, or all messages of a set are ignored; and where the
+    run in the file has other settings, naming the first of them.
     """
+    if not isinstance(clf, Classifier):
+        raise InputError(f"clf: expected a Classifier, not a {type(clf).__name__}")
+    if not isinstance(resume, ResumeFile | None):
+        raise InputError(f"resume: expected a ResumeFile, not a {type(resume).__name__}")
     if schedule not in SCHEDULES:
         raise InputError(f"schedule {schedule!r}: use one of {', '.join(SCHEDULES)}")
-    if not 0 <= label_smoothing <= 1:
-        raise InputError(f"label_smoothing {label_smoothing}: use a share, from 0 to 1")
+    lr = default_lr(clf.config) if lr is None else lr
+    settings: dict[str, Any] = dict(epochs=epochs, lr=lr, warmup=warmup, clip=clip, label_smoothing=label_smoothing)
+    settings |= dict(accumulate=accumulate, eval_every=eval_every, eval_batches=eval_batches)
+    settings |= dict(ignore_index=ignore_index, batch_size=batch_size, seed=seed, weight_decay=weight_decay)
+    settings = checked(FINE_TUNING, settings) | dict(schedule=schedule, exact=exact)
+    batch_size, seed, weight_decay = (settings.pop(name) for name in ("batch_size", "seed", "weight_decay"))
+    if isinstance(training, Loader) != isinstance(validation, Loader):
+        raise InputError("training, validation: give two Loaders, or two sets of messages")
     if not isinstance(training, Loader):
         training, validation = loaders(clf, (training, validation), batch_size, seed)
     check_sets((training.numbers, validation.numbers), training.batch_size, ignore_index)
-    lr = default_lr(clf.config) if lr is None else lr
-    settings = dict(epochs=epochs, lr=lr, warmup=warmup, schedule=schedule, clip=clip, label_smoothing=label_smoothing)
-    settings |= dict(accumulate=accumulate, eval_every=eval_every, eval_batches=eval_batches)
-    settings |= dict(ignore_index=ignore_index, exact=exact)
     if ranks.rank:
         report = _nothing
-    state = State(AdamW(clf.params, clf.trainable, lr, weight_decay), training.generator)
+    state = State(AdamW(clf.params, clf.trainable, settings["lr"], weight_decay), training.generator)
     with ctrl_c_waits() if resume else nullcontext(lambda: False) as ctrl_c_came:
         if resume:
             same = settings | _identity(training, validation, weight_decay, ranks)
@@ -337,9 +373,13 @@ def _fingerprint(training, validation):
 
 
 def check_sets(numbers, batch_size: int, ignore_index: int | None) -> None:
-    """Raise InputError where the labels' numbers of the sets, the first for training, cannot be trained with: they do
-    not fill one batch, or every message of a set has the label to ignore, and there is no mean of nothing."""
+    """Raise InputError where the labels' numbers of the two sets, to train and to validate, cannot be trained with.
+
+    The first does not fill one batch, the second is empty, or every message of a set has the ignored label.
+    """
     batches(numbers[0], batch_size, drop_last=True)
+    if not len(numbers[1]):
+        raise InputError("the validation set is empty: give it at least one message")
     if any((part == ignore_index).all() for part in numbers):
         raise InputError(f"every message of a set has the ignored label {ignore_index}: ignore another, or none")
 

@@ -127,10 +127,15 @@ def save_run(folder, clf, settings: dict) -> None:
     """Write model.safetensors, the trained parameters and the head, and run.json, in this order: a folder with
     run.json is finished.
 
-    settings   a JSON-able dict of what else shall stand in run.json. Raises InputError where the folder has one
-               already.
+    settings   a JSON-able dict of what else shall stand in run.json
+
+    Raises InputError for other settings, and where the folder has a run already.
     """
     folder = Path(folder)
+    try:
+        json.dumps({**settings})
+    except (TypeError, ValueError) as error:
+        raise InputError(f"settings: expected a dict that can be kept as JSON ({error})") from None
     if (folder / "run.json").exists():
         raise InputError(
             f"{folder} holds a run already: name another folder, or remove it; a run never overwrites another"
@@ -162,3 +167,9 @@ def run_sha256(settings, trained):
     kinds."""
     deciding = json.dumps([settings[key] for key in DECIDING])
     return hashlib.sha256((deciding + fingerprint(trained)).encode()).hexdigest()
+
+
+def recipe_of(folder) -> str | None:
+    """Return the recipe that a finished run was trained with, or None for the default's. `load_run` has read the file
+    before."""
+    return json.loads((Path(folder) / "run.json").read_bytes()).get("recipe")

@@ -183,11 +183,115 @@ def test_a_schedule_that_does_not_exist_is_refused():
         fine_tune(task, training, validation, schedule="up")
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.1, math.nan])
-def test_a_label_smoothing_that_is_no_share_is_refused(share):
+def log_softmax(logits):
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+
+def pytorchs(logits, targets, ignored, smoothing):
+    """(loss, its gradient by the logits) as PyTorch's cross_entropy(…, ignore_index, label_smoothing) defines it."""
+    counted = (targets != ignored)[:, None]
+    wanted = ((1 - smoothing) * np.eye(3)[targets] + smoothing / 3) * counted
+    loss = -(wanted * log_softmax(logits)).sum() / counted.sum()
+    return loss, (np.exp(log_softmax(logits)) * counted - wanted) / counted.sum()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_the_reference_for_ignored_and_smoothed_labels_is_pytorch(smoothing):
+    torch = pytest.importorskip("torch")
+    logits = torch.tensor(np.random.default_rng(0).standard_normal((7, 3)), requires_grad=True)
+    options = dict(ignore_index=2, label_smoothing=smoothing)
+    loss = torch.nn.functional.cross_entropy(logits, torch.tensor(LABELS[:7]), **options)
+    loss.backward()
+    expected = pytorchs(logits.detach().numpy(), LABELS[:7], 2, smoothing)
+    assert expected[0] == pytest.approx(loss.item(), rel=1e-12)
+    np.testing.assert_allclose(expected[1], logits.grad.numpy(), atol=1e-12)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("accumulate, updates", [(1, [[0], [1], [2]]), (2, [[0, 1], [2]]), (5, [[0, 1, 2]])])
+@pytest.mark.parametrize("ignored", [0, 1])
+def test_ignored_labels_smoothing_and_accumulation_combine_as_in_pytorch(
+    monkeypatch, ignored, accumulate, updates, smoothing, exact
+):
+    """Each batch's mean is over the messages that count, and divided by `accumulate`. Of three batches of two, some
+    have one message that counts; a batch without any gives no gradient, where PyTorch's loss would be nan."""
+    given = []
+    monkeypatch.setattr(AdamW, "step", lambda self, grads: given.append(grads["head.bias"].copy()))  # nothing moves
+    task, (training, validation) = a_run("head")
+    batches = [(training.numbers[batch], training.take(batch)) for batch in a_run("head")[1][0]]
+    recipe = RECIPE | dict(epochs=1, accumulate=accumulate, label_smoothing=smoothing, eval_every=100)
+    rows = fine_tune(task, training, validation, **recipe, ignore_index=ignored, exact=exact)
+
+    expected = []
+    for update in updates:
+        counted = [batches[number] for number in update if (batches[number][0] != ignored).any()]
+        parts = [
+            pytorchs(task.batch_logits(x, lengths, task.depth).astype(float), numbers, ignored, smoothing)[1]
+            for numbers, (x, lengths, _) in counted
+        ]
+        if parts:
+            expected.append(sum(part.sum(axis=0) for part in parts) / accumulate)
+    assert len(given) == len(expected)
+    np.testing.assert_allclose(given, expected, rtol=1e-4, atol=1e-6)
+    for (numbers, (x, lengths, _)), loss in zip(batches, rows["loss"]):
+        if (numbers == ignored).all():
+            assert math.isnan(loss)
+        else:
+            logits = task.batch_logits(x, lengths, task.depth).astype(float)
+            assert loss == pytest.approx(pytorchs(logits, numbers, ignored, smoothing)[0], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name, values",
+    {
+        "epochs": [0, -1, 1.5, None, "3", True],
+        "batch_size": [0, 2.0],
+        "lr": [0, -1, math.nan, math.inf],
+        "weight_decay": [-0.1, math.nan, math.inf],
+        "warmup": [-1, 1.5, math.nan],
+        "clip": [-1.0, 0, math.nan, 10**400],
+        "label_smoothing": [-0.1, 1.1, math.nan],
+        "accumulate": [0, -2],
+        "eval_every": [0],
+        "eval_batches": [0, -1],
+        "ignore_index": [1.5, "ham"],
+        "seed": [-1, 2**63, None],
+    }.items(),
+)
+def test_a_setting_that_cannot_be_is_refused_by_name_before_anything_is_done(name, values):
     task, (training, validation) = a_run()
-    with pytest.raises(InputError, match=f"label_smoothing {share}: use a share, from 0 to 1"):
-        fine_tune(task, training, validation, label_smoothing=share)
+    before = {key: array.copy() for key, array in task.params.items()}
+    for value in values:
+        with pytest.raises(InputError, match=f"^{name}: expected a (whole )?number.*, got "):
+            fine_tune(task, training, validation, **RECIPE | {name: value})
+    assert all(np.array_equal(task.params[key], array) for key, array in before.items())
+
+
+def test_numpys_numbers_are_numbers():
+    task, sets = a_run()
+    history = fine_tune(task, *sets, **RECIPE | dict(epochs=np.int64(1), lr=np.float32(1e-3), ignore_index=np.int8(1)))
+    assert len(history) == 4
+
+
+@pytest.mark.parametrize(
+    "sets, message",
+    [
+        (lambda training, validation: (training, []), "training, validation: give two Loaders, or two sets"),
+        (lambda training, validation: ([("hi", "label 0")], validation), "training, validation: give two Loaders"),
+    ],
+)
+def test_sets_of_two_kinds_are_refused(sets, message):
+    task, loaders = a_run()
+    with pytest.raises(InputError, match=message):
+        fine_tune(task, *sets(*loaders), **RECIPE)
+
+
+def test_an_empty_validation_set_is_called_that():
+    task, (training, validation) = a_run()
+    validation.indices, validation.numbers = validation.indices[:0], validation.numbers[:0]
+    with pytest.raises(InputError, match="the validation set is empty: give it at least one message"):
+        fine_tune(task, training, validation, **RECIPE)
 
 
 @pytest.mark.parametrize("choice", ["head", "last_block", "last_two_blocks", "all", "h.1.attn.*,wpe.weight"])
