@@ -255,7 +255,7 @@ def fine_tune(
     messages do not fill one batch, there is no message to validate, or all messages of a set are ignored; and where the
     run in the file has other settings, naming the first of them.
     """
-    if not isinstance(clf, Classifier):
+    if not hasattr(clf, "batch_loss"):
         raise InputError(f"clf: expected a Classifier, not a {type(clf).__name__}")
     if not isinstance(resume, ResumeFile | None):
         raise InputError(f"resume: expected a ResumeFile, not a {type(resume).__name__}")

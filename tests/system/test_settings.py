@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from numpygpt import generate, pretrain, train
-from numpygpt.checkpoints.gpt import GPT
+from numpygpt.api.gpt import GPT
 from numpygpt.study.attribution import explain
 from numpygpt.system.errors import InputError
 from numpygpt.system.settings import (
@@ -21,7 +21,7 @@ from numpygpt.system.settings import (
 )
 from numpygpt.training.fine_tune import fine_tune
 from numpygpt.training.pretraining import Pretraining
-from numpygpt.training.text_classifier import Classifier
+from numpygpt.api.classifier import Classifier
 
 
 @pytest.mark.parametrize(
