@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from numpygpt import generate, pretrain, train
+from numpygpt.api.classifier import Classifier
 from numpygpt.api.gpt import GPT
 from numpygpt.study.attribution import explain
 from numpygpt.system.errors import InputError
@@ -21,7 +22,6 @@ from numpygpt.system.settings import (
 )
 from numpygpt.training.fine_tune import fine_tune
 from numpygpt.training.pretraining import Pretraining
-from numpygpt.api.classifier import Classifier
 
 
 @pytest.mark.parametrize(
