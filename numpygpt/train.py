@@ -22,7 +22,9 @@ from .text.messages import label_names, read_messages
 from .text.sources import find_messages
 from .text.split import balance, read_split, split, write_split
 from .training.evaluation import evaluate_loader
-from .training.fine_tune import accuracy, check_sets, default_lr, fine_tune, loaders
+from .training.fine_tune import fine_tune
+from .training.loader import check_sets, loaders
+from .training.measures import accuracy
 from .training.naive_bayes import NaiveBayes
 from .training.plots import plot, save_plot
 from .training.ranks import on_every_rank
@@ -37,7 +39,7 @@ from .training.run_folder import (
     reopen_run,
     write_evaluation,
 )
-from .training.schedule import SCHEDULES
+from .training.schedule import SCHEDULES, default_lr
 
 # Options that change nothing of what a run gives: another process of it may have others.
 MAY_CHANGE = ("out", "resume", "save_every", "features_cache", "memory")
@@ -333,8 +335,8 @@ def train(args, ranks, held):
     resume.path = folder / RESUME
     history = fine_tune(clf, training, validation, lr=lr, report=report, resume=resume, ranks=ranks, **settings)
     results = {
-        "training": accuracy(clf, training, ranks=ranks),
-        "validation": accuracy(clf, validation, ranks=ranks),
+        "training": accuracy(clf, training, ranks),
+        "validation": accuracy(clf, validation, ranks),
     }
     naive_bayes = NaiveBayes(zip(sets[0]["Text"], sets[0]["Label"]), labels)
     evaluation = evaluate_loader(clf, test, sets[2]["Text"].tolist(), naive_bayes, ranks)

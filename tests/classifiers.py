@@ -5,8 +5,8 @@ import numpy as np
 from numpygpt.api.classifier import Classifier
 from numpygpt.api.gpt import GPT
 from numpygpt.model.trainable import trainable_names
-from numpygpt.training.fine_tune import Loader
 from numpygpt.training.frozen_features import FrozenPrefix
+from numpygpt.training.loader import Loader
 
 
 def classifier_of(params, config, choice, *, position="last", causal=True, lora_scale=None):

@@ -16,7 +16,7 @@ from numpygpt.model.continuation import Sampler
 from numpygpt.system import blas
 from numpygpt.text.messages import read_messages
 from numpygpt.text.sources import SAMPLE
-from numpygpt.training.fine_tune import loaders
+from numpygpt.training.loader import loaders
 
 README = Path(numpygpt.__file__).parents[1] / "README.md"
 TEXTS, LABELS = ["You won! Call now", "Home at six?", "Free prize, reply WIN"], ["spam", "ham", "spam"]

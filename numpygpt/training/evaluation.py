@@ -13,7 +13,8 @@ from ..system.alone import Alone
 from ..system.errors import InputError
 from ..text.batches import BATCH
 from ..text.messages import quoted
-from .fine_tune import Loader, map_batches
+from .loader import Loader
+from .measures import map_batches
 from .naive_bayes import NaiveBayes
 
 AT_ONCE = 8 * BATCH  # messages that are in memory

@@ -13,10 +13,14 @@ from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.ops.cross_entropy import cross_entropy
 from numpygpt.study.checking.cases import SMALL, random_weights
+from numpygpt.system.alone import Alone
 from numpygpt.system.errors import InputError
 from numpygpt.training.adamw import AdamW
-from numpygpt.training.fine_tune import Loader, accuracy, default_lr, fine_tune, mean_loss
+from numpygpt.training.fine_tune import fine_tune
+from numpygpt.training.loader import Loader
+from numpygpt.training.measures import accuracy, mean_loss
 from numpygpt.training.rng import Generator, loader_order
+from numpygpt.training.schedule import default_lr
 from tests.classifiers import classifier_of, logits_of, prefix_of
 
 LABELS = np.arange(11) % 3
@@ -112,8 +116,8 @@ def test_history_is_that_of_a_loop_written_out():
             optimizer.step(grads)
             expected.append(loss)
             if number == 0:  # steps 0 and 3
-                expected += [mean_loss(task, training, 2), mean_loss(task, validation, 2)]
-        expected += [accuracy(task, training, 2), accuracy(task, validation, 2)]
+                expected += [mean_loss(task, training, Alone(), 2), mean_loss(task, validation, Alone(), 2)]
+        expected += [accuracy(task, training, Alone(), 2), accuracy(task, validation, Alone(), 2)]
     names = ("loss", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
     assert [row[name] for row in rows for name in names if name in row] == expected
 
@@ -122,11 +126,11 @@ def test_losses_are_averaged_over_batches_and_accuracies_over_messages():
     task, (_, validation) = a_run()
     logits = logits_of(task, a_classifier()[1][7:])
     first, second = (float(cross_entropy(logits[part], LABELS[7:][part])[0]) for part in (slice(3), slice(3, 4)))
-    assert mean_loss(task, validation) == pytest.approx((first + second) / 2, rel=1e-5)
-    assert mean_loss(task, validation, most=1) == pytest.approx(first, rel=1e-5)
+    assert mean_loss(task, validation, Alone()) == pytest.approx((first + second) / 2, rel=1e-5)
+    assert mean_loss(task, validation, Alone(), most=1) == pytest.approx(first, rel=1e-5)
     right = logits.argmax(axis=1) == LABELS[7:]
-    assert accuracy(task, validation) == right.mean()
-    assert accuracy(task, validation, most=1) == right[:3].mean()
+    assert accuracy(task, validation, Alone()) == right.mean()
+    assert accuracy(task, validation, Alone(), most=1) == right[:3].mean()
 
 
 @pytest.mark.parametrize("accumulate, updates", [(2, [[0, 1], [2]]), (3, [[0, 1, 2]]), (5, [[0, 1, 2]])])
@@ -159,7 +163,9 @@ def test_the_rate_follows_its_schedule_from_update_to_update_and_gradients_are_c
     for epoch in range(2):
         batches = [training.take(batch) for batch in training]
         if epoch == 0:
-            evaluations = [mean_loss(expected, part, 2) for part in (training, validation)]  # they move the generator
+            evaluations = [
+                mean_loss(expected, part, Alone(), 2) for part in (training, validation)
+            ]  # they move the generator
             del evaluations
         for update in (batches[:2], batches[2:]):
             total = dict.fromkeys(expected.trainable, 0)
@@ -172,7 +178,7 @@ def test_the_rate_follows_its_schedule_from_update_to_update_and_gradients_are_c
             optimizer.step({name: (gradient * (0.01 / norm)) for name, gradient in total.items()})
             done += 1
         for part in (training, validation):
-            accuracy(expected, part, 2)
+            accuracy(expected, part, Alone(), 2)
     for name in task.params:
         np.testing.assert_allclose(task.params[name], expected.params[name], rtol=2e-4, atol=2e-6, err_msg=name)
 
@@ -311,7 +317,7 @@ def test_it_learns_a_small_problem_by_heart(choice, position):
     recipe = RECIPE | dict(epochs=150, lr=1e-2, weight_decay=0, eval_every=1000)
     fine_tune(task, training, validation, **recipe, report=rows.append)
     assert rows[-2]["loss"] < 0.02
-    assert accuracy(task, training) == 1
+    assert accuracy(task, training, Alone()) == 1
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_says_where():
