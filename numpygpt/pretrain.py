@@ -9,9 +9,9 @@ from . import __version__
 from .checkpoints.huggingface import save_folder
 from .checkpoints.load import load_checkpoint
 from .model.config import Config
-from .model.language import perplexity
 from .model.parameters import fingerprint, random_parameters
 from .system import blas, command
+from .system.alone import Alone
 from .system.errors import InputError
 from .system.files import replacing
 from .system.interrupt import ctrl_c_waits
@@ -21,7 +21,7 @@ from .text.bpe import learn_bpe
 from .text.documents import read_documents
 from .text.tokenizer import load_tokenizer
 from .training.plots import plot_perplexity, save_plot
-from .training.pretraining import PART, Pretraining, windows
+from .training.pretraining import PART, Pretraining, perplexity, windows
 from .training.ranks import on_every_rank
 
 RESUME = "resume.safetensors"
@@ -180,7 +180,7 @@ def main(argv, ranks):
         return
     save_folder(args.out, config, params, encoding, np.float16 if args.half else np.float32)
     _, stored, _ = load_checkpoint(args.out)
-    print(f"held-out perplexity of the stored model: {perplexity(stored, config, held_out):.3f}")
+    print(f"held-out perplexity of the stored model: {perplexity(stored, config, held_out, Alone()):.3f}")
     (args.out / RESUME).unlink()
     print(f'saved in {args.out}. Now try: python -m numpygpt.generate --model {args.out} "a beginning"')
 

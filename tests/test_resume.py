@@ -192,7 +192,7 @@ def test_a_run_goes_on_with_other_memory_and_the_same_bits(here, capsys, monkeyp
     expected = outcome(capsys, *OPTIONS, "--out", "whole")
     stopped_run(monkeypatch, "accuracy")
     monkeypatch.setattr("numpygpt.system.rows.disk_folder", lambda: None)
-    with pytest.warns(Note, match="neither memory nor disk"):
+    with pytest.warns(Note, match="neither in memory nor on disk"):
         found = outcome(capsys, "--memory", "4kB", "--resume", "stopped")
     del found["run.json"], expected["run.json"]  # they name the memory
     assert found == expected

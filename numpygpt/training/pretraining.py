@@ -225,3 +225,16 @@ class Pretraining:
             raise InputError(f"{path}: damaged; remove it to start anew") from None
         for optimizer in self.optimizers:
             optimizer.t = self.done
+
+
+def perplexity(params, config, windows, ranks):
+    """Return exp of the mean loss over all predictions in `windows`, (T + 1,) ids each: every id except the first is
+    predicted from the ids before it. The ranks share the windows."""
+
+    def loss(window):
+        ids, targets = window[:-1], window[1:]
+        return float(language_model(Tape(params), ids, np.array([len(ids)]), targets, config)[0])
+
+    lengths = [len(window) - 1 for window in windows]
+    losses = ranks.map(loss, windows, lengths)
+    return float(np.exp(np.dot(losses, lengths) / sum(lengths)))
