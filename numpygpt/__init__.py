@@ -1,6 +1,5 @@
 """GPT-2 in NumPy alone, every gradient written by hand, fine-tuned into a text classifier."""
 
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -15,13 +14,6 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["GPT", "AdamW", "Classifier", "InputError", "fine_tune", "load", "load_run", "plot"]
-
-# While `python -m numpygpt.NAME` looks for its module, argv[0] is "-m". A command may set what is its process's; a
-# library that is imported may not.
-if sys.argv[:1] == ["-m"] and any(word.partition(".")[0].endswith("numpygpt") for word in sys.orig_argv):
-    from .system.command import shorten_busy_waits
-
-    shorten_busy_waits()
 
 _HOME = {  # where each name lives, to be imported when it is first used
     "GPT": "api.gpt",

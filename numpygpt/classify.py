@@ -1,5 +1,7 @@
 """python -m numpygpt.classify: label new messages with a classifier that was trained."""
 
+import numpygpt.system.process  # noqa: F401  before NumPy
+
 import argparse
 import os
 import sys

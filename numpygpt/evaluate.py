@@ -1,5 +1,7 @@
 """python -m numpygpt.evaluate: how good a trained classifier is, on its test set or on labelled messages of yours."""
 
+import numpygpt.system.process  # noqa: F401  before NumPy
+
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path

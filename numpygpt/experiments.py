@@ -1,5 +1,7 @@
 """python -m numpygpt.experiments: run the book's additional experiments on any model and data, for one table."""
 
+import numpygpt.system.process  # noqa: F401  before NumPy
+
 import argparse
 import csv
 import io

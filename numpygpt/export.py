@@ -1,5 +1,7 @@
 """python -m numpygpt.export: write a trained classifier for transformers, or under the book's names."""
 
+import numpygpt.system.process  # noqa: F401  before NumPy
+
 from pathlib import Path
 
 from .api.run import load_run

@@ -1,5 +1,7 @@
 """python -m numpygpt.generate: let a GPT-2 continue a text."""
 
+import numpygpt.system.process  # noqa: F401  before NumPy
+
 import sys
 
 from .api.gpt import load

@@ -1,5 +1,7 @@
 """python -m numpygpt.pretrain: train a GPT-2 of any size on text, from scratch or onward."""
 
+import numpygpt.system.process  # noqa: F401  before NumPy
+
 import time
 from pathlib import Path
 
@@ -117,7 +119,7 @@ def main(argv, ranks):
     keep_freed_memory()
     args = arguments(argv)
     if args.exact:
-        blas.set_threads(1)
+        blas.one_thread_for_exact()
     if args.out.exists() and not (args.out / RESUME).exists():
         raise InputError(f"{args.out} exists and holds no interrupted run: choose another --out, or remove it")
     paths, weights = zip(*args.text)

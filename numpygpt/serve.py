@@ -1,5 +1,7 @@
 """python -m numpygpt.serve: a page that classifies what is typed, and shows why."""
 
+import numpygpt.system.process  # noqa: F401  before NumPy
+
 import os
 import sys
 from pathlib import Path

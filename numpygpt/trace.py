@@ -1,5 +1,7 @@
 """python -m numpygpt.trace: one message forward and back through the real code, every line with its numbers."""
 
+import numpygpt.system.process  # noqa: F401  before NumPy
+
 from pathlib import Path
 
 from .api.classifier import Classifier
@@ -78,7 +80,7 @@ def classifier_of(args):
     if args.model != "mini":
         raise InputError("--run has its own model: leave --model out")
     clf = load_run(args.run)
-    clf.trainable = trainable_names(args.trainable, clf.params, clf.config)
+    clf._trainable = trainable_names(args.trainable, clf.params, clf.config)
     return clf
 
 

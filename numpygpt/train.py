@@ -1,5 +1,7 @@
 """python -m numpygpt.train: fine-tune a GPT-2 into a text classifier."""
 
+import numpygpt.system.process  # noqa: F401  before NumPy
+
 import argparse
 import math
 from contextlib import ExitStack
@@ -259,7 +261,7 @@ def train(args, ranks, held):
     if args.out and args.out.exists():
         raise InputError(f"{args.out} exists: choose another --out, or remove it; a run never overwrites another")
     if args.exact:
-        blas.set_threads(1)
+        blas.one_thread_for_exact()
     gpt = ranks.in_turn(load, args.model, args.weights, args.seed)
     lr = args.lr or (5e-5 if args.recipe == "book" else default_lr(gpt.config))
 

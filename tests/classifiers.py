@@ -14,7 +14,7 @@ def classifier_of(params, config, choice, *, position="last", causal=True, lora_
     labels = [f"label {i}" for i in range(len(params["head.bias"]))]
     clf = Classifier(GPT(config, params, None, "a test"), labels, "head", position=position, causal=causal)
     clf.params, clf.lora_scale = params, lora_scale
-    clf.trainable = trainable_names(choice, params, config)
+    clf._trainable = trainable_names(choice, params, config)
     return clf
 
 

@@ -81,10 +81,15 @@ class Classifier:
         if "lora" in choices(trainable):
             self.params |= adapters(self.params, self.config, rank, generator)
             self.lora_scale = alpha / rank
-        self.trainable: frozenset[str] = trainable_names(trainable, self.params, self.config)
+        self._trainable: frozenset[str] = trainable_names(trainable, self.params, self.config)
         for name in self.trainable:
             pretrained, self.params[name] = self.params[name], np.array(self.params[name])  # a copy to be written to
             release(pretrained)
+
+    @property
+    def trainable(self) -> frozenset[str]:
+        """The names of the parameters that learn. Choose them when you make the Classifier: only they are copies."""
+        return self._trainable
 
     @property
     def narrow(self) -> bool:

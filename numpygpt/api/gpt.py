@@ -36,6 +36,12 @@ class GPT:
     weights: str = "pretrained"
     seed: int = 123
 
+    def __post_init__(self):
+        for name, array in self.params.items():
+            if np.asarray(array).dtype.kind != "f":
+                raise InputError(f"parameter {name} has dtype {np.asarray(array).dtype}: expected real floats")
+        self.params = {name: np.asarray(array, np.float32) for name, array in self.params.items()}  # no copy of float32
+
     def encode(self, text: str) -> list[int]:
         """The token ids of a text. A literal `<|endoftext|>` in it is text like any other. Raises InputError for
         what is no text, and for one of too many tokens."""

@@ -46,9 +46,9 @@ def load_run(folder: str | Path) -> Classifier:
     clf = Classifier(gpt, labels, "head", pad=pad_to, position=position, causal=causal)
     clf.params |= {name: array.copy() for name, array in trained.items()}
     if lora_scale is None:
-        clf.trainable = frozenset(trained)
+        clf._trainable = frozenset(trained)
     else:
         merged, _ = merge(clf.params, clf.config, lora_scale)
         clf.params = {name: array for name, array in merged.items() if ".lora_" not in name}
-        clf.trainable = frozenset(adapted_weights(clf.config) | {"head.bias"})
+        clf._trainable = frozenset(adapted_weights(clf.config) | {"head.bias"})
     return clf

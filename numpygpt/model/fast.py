@@ -12,8 +12,8 @@ from ..ops.gelu import gelu
 from ..ops.layernorm import layernorm
 from ..ops.output_loss import output_loss
 from ..ops.pool import check_lengths
+from ..system import chunks as by_size
 from ..system.blas import parallel
-from ..system.pieces import pieces
 
 MIN_CHUNKS = 4  # with fewer, waking the other cores and joining the results costs more than it saves
 GROUP = 1 << 18  # entries of a group's attention weights: 1 MiB in float32
@@ -27,7 +27,7 @@ def whole(x, *params, **settings):
 
 def chunks(x, *params, **settings):
     """Divide rows that do not depend on each other into chunks that fit the cache."""
-    parts = pieces(x)
+    parts = by_size.chunks(x)
     return [(rows, settings) for rows in parts] if len(parts) >= MIN_CHUNKS else [(slice(None), settings)]
 
 

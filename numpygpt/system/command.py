@@ -60,16 +60,6 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if plain else super()._get_help_string(action)
 
 
-def shorten_busy_waits():
-    """Let OpenBLAS's threads sleep soon after a product. A program calls it for itself, before it imports NumPy.
-
-    OpenBLAS reads the variable when it is loaded, with NumPy. After a product its threads wait for the next one in a
-    busy loop, for 2^26 cycles unless told, and keep the cores from the Python threads of `parallel`; 2^18 cycles, a
-    tenth of a millisecond, bridge most gaps.
-    """
-    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "18")
-
-
 def run(main):
     """Run a command's main() and exit: bad input is one line on standard error and status 2, never a traceback.
 

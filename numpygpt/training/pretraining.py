@@ -167,7 +167,7 @@ class Pretraining:
         clip_norm(grads, self.clip)
         for optimizer in self.optimizers:
             optimizer.lr = learning_rate(self.done, self.steps, self.lr, self.warmup)
-            optimizer.step(grads)
+            optimizer.step({name: grads[name] for name in optimizer.params})
         if self.done % CHECK_EVERY == 0:
             self.ranks.check_equal("their parameters", lambda: fingerprint(self.params))
         self.done += 1

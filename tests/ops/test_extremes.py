@@ -17,7 +17,7 @@ from numpygpt.ops.output_loss import output_loss
 from numpygpt.ops.pool import mean_rows
 from numpygpt.ops.query_attention import query_attention
 from numpygpt.ops.softmax import softmax
-from numpygpt.system import pieces
+from numpygpt.system import chunks
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -232,7 +232,7 @@ def on_tape(op, x, *params, **settings):
 def test_an_operation_in_chunks_is_that_of_the_whole_and_its_parameters_gradients_are_sums(monkeypatch, op, params):
     x, dy = normal(7, 3), normal(7, 3, seed=3)
     y, functions = op(x, *params)
-    monkeypatch.setattr(pieces, "PIECE", 2 * 3 * 8)  # two rows
+    monkeypatch.setattr(chunks, "CHUNK", 2 * 3 * 8)  # two rows
     chunked, backward = on_tape(op, x, *params)
     dx, dparams = backward(dy)
     assert np.array_equal(chunked, y)
@@ -241,7 +241,7 @@ def test_an_operation_in_chunks_is_that_of_the_whole_and_its_parameters_gradient
 
 
 def test_chunks_give_only_the_gradients_that_are_wanted(monkeypatch):
-    monkeypatch.setattr(pieces, "PIECE", 2 * 3 * 8)
+    monkeypatch.setattr(chunks, "CHUNK", 2 * 3 * 8)
     params = {"gain": normal(3, seed=1), "bias": normal(3, seed=2)}
     x, dy = normal(7, 3), normal(7, 3, seed=3)
     _, (_, dgain, _) = layernorm(x, *params.values())
