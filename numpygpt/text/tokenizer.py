@@ -176,3 +176,15 @@ def _pair(name, token, ranks):
 
 def _characters(token):
     return "".join(map(_CHARACTER.get, token))
+
+
+def token_texts(encoding, ids):
+    """Return the text of each token id. Bytes that are no whole character are shown as ⟨e2⟩."""
+    texts = []
+    for token in ids:
+        data = encoding.decode_single_token_bytes(int(token)) if token < encoding.n_vocab else b""
+        try:
+            texts.append(data.decode())
+        except UnicodeDecodeError:
+            texts.append("".join(chr(b) if b < 128 else f"⟨{b:02x}⟩" for b in data))
+    return texts
