@@ -156,8 +156,8 @@ class Progress:
     """A live line on standard error, rewritten in place:
     `label 40 % | 1,234 unit/s | 12 s left`. Silent where it is no terminal."""
 
-    def __init__(self, label, unit):
-        self.label, self.unit = label, unit
+    def __init__(self, label, unit, first=0):
+        self.label, self.unit, self.first = label, unit, first
         self.started, self.shown, self.live = time.monotonic(), 0.0, sys.stderr.isatty()
 
     def __call__(self, done, total, note=""):
@@ -165,7 +165,7 @@ class Progress:
         if not self.live or (now - self.shown < 0.1 and done < total):
             return
         self.shown = now
-        rate = done / max(now - self.started, 1e-9)
+        rate = (done - self.first) / max(now - self.started, 1e-9)
         left = (total - done) / max(rate, 1e-9)
         line = f"{self.label} {done / total:4.0%} | {rate:,.0f} {self.unit}/s | {left:.0f} s left{note}"
         print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
