@@ -360,7 +360,7 @@ def test_a_larger_model_is_verified_by_what_the_hub_announces(server):
     server.contents[LARGER] = b""
     server.replies["linked"] = linked(*PUBLISHED[WEIGHTS])
     server.faults |= {LARGER: "linked", "/elsewhere": "breaks honest"}
-    with pytest.warns(Note, match="gpt2-xl: no revision of model.safetensors is fixed.* main "):
+    with pytest.warns(Note, match="gpt2-xl: numpygpt knows no fixed revision of model.safetensors.* main "):
         folder = models.fetch_model("gpt2-xl")
     assert contents(folder) == FILES and read_config(folder / "config.json") == SIZES["gpt2-xl"]
     server.requests.clear()

@@ -147,7 +147,7 @@ def test_a_truncated_data_file_is_noticed_before_anything_is_read(tmp_path, tens
         open_tensorflow(tmp_path / "m.index")
 
 
-@pytest.mark.parametrize("content, message", [(None, "m.data-00000-of-00001 is not in the folder"), (b"", "empty")])
+@pytest.mark.parametrize("content, message", [(None, "m.data-00000-of-00001 is missing in the folder"), (b"", "empty")])
 def test_a_missing_or_empty_data_file_is_named(tmp_path, tensors, content, message):
     write_tensorflow(tmp_path / "m", tensors)
     (tmp_path / "m.data-00000-of-00001").unlink()
@@ -161,7 +161,7 @@ def test_a_missing_or_empty_data_file_is_named(tmp_path, tensors, content, messa
     [
         ({"field1": 7}, "type 7 of tensorflow.DataType"),  # strings
         ({"field1": 23}, "type 23 of tensorflow.DataType"),
-        ({"field3": 1}, "lies in data file 1, of 1"),
+        ({"field3": 1}, "is in data file 1, of 1"),
         ({"field4": 1 << 40}, "truncated: tensor"),
         ({"field5": 1}, "its entry says 1"),
         ({"field2": b"\x12\x02\x08\x02" * 40}, "at most 32 sizes"),
@@ -220,7 +220,7 @@ def test_a_compressed_block_is_refused_as_such(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"x" * 47, b"x" * 100, bytes(40) + bytes.fromhex("57fb808b247547db")])
 def test_what_is_no_table_is_refused(tmp_path, content):
     (tmp_path / "m.index").write_bytes(content)
-    assert "no index of a TensorFlow checkpoint" in refusal(tmp_path / "m.index")
+    assert "not the index of a TensorFlow checkpoint" in refusal(tmp_path / "m.index")
 
 
 @settings(max_examples=200, deadline=None)
@@ -251,5 +251,5 @@ def test_an_index_of_many_addresses_of_one_empty_block_is_refused_at_the_first(t
     magic = bytes.fromhex("57fb808b247547db")
     (tmp_path / "m.index").write_bytes(file.getvalue() + (b"\0\0" + index).ljust(40, b"\0") + magic)
     monkeypatch.setattr(tensorflow, "crc32c", lambda file, count: checked.append(count) or crc32c(file, count))
-    assert "or the block no entries" in refusal(tmp_path / "m.index")
+    assert "or the block has no entries" in refusal(tmp_path / "m.index")
     assert len(checked) == 2
