@@ -1,4 +1,4 @@
-"""Plain text to pretrain on."""
+"""Read plain text for pretraining."""
 
 import math
 
@@ -6,12 +6,13 @@ from ..system.errors import InputError
 
 
 def read_documents(paths, lines=False, weights=None):
-    """The documents of UTF-8 text files, without surrounding blanks:
-    one a file, or with `lines` one a line. Empty ones are skipped.
+    """Read UTF-8 text files. Return a list of documents: one per file, or one per line if `lines` is true.
 
-    weights   for each file how often each of its documents comes, 1 unless told:
-              2 is twice, 0.5 every second document
-    Raises InputError, naming the file and line, for a file that cannot be read, is not UTF-8, or where nothing is left.
+    weights   how often the documents of each file are repeated, 1 by default: 2 repeats every document, and 0.5 keeps
+              every second one
+
+    Surrounding whitespace is removed and empty documents are skipped. Raises InputError, naming the file and line, if a
+    file cannot be read or is not UTF-8, or if there is no document.
     """
     documents = []
     for path, weight in zip(paths, weights or [1] * len(paths)):
@@ -26,5 +27,5 @@ def read_documents(paths, lines=False, weights=None):
         for i, document in enumerate(filter(None, found)):
             documents += [document] * (math.floor((i + 1) * weight) - math.floor(i * weight))
     if not documents:
-        raise InputError(f"{', '.join(map(str, paths))}: there is no text")
+        raise InputError(f"{', '.join(map(str, paths))}: there is no text to train on; name files with text")
     return documents

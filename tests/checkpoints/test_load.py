@@ -208,7 +208,7 @@ def test_the_tokenizer_is_the_one_beside_the_weights(tmp_path, params, names, si
 
 def test_without_a_tokenizer_the_size_of_the_vocabulary_decides(tmp_path, params, monkeypatch):
     FORMS["the book's pth"](tmp_path, params)
-    assert "no tokenizer in it" in refusal(tmp_path, load_checkpoint)
+    assert "the folder has no tokenizer" in refusal(tmp_path, load_checkpoint)
     big = random_parameters(Config(n_positions=3, n_embd=64, n_layer=1, n_head=1), seed=0)
     write_torch(tmp_path / "gpt2.pth", big)
     monkeypatch.setattr(tiktoken, "get_encoding", lambda name: {"gpt2": BYTES}[name])

@@ -240,7 +240,7 @@ def test_sizes_are_told_from_shapes_with_heads_of_64():
 
 
 def test_heads_that_cannot_be_told_are_said_so(params):
-    with pytest.raises(InputError, match="n_embd is 6, not a multiple of 64.* put a config.json beside it"):
+    with pytest.raises(InputError, match="n_embd is 6, not a multiple of 64.* put a config.json in the same folder"):
         deduced_config(params, "the file")
 
 

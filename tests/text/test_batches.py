@@ -74,7 +74,7 @@ def test_a_message_without_tokens_is_named(byte_encoding):
 
 
 @pytest.mark.parametrize(
-    "texts, message", [("call now", "not one text by itself: 'call now'"), (["a", None], "2 is None")]
+    "texts, message", [("call now", "got the single text 'call now'"), (["a", None], "2 is None")]
 )
 def test_a_single_text_is_not_taken_for_a_list_of_letters_and_what_is_no_text_is_named(byte_encoding, texts, message):
     with pytest.raises(InputError, match=message):

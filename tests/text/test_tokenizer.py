@@ -204,19 +204,19 @@ def test_without_network_the_error_says_what_to_do(tmp_path, monkeypatch, failur
 
 def test_an_absent_folder_and_one_without_tokenizer_are_named(tmp_path):
     assert f"{tmp_path / 'absent'}: no such folder" in refusal(tmp_path / "absent")
-    assert f"{tmp_path}: no tokenizer in it" in refusal(tmp_path)
+    assert f"{tmp_path}: the folder has no tokenizer" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize(
     "edit, reason",
     [
-        (lambda v: v.pop("a"), "vocab.json: byte 97 ('a') must have an id below 256, has None"),
-        (lambda v: v.update(a=300), "vocab.json: byte 97 ('a') must have an id below 256, has 300"),
+        (lambda v: v.pop("a"), "vocab.json: byte 97 ('a') must have an id below 256, but has None"),
+        (lambda v: v.update(a=300), "vocab.json: byte 97 ('a') must have an id below 256, but has 300"),
         (lambda v: v.update(a=v["b"]), "vocab.json: two bytes have the same id"),
-        (lambda v: v.update(a="7"), "vocab.json: token 'a' has no whole number for an id"),
-        (lambda v: v.update(a=True), "vocab.json: token 'a' has no whole number for an id"),
-        (lambda v: v.update(a=-1), "vocab.json: token 'a' has no whole number for an id"),
-        (lambda v: v.update(a=10**30), "vocab.json: token 'a' has no whole number for an id"),
+        (lambda v: v.update(a="7"), "vocab.json: the id of token 'a' is not a whole number"),
+        (lambda v: v.update(a=True), "vocab.json: the id of token 'a' is not a whole number"),
+        (lambda v: v.update(a=-1), "vocab.json: the id of token 'a' is not a whole number"),
+        (lambda v: v.update(a=10**30), "vocab.json: the id of token 'a' is not a whole number"),
         (lambda v: v.pop("<|endoftext|>"), "vocab.json: <|endoftext|> must have the last id, 296 after the 40 merges"),
         (
             lambda v: v.update({"<|endoftext|>": 0}),
@@ -224,8 +224,8 @@ def test_an_absent_folder_and_one_without_tokenizer_are_named(tmp_path):
         ),
         (lambda v: v.update({"[PAD]": 297}), "vocab.json: no line of merges.txt makes '[PAD]'"),
         (lambda v: v.update({"日本": 297}), "vocab.json: no line of merges.txt makes '日本'"),
-        (lambda v: v.update({"Ġthe": 9}), "line {the}: this merge makes id {rank}, but vocab.json gives 'Ġthe' id 9"),
-        (lambda v: v.pop("Ġthe"), "line {the}: this merge makes id {rank}, but vocab.json gives 'Ġthe' id None"),
+        (lambda v: v.update({"Ġthe": 9}), "line {the}: this merge makes id {rank}, but vocab.json gives 'Ġthe' the id 9"),
+        (lambda v: v.pop("Ġthe"), "line {the}: this merge makes id {rank}, but vocab.json gives 'Ġthe' the id None"),
     ],
 )
 def test_a_vocabulary_that_contradicts_the_merges_is_refused_where_it_does(tmp_path, small, edit, reason):
@@ -245,12 +245,12 @@ def test_a_vocabulary_that_contradicts_the_merges_is_refused_where_it_does(tmp_p
         (lambda m: m.__setitem__(4, "ab"), "merges.txt, line 6: expected two tokens with a space between, found 'ab'"),
         (lambda m: m.__setitem__(4, ""), "merges.txt, line 6: expected two tokens with a space between, found ''"),
         (lambda m: m.__setitem__(4, "a "), "merges.txt, line 6: expected two tokens with a space between, found 'a '"),
-        (lambda m: m.__setitem__(4, "a zz"), "merges.txt, line 6: 'zz' is neither a byte nor made by a line above"),
-        (lambda m: m.__setitem__(4, "a 日"), "merges.txt, line 6: '日' is neither a byte nor made by a line above"),
+        (lambda m: m.__setitem__(4, "a zz"), "merges.txt, line 6: 'zz' is neither a byte nor the result of a line above"),
+        (lambda m: m.__setitem__(4, "a 日"), "merges.txt, line 6: '日' is neither a byte nor the result of a line above"),
         (lambda m: m.__setitem__(4, m[0]), "merges.txt, line 6: "),
         (lambda m: m.reverse(), "merges.txt, line 2: "),
         (lambda m: m.pop(), "must have the last id, 295 after the 39 merges"),
-        (lambda m: m.append("q q"), "merges.txt, line 42: this merge makes id 296, but vocab.json gives 'qq' id None"),
+        (lambda m: m.append("q q"), "merges.txt, line 42: this merge makes id 296, but vocab.json gives 'qq' the id None"),
     ],
 )
 def test_merges_that_contradict_the_vocabulary_are_refused_by_line(tmp_path, small, edit, reason):
@@ -308,10 +308,10 @@ def encoding_of(ranks, special):
 @pytest.mark.parametrize(
     "more, special, reason",
     [
-        ({}, {"<|endoftext|>": 256, "<|pad|>": 257}, "not GPT-2's kind"),
-        ({}, {}, "not GPT-2's kind"),
-        ({b"ab": 300}, {"<|endoftext|>": 257}, "not GPT-2's kind"),
-        ({b"abc": 256}, {"<|endoftext|>": 257}, "token 256 (b'abc') is not a merge of two tokens before it"),
+        ({}, {"<|endoftext|>": 256, "<|pad|>": 257}, "not built like GPT-2's"),
+        ({}, {}, "not built like GPT-2's"),
+        ({b"ab": 300}, {"<|endoftext|>": 257}, "not built like GPT-2's"),
+        ({b"abc": 256}, {"<|endoftext|>": 257}, "token 256 (b'abc') is not a merge of two earlier tokens"),
         ({b"abc": 256, b"ab": 257}, {"<|endoftext|>": 258}, "token 256 (b'abc') is not a merge"),
     ],
 )
