@@ -1,5 +1,7 @@
 """python -m numpygpt.convert: convert any GPT-2 checkpoint to a Hugging Face folder, or compare two checkpoints."""
 
+import numpygpt.system.process  # noqa: F401  before NumPy
+
 from pathlib import Path
 
 import numpy as np

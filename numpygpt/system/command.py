@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import math
 import os
 import re
 import sys
@@ -57,16 +58,6 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action):
         plain = action.default in (None, "") or isinstance(action.default, bool)
         return action.help if plain else super()._get_help_string(action)
-
-
-def shorten_busy_waits():
-    """Make OpenBLAS's threads sleep soon after a matrix product. Call this in a program, before it imports NumPy.
-
-    OpenBLAS reads the variable when NumPy loads it. After a product its threads wait for the next product in a busy
-    loop, by default for 2^26 cycles. Meanwhile they keep the cores from the Python threads of `parallel`. 2^18 cycles,
-    a tenth of a millisecond, bridge most gaps.
-    """
-    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "18")
 
 
 def run(main):
@@ -126,20 +117,16 @@ def _show_warning(message, category, *where):
         print(warnings.formatwarning(message, category, *where[:2]), end="", file=sys.stderr)
 
 
-def number(kind, low, high=float("inf"), above=False):
-    """Return an argparse type: an int or float from `low` (exclusive if `above` is true) to `high`."""
+def number(wanted):
+    """Return an argparse type: the values of a Number."""
 
     def parse(text):
         try:
-            value = kind(text)
+            value = wanted.kind(text)
         except ValueError:
-            value = float("nan")
-        if not (low < value if above else low <= value) or not value <= high:
-            noun = "whole number" if kind is int else "number"
-            bounds = f"{'above' if above else 'at least'} {low}" + (
-                f" and at most {high}" if high < float("inf") else ""
-            )
-            raise argparse.ArgumentTypeError(f"expected a {noun} {bounds}, got {text!r}")
+            value = math.nan
+        if value not in wanted:
+            raise argparse.ArgumentTypeError(f"expected {wanted}, got {text!r}")
         return value
 
     return parse

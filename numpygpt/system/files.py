@@ -1,5 +1,6 @@
 """Replace files atomically, so that a crash, a full disk or Ctrl-C never leaves half a file, and lock files."""
 
+import errno
 import os
 import secrets
 from contextlib import contextmanager, suppress
@@ -18,9 +19,11 @@ def replacing(path):
     """Open a binary file that becomes `path` if the block succeeds, and is deleted if the block raises.
 
     The old content of `path` stays complete until the last byte of the new file is on disk. The new file gets the usual
-    permissions of a new file. Raises OSError like open() and write().
+    permissions of a new file. Raises OSError like open() and write(), and for a path without a file name.
     """
     path = Path(path)
+    if not path.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     # The temporary file is in the same folder because os.replace cannot move files between disks.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     file = open(temporary, "xb")

@@ -11,7 +11,7 @@ BATCH = 32  # messages per batch of a forward pass without training
 def padded_length(mode, lengths, n_positions):
     """Return the number of tokens to which every message is cut and padded.
 
-    mode   "longest": the largest of `lengths`, the training messages' token counts
+    mode   "longest": the largest of `lengths`, the training messages' token counts, which must be given
            "none": the result is None, and every message keeps its own length
            "end": the result is "end", and every message gets one final `<|endoftext|>`
            "context": n_positions
@@ -19,20 +19,23 @@ def padded_length(mode, lengths, n_positions):
 
     Store the result with the trained model: its predictions depend on it. Raises InputError for any other mode.
     """
+    if mode == "end" and n_positions == 1:
+        raise InputError("cannot pad to 'end': <|endoftext|> would take the model's only position; use none")
     if mode == "none":
         return None
     if mode == "end":
         return "end"
     if mode == "context":
         return n_positions
-    if mode == "longest":
+    if mode == "longest" and lengths:
         return min(max(lengths), n_positions)
     try:
         length = int(mode)
     except ValueError:
         length = 0
     if not 0 < length <= n_positions:
-        raise InputError(f"cannot pad to {mode!r}: use longest, none, end, context or a number from 1 to {n_positions}")
+        words = "longest, none" if lengths else "none"
+        raise InputError(f"cannot pad to {mode!r}: use {words}, end, context or a number from 1 to {n_positions}")
     return length
 
 

@@ -12,7 +12,8 @@ def read_documents(paths, lines=False, weights=None):
               every second one
 
     Surrounding whitespace is removed and empty documents are skipped. Raises InputError, naming the file and line, if a
-    file cannot be read or is not UTF-8, or if there is no document.
+    file cannot be read or is not UTF-8; if a weight leaves out a whole file, or is not a whole number for a file that
+    is one document; and if there is no document.
     """
     documents = []
     for path, weight in zip(paths, weights or [1] * len(paths)):
@@ -24,7 +25,17 @@ def read_documents(paths, lines=False, weights=None):
             line = error.object.count(b"\n", 0, error.start) + 1
             raise InputError(f"{path}, line {line}: not UTF-8; save the file as UTF-8") from None
         found = [document.strip() for document in (text.split("\n") if lines else [text])]
-        for i, document in enumerate(filter(None, found)):
+        found = [document for document in found if document]
+        if found and weight % 1 and not lines:
+            raise InputError(
+                f"{path}: the file is one document, which cannot count {weight:g} times; "
+                "give a whole number, or --lines"
+            )
+        if found and len(found) * weight < 1:
+            raise InputError(
+                f"{path}: a weight of {weight:g} leaves out all of its {len(found)} documents; give a larger one"
+            )
+        for i, document in enumerate(found):
             documents += [document] * (math.floor((i + 1) * weight) - math.floor(i * weight))
     if not documents:
         raise InputError(f"{', '.join(map(str, paths))}: there is no text to train on; name files with text")

@@ -53,13 +53,13 @@ def read_messages(path, text_column=None, label_column=None, book_quotes=False):
     return frame
 
 
-def stream_messages(path, text_column=None, label_column=None):
+def stream_messages(path, text_column=None, label_column=None, book_quotes=False):
     """Return an iterator of (text, label) over the messages that read_messages reads, for files of any length.
 
     The file may have any number of labels, including none. Raises InputError like read_messages: for the columns at
     once, and for a line when the iterator reaches it.
     """
-    return _open(path, text_column, label_column, book_quotes=False)[1]
+    return _open(path, text_column, label_column, book_quotes)[1]
 
 
 def _open(path, text_column, label_column, book_quotes):

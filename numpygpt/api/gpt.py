@@ -8,17 +8,18 @@ from itertools import islice
 import numpy as np
 import tiktoken
 
+from ..checkpoints.load import load_checkpoint
 from ..model.config import Config
 from ..model.continuation import Sampler, continuation
 from ..model.features import features
 from ..model.language import language_logits
-from ..model.parameters import random_parameters
+from ..model.parameters import INITIALISATIONS, random_parameters
 from ..model.tape import Tape
 from ..system.blas import parallel
 from ..system.errors import InputError
+from ..system.settings import CLASSIFIER, SAMPLING, checked
 from ..text.batches import BATCH, encode, pack
 from ..text.tokenizer import encode_message
-from .load import load_checkpoint
 
 
 @dataclass
@@ -56,6 +57,12 @@ class GPT:
     weights: str = "pretrained"
     seed: int = 123
 
+    def __post_init__(self):
+        for name, array in self.params.items():
+            if np.asarray(array).dtype.kind != "f":
+                raise InputError(f"parameter {name} has dtype {np.asarray(array).dtype}: expected real floats")
+        self.params = {name: np.asarray(array, np.float32) for name, array in self.params.items()}  # no copy of float32
+
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text.
 
@@ -72,7 +79,7 @@ class GPT:
         Raises
         ------
         InputError
-            If the text has more tokens.
+            If the text is not a string, or has more tokens.
 
         Examples
         --------
@@ -81,6 +88,8 @@ class GPT:
         >>> gpt.encode("Call me")
         [34, 342, 335]
         """
+        if not isinstance(text, str):
+            raise InputError(f"expected a text, got {text!r}")
         ids = encode_message(self.encoding, text)
         if len(ids) > self.config.n_positions:
             raise InputError(
@@ -114,9 +123,17 @@ class GPT:
         >>> gpt.encoding.decode([int(logits[-1].argmax())])
         ' you'
         """
-        ids = np.array(self.encode(text) if isinstance(text, str) else text, np.int64)
-        if not 0 < len(ids) <= self.config.n_positions or not 0 <= ids.min() <= ids.max() < self.config.vocab_size:
-            raise InputError(f"expected 1 to {self.config.n_positions} token ids below {self.config.vocab_size}")
+        given = self.encode(text) if isinstance(text, str) else text
+        try:
+            ids = np.asarray(given)
+        except ValueError:  # lists of several lengths
+            ids = np.empty(0)
+        fits = ids.ndim == 1 and ids.dtype.kind in "iu" and 0 < len(ids) <= self.config.n_positions
+        if not fits or not 0 <= ids.min() <= ids.max() < self.config.vocab_size:
+            raise InputError(
+                f"expected a text, or 1 to {self.config.n_positions} whole numbers below {self.config.vocab_size} as "
+                "token ids"
+            )
         return language_logits(Tape(self.params), ids, np.array([len(ids)]), self.config)
 
     def features(self, texts: Sequence[str]) -> np.ndarray:
@@ -250,7 +267,8 @@ class GPT:
         Raises
         ------
         InputError
-            If the prompt has too many tokens or the model's output is not a number.
+            If a number is outside its bounds in SAMPLING, the prompt has too many tokens, or the model's output is not
+            a number.
 
         Examples
         --------
@@ -258,8 +276,10 @@ class GPT:
         >>> list(numpygpt.load("mini").stream("Thank", tokens=3, greedy=True))
         [' you', ' for', ' your', '']
         """
+        numbers = dict(tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+        tokens, *sampling = checked(SAMPLING, numbers).values()
         end = self.encoding.eot_token
-        draw: Callable = np.argmax if greedy else Sampler(temperature, top_k, top_p, seed)
+        draw: Callable = np.argmax if greedy else Sampler(*sampling)
         ids = self.encode(prompt) or [end]
         # An embedding may have more rows than the tokenizer has tokens. Extra rows are never drawn.
         found = continuation(self.params, self.config, ids, lambda logits: draw(logits[: self.encoding.n_vocab]))
@@ -301,6 +321,10 @@ def load(source: str, weights: str = "pretrained", seed: int = 123) -> GPT:
     >>> sum(array.size for array in gpt.params.values())
     2560992
     """
+    kinds = ("pretrained", *INITIALISATIONS)
+    if weights not in kinds:
+        raise InputError(f"weights {weights!r}: use one of {', '.join(kinds)}")
+    checked(CLASSIFIER, {"seed": seed})
     config, params, encoding = load_checkpoint(source)
     if weights != "pretrained":
         params = random_parameters(config, seed, weights)
