@@ -234,7 +234,7 @@ REFUSED_BY_TRAIN = {
     "no place for an end": (
         lambda: save_model("model", replace(CONFIG, n_positions=1)),
         "--pad end",
-        "cannot pad to 'end': <.endoftext.> would take the model's only position; use none",
+        "cannot pad to 'end': <.endoftext.> would take the model's only position; use 'none'",
     ),
     "a seed too large": (lambda: None, f"--seed {2**63}", "--seed: expected a whole number"),
     "an unknown position": (lambda: None, "--position middle", "--position: invalid choice"),

@@ -20,7 +20,7 @@ def padded_length(mode, lengths, n_positions):
     Store the result with the trained model: its predictions depend on it. Raises InputError for any other mode.
     """
     if mode == "end" and n_positions == 1:
-        raise InputError("cannot pad to 'end': <|endoftext|> would take the model's only position; use none")
+        raise InputError("cannot pad to 'end': <|endoftext|> would take the model's only position; use 'none'")
     if mode == "none":
         return None
     if mode == "end":

@@ -28,12 +28,12 @@ def read_documents(paths, lines=False, weights=None):
         found = [document for document in found if document]
         if found and weight % 1 and not lines:
             raise InputError(
-                f"{path}: the file is one document, which cannot count {weight:g} times; "
-                "give a whole number, or --lines"
+                f"{path}: the file is one document, which cannot be repeated {weight:g} times; "
+                "use a whole number or --lines"
             )
         if found and len(found) * weight < 1:
             raise InputError(
-                f"{path}: a weight of {weight:g} leaves out all of its {len(found)} documents; give a larger one"
+                f"{path}: a weight of {weight:g} leaves out all of its {len(found)} documents; use a larger weight"
             )
         for i, document in enumerate(found):
             documents += [document] * (math.floor((i + 1) * weight) - math.floor(i * weight))
