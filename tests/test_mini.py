@@ -50,8 +50,8 @@ def card_number(pattern):
 def test_it_is_as_small_as_promised(mini):
     config, params, _ = mini
     assert sum(file.stat().st_size for file in FOLDER.iterdir()) <= 10_000_000
-    assert sum(array.size for array in params.values()) == card_number(r"A GPT-2 of ([\d,]+) parameters")
-    assert config.vocab_size == card_number(r"with\s+([\d,]+)\s+entries")
+    assert sum(array.size for array in params.values()) == card_number(r"This GPT-2 has ([\d,]+) parameters")
+    assert config.vocab_size == card_number(r"vocabulary of\s+([\d,]+)\s+entries")
 
 
 def test_its_card_states_the_perplexity_that_is_measured(mini, held_out):
