@@ -113,20 +113,21 @@ def test_openais_sizes_are_read_from_its_hparams(tmp_path, params):
     assert load_weights(tmp_path)[0] == Config(257, 7, 64, 2, n_head=4)
 
 
+def hparams(**changes):
+    return json.dumps({"n_vocab": 257, "n_ctx": 7, "n_embd": 64, "n_layer": 2, "n_head": 1} | changes)
+
+
 @pytest.mark.parametrize(
     "text, complaint",
     [
         ("", "not a JSON file"),
         ("[" * 100_000, "not a JSON file"),
         ("[]", "expected positive whole numbers"),
-        ('{"n_vocab": 257, "n_ctx": 7, "n_embd": 64, "n_layer": 2}', "expected positive whole numbers"),
-        ('{"n_vocab": 257, "n_ctx": 7, "n_embd": 64, "n_layer": 2, "n_head": true}', "expected positive whole numbers"),
-        ('{"n_vocab": 257, "n_ctx": 7, "n_embd": 64, "n_layer": 2, "n_head": 0}', "expected positive whole numbers"),
-        ('{"n_vocab": 257, "n_ctx": 7, "n_embd": 64, "n_layer": 2, "n_head": 3}', "64 is not divisible by n_head 3"),
-        (
-            '{"n_vocab": 257, "n_ctx": 8, "n_embd": 64, "n_layer": 2, "n_head": 1}',
-            "n_positions is 8 in the configuration, but 7",
-        ),
+        (hparams(n_head=None), "expected positive whole numbers"),
+        (hparams(n_head=True), "expected positive whole numbers"),
+        (hparams(n_head=0), "expected positive whole numbers"),
+        (hparams(n_head=3), "64 is not divisible by n_head 3"),
+        (hparams(n_ctx=8), "n_positions is 8 in the configuration, but 7"),
     ],
 )
 def test_wrong_hparams_are_refused(tmp_path, params, text, complaint):

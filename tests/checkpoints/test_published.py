@@ -282,20 +282,18 @@ def test_the_next_run_continues_where_this_one_gave_up(server):
     assert server.asked(WEIGHTS) == [f"bytes={len(FILES[WEIGHTS]) // 2}-"] and len(server.requests) == 1
 
 
-def test_a_partial_file_that_is_already_whole_needs_no_request(server):
-    folder = models.fetch_model("gpt2")
-    partial = folder / f".{WEIGHTS}.{PUBLISHED[WEIGHTS][1][:8]}.partial"
-    (folder / WEIGHTS).rename(partial)
-    server.requests.clear()
-    assert contents(models.fetch_model("gpt2")) == FILES and not server.requests and not partial.exists()
-
-
-@pytest.mark.parametrize("length", [10, len(FILES[WEIGHTS]), len(FILES[WEIGHTS]) + 1])
-def test_a_damaged_partial_file_is_replaced(server, length):
+@pytest.mark.parametrize(
+    "partial, requests",
+    [(FILES[WEIGHTS], 0), (bytes(10), 2), (bytes(len(FILES[WEIGHTS])), 1), (bytes(len(FILES[WEIGHTS]) + 1), 1)],
+    ids=["whole", "wrong start", "wrong", "too long"],
+)
+def test_a_partial_file_is_used_or_replaced(server, partial, requests):
     folder = models.fetch_model("gpt2")
     (folder / WEIGHTS).unlink()
-    (folder / f".{WEIGHTS}.{PUBLISHED[WEIGHTS][1][:8]}.partial").write_bytes(bytes(length))
-    assert contents(models.fetch_model("gpt2")) == FILES
+    path = folder / f".{WEIGHTS}.{PUBLISHED[WEIGHTS][1][:8]}.partial"
+    path.write_bytes(partial)
+    server.requests.clear()
+    assert contents(models.fetch_model("gpt2")) == FILES and len(server.requests) == requests and not path.exists()
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: content[::-1], lambda content: b""])
@@ -311,6 +309,13 @@ def test_a_damaged_file_is_replaced_by_the_right_one_and_only_by_that(server, da
     server.requests.clear()
     assert contents(models.fetch_model("gpt2")) == FILES
     assert all(path.endswith(WEIGHTS) for _, path, _ in server.requests)  # the good ones were left alone
+
+
+def test_a_proxy_in_the_environment_is_used(server, monkeypatch):
+    monkeypatch.setattr(downloads, "_opener", downloads._opener.__wrapped__)
+    monkeypatch.setenv("http_proxy", server.url)
+    server.contents["http://elsewhere.invalid/x"] = b"by proxy"
+    assert downloads.get("http://elsewhere.invalid/x", 100) == b"by proxy"
 
 
 def test_a_config_of_another_size_does_not_stay(server):
