@@ -12,7 +12,7 @@ def launched():
     return max((int(os.environ.get(f"{launcher}SIZE", 1)) for launcher in found), default=0)
 
 
-class Alone:
+class SingleProcess:
     """The methods of `training.ranks.Ranks` for one rank. See there."""
 
     rank, size = 0, 1
