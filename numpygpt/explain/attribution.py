@@ -19,9 +19,9 @@ from ..ops.embedding import embedding
 from ..ops.layernorm import layernorm
 from ..ops.linear import linear
 from ..ops.softmax import softmax
-from ..study.trace.trace import pieces
 from ..system.blas import parallel
 from ..system.errors import InputError
+from ..text.tokenizer import pieces
 
 BASELINES = ("padding", "zero")
 FEWEST, MOST = 8, 512  # points of the integral, doubled from one to the other

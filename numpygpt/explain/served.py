@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from ..ops.softmax import softmax
-from ..study.trace.trace import pieces
 from ..system.errors import InputError
 from ..text.split import read_set
-from ..text.tokenizer import encode_message
+from ..text.tokenizer import encode_message, pieces
 from ..training.evaluation import evaluate
 from ..training.naive_bayes import NaiveBayes
 from .attribution import after_each_token, explain

@@ -63,6 +63,18 @@ def encode_message(encoding, text):
     return encoding.encode_ordinary(text)
 
 
+def pieces(encoding, ids):
+    """Return each token's text. Bytes that are not a whole character are written as ⟨e2⟩."""
+    texts = []
+    for token in ids:
+        data = encoding.decode_single_token_bytes(int(token)) if token < encoding.n_vocab else b""
+        try:
+            texts.append(data.decode())
+        except UnicodeDecodeError:
+            texts.append("".join(chr(b) if b < 128 else f"⟨{b:02x}⟩" for b in data))
+    return texts
+
+
 def save_tokenizer(encoding, folder):
     """Write vocab.json and merges.txt, from which load_tokenizer and transformers make this encoding again.
 

@@ -128,12 +128,11 @@ class _Packer:
 
     def step(self, step, checked, errors):
         """A Step, with its Checks and, or None, what errors_by_step found."""
-        call = step.forward[0]
-        kind = call.function.name
+        called = {(call.function.outer, call.function.name) for top in step.backward or [] for call in top.all()}
         found = {
             "name": step.name,
-            "kind": kind,
-            "calls": self._calls(step.forward),
+            "kind": step.forward[0].function.name,
+            "calls": self._calls(step.forward, called),
             "back": None if step.backward is None else self._calls(step.backward),
             "ends": step.ends,
             "parameters": step.parameters,
@@ -148,22 +147,25 @@ class _Packer:
             found["curve"] = {"entry": [argument, list(index)], "points": points}
         return found
 
-    def _calls(self, tops):
-        """The calls that made something, outermost first. Repeated calls of one function become one entry with
+    def _calls(self, tops, called=frozenset()):
+        """Return the calls worth showing, outermost first. Repeated calls of one function become one entry with
         several runs.
+
+        called   (outer function, name) of the gradient functions that were called: what they keep is underlined
         """
-        found, of_block = {}, tops[0].function.name.startswith("block")
+        found = {}
         for top in tops:
-            for call in top.all():
-                if call is not top and (of_block or not call.makes_something()):
-                    continue  # a block's operations are steps of their own
+            # A block's operations are steps of their own.
+            for call in [top] if top.function.outer.startswith("block") else top.shown():
+                name = call.function.name
+                kept = [names for gradient, names in call.kept.items() if (name, gradient) in called]
                 run = {
                     "args": self._values(call.arguments),
                     "lines": {str(line): [self._values(made) for made in runs] for line, runs in call.lines.items()},
-                    "kept": call.kept,
+                    "kept": list(dict.fromkeys(name for names in kept for name in names)),
                 }
-                key = self.function(call.function), call.backward
-                found.setdefault(key, {"f": key[0], "nested": key[1], "runs": []})["runs"].append(run)
+                number = self.function(call.function)
+                found.setdefault(number, {"f": number, "runs": []})["runs"].append(run)
         return list(found.values())
 
     def _values(self, values):
@@ -179,10 +181,11 @@ class _Packer:
                 {
                     "file": name,
                     "name": function.name,
+                    "outer": function.outer,
                     "first": function.first,
                     "lines": function.lines,
                     "doc": function.doc,
-                    "backward": function.backward,
+                    "hidden": function.hidden,
                 }
             )
         return self.function_numbers[function]

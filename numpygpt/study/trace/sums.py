@@ -21,11 +21,11 @@ class Sum:
 
 def of_block(backward: Call) -> list[Sum]:
     """The two sums of a block's backward, as far as it went."""
-    through = {call.function.name: call.returned for call in backward.calls if call.backward}
+    through = {call.function.outer: call.returned for call in backward.calls if not call.ended}
     made = {name: value for runs in backward.lines.values() for values in runs for name, value in values.items()}
     da, dx = made.get("da"), backward.returned
     found = []
-    if through.get("mlp") is not None:
+    if isinstance(through.get("mlp"), np.ndarray):
         terms = [("dy, past it", backward.arguments["dy"]), ("through the MLP", through["mlp"])]
         found.append(Sum("a went two ways: past the MLP, and through it", terms, ("da", da)))
     if dx is not None and "self_attention" in through:
