@@ -11,7 +11,7 @@ import pytest
 import numpygpt
 from numpygpt import Classifier
 from numpygpt.study.trace.arrays import LIMIT, Arrays
-from numpygpt.study.trace.page import framed, page, page_data, save
+from numpygpt.study.trace.page import TEMPLATE, framed, page, page_data, save
 from numpygpt.system.errors import InputError
 from numpygpt.system.pages import template
 
@@ -169,4 +169,4 @@ def test_infinities_and_zeros_survive_the_coding():
 
 
 def test_the_template_asks_nothing_of_any_network():
-    assert not re.search(r"https?://|<link|@import|src=", template("trace.html"))
+    assert not re.search(r"https?://|<link|@import|src=", template(TEMPLATE))

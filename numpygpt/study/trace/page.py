@@ -23,14 +23,15 @@ from .source import Function
 from .sums import of_block, of_tied, of_token
 from .words import WORDS
 
-PACKAGE = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
+TEMPLATE = Path(__file__).with_name("trace.html")
 ENTRIES = ((2_500_000, 3), (20_000_000, 2))  # up to so many parameters, so many entries of each gradient are checked
 
 
 def page(trace, progress=lambda done, total: None) -> str:
     """The page's HTML."""
     data = json.dumps(page_data(trace, progress), separators=(",", ":"), allow_nan=False)
-    return template(Path(__file__).with_name("trace.html")).replace("@DATA@", data.replace("<", "\\u003c"))
+    return template(TEMPLATE).replace("@DATA@", data.replace("<", "\\u003c"))
 
 
 def save(path, text) -> None:
@@ -176,7 +177,7 @@ class _Packer:
         if function not in self.function_numbers:
             self.function_numbers[function] = len(self.functions)
             file = function.file
-            name = file.relative_to(PACKAGE).as_posix() if file.is_relative_to(PACKAGE) else file.name
+            name = file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT) else file.name
             self.functions.append(
                 {
                     "file": name,
