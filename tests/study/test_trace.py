@@ -111,7 +111,11 @@ def test_shared_work_of_several_gradients_is_recorded_once(trace):
 
 
 def test_a_long_message_runs_whole_and_a_renamed_local_variable_changes_no_name(gpt, tmp_path, monkeypatch):
-    text = inspect.getsource(block).replace("from ..ops", "from numpygpt.ops").replace("from .tape", "from numpygpt.model.tape")
+    text = (
+        inspect.getsource(block)
+        .replace("from ..ops", "from numpygpt.ops")
+        .replace("from .tape", "from numpygpt.model.tape")
+    )
     renamed = module_of(tmp_path / "renamed_block.py", re.sub(r"\bn\b", "number", text))
     monkeypatch.setattr(trunk, "block", renamed.block)
     monkeypatch.setattr(trace_module, "block_module", renamed)

@@ -32,7 +32,10 @@ def of_block(backward: Call) -> list[Sum]:
         terms = [("da, past attention", da), ("through attention", through["self_attention"])]
         found.append(Sum("x takes two paths: past attention, and through it", terms, ("dx", dx)))
     if dx is not None and "self_attention_at" in through:
-        terms = [("through attention", through["self_attention_at"]), ("past attention", dx - through["self_attention_at"])]
+        terms = [
+            ("through attention", through["self_attention_at"]),
+            ("past attention", dx - through["self_attention_at"]),
+        ]
         found.append(Sum("the row that is read takes two paths: through attention, and past it", terms, ("dx", dx)))
     return found
 
@@ -43,7 +46,9 @@ def of_token(step, tokens) -> list[Sum]:
     for token in ids:
         places = np.flatnonzero(ids == token)
         if len(places) > 1 and "wte" in step.gradients:
-            what = f"the token “{tokens[places[0]]}” occurs {len(places)} times, and each time its row of wte was copied"
+            what = (
+                f"the token “{tokens[places[0]]}” occurs {len(places)} times, and each time its row of wte was copied"
+            )
             terms = [(f"from position {place}", step.dy[place]) for place in places]
             return [Sum(what, terms, (f"dwte[{token}]", step.gradients["wte"][token]))]
     return []
