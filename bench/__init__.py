@@ -1,5 +1,3 @@
 """Measurements of numpygpt beside PyTorch. `python -m bench --help` says how to repeat them."""
 
-
-
-shorten_busy_waits()  # as numpygpt's commands do, whose work is measured here
+import numpygpt.system.process  # noqa: F401  as numpygpt's commands do, whose work is measured here

@@ -21,7 +21,7 @@ from numpygpt.study.trace.check import ENOUGH, checks, errors_by_step
 from numpygpt.study.trace.page import proofs
 from numpygpt.study.trace.sums import of_block
 from numpygpt.study.trace.trace import Trace
-from numpygpt.system import pieces
+from numpygpt.system import chunks
 from numpygpt.system.errors import InputError
 
 MESSAGE = "Your parcel is held. Pay the fee now and your parcel is sent."
@@ -122,7 +122,7 @@ def test_a_long_message_runs_whole_and_a_renamed_local_variable_changes_no_name(
     monkeypatch.setattr(trace_module, "BLOCKS", {renamed.block.__code__, renamed.block_at.__code__})
     clf = Classifier(gpt, ["ham", "spam"], "last_block")
     monkeypatch.setattr(fast, "MIN_CHUNKS", 1)
-    monkeypatch.setattr(pieces, "PIECE", 1 << 10)
+    monkeypatch.setattr(chunks, "CHUNK", 1 << 10)
     trace = clf.trace("Call now " * 9, "spam")
     names = [step.name for step in trace.steps]
     assert {"h.0.ln_1", "h.0.attention", "h.1.gelu", "h.1"} <= set(names) and len(names) == len(set(names))

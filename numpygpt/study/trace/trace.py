@@ -277,7 +277,7 @@ def recorded(trace):
 
 
 def _add_blocks(steps, calls):
-    """Insert a step for each block's sums after the block's last operation, and name the block's operations after it."""
+    """Insert a step for each block's sums after its last operation, and name the block's operations after it."""
     forward = [call for call in calls if call.code in BLOCKS]
     backward = [call for call in calls if call.function.nested and call.function.outer.startswith("block")]
     backward += [None] * len(forward)  # where no backward pass ran

@@ -40,12 +40,6 @@ WORDS = {
         "Each product passes a gradient to both its factors. The queries and the keys share the gradient of the "
         "scores, which is therefore computed once.",
     ),
-    "dot_product_attention": (
-        "Every query is compared with every key: their scaled product is a score. softmax turns the scores of a query "
-        "into weights that sum to 1, and the result is the weighted mean of the values.",
-        "dv is weights.T @ dy, because value j entered result i with the weight [i, j]. dscores came through softmax, "
-        "so each of its rows sums to 0. A score is the product of a query and a key, so each receives the other.",
-    ),
     "query_attention": (
         "Attention for one row of the message. With a single query, keys and values need not be computed for all rows: "
         "the key's weights are folded into the query, and the value's weights are applied after the weighted mean.",
