@@ -16,8 +16,8 @@ from numpygpt.model.pooling import Pooling
 from numpygpt.model.tape import Tape
 from numpygpt.ops.cross_entropy import cross_entropy
 from numpygpt.ops.layernorm import layernorm
-from numpygpt.study.trace.check import ENOUGH, checks, errors_by_step
 from numpygpt.study.trace import trace as trace_module
+from numpygpt.study.trace.check import ENOUGH, checks, errors_by_step
 from numpygpt.study.trace.page import proofs
 from numpygpt.study.trace.sums import of_block
 from numpygpt.study.trace.trace import Trace

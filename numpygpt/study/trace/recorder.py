@@ -1,4 +1,4 @@
-"""What Python's own tracing sees of functions while they run: every line, with the values that it made."""
+"""Record functions with Python's own tracing while they run: every line, with the values that it computed."""
 
 import inspect
 import sys
@@ -41,7 +41,7 @@ class Call:
             yield from call.all()
 
     def shown(self):
-        """Return the calls worth showing: this one, gradient functions inside it, and helpers with more than a return."""
+        """Return this call, and inside it the gradient functions and the helpers with more than a return."""
         return [call for call in self.all() if call is self or call.function.nested or call._makes_something()]
 
     def _makes_something(self):
@@ -121,7 +121,7 @@ def _value(value):
 
 
 class Recorder:
-    """Record this thread's calls of functions whose code object `watched` accepts: with Recorder(watched) as recorder: …
+    """Record this thread's calls of functions whose code object `watched` accepts. Use it in a `with` statement.
 
     calls   the outermost calls, in order. A debugger or coverage that was tracing before continues afterwards.
     """
