@@ -114,8 +114,8 @@ def _kept_by(function, outer):
 
 
 def _value(value):
-    """Return a copy of an array of numbers, a float as it is, and None for anything else."""
-    if isinstance(value, np.ndarray) and value.dtype.kind in "fciu":
+    """Return a copy of an array of numbers, a float as it is, and None for anything else, also for an empty array."""
+    if isinstance(value, np.ndarray) and value.size and value.dtype.kind in "fciu":
         return np.array(value)
     return value if isinstance(value, float | complex | np.inexact) else None
 

@@ -246,9 +246,7 @@ def trace_language(gpt, text, trainable="all") -> Trace:
     learning = trainable_names(trainable, gpt.params, gpt.config)
     ids = np.array(gpt.encode(text), np.int64)
     if len(ids) < 2:
-        raise InputError(
-            "the language model predicts each token from the tokens before it: give a text of at least two tokens"
-        )
+        raise InputError("a language model predicts tokens from earlier ones: give a text of at least two tokens")
 
     def run(tape, copies=1):
         lengths = np.full(copies, len(ids) - 1)
