@@ -52,7 +52,7 @@ def test_a_port_that_is_taken_is_one_line(made, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         error = refusal(capsys, serve.main, made / "run", "--port", port)
-    assert re.fullmatch(rf"127.0.0.1, port {port}: .*; choose another --port, or 0 for any that is free", error)
+    assert re.fullmatch(rf"127.0.0.1, port {port}: .*; choose another --port, or 0 for any free port", error)
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def in_terminal(name) -> str:
     ):
         lines = [line for text in words for line in textwrap.wrap(text, 110, subsequent_indent="    ")]
         parts.append("\n".join(lines) + "\n")
-        for top in calls:
+        for top in calls or ():
             parts += map(_call, top.shown())
     return "\n".join(parts) + "\n" + check_table(operation_checks(step))
 

@@ -45,7 +45,7 @@ class Step:
     """
 
     name: str
-    op: Callable
+    op: Callable | None  # None of a block
     arguments: dict
     parameters: dict[str, str]
     settings: dict
@@ -56,7 +56,7 @@ class Step:
     forward: list[Call] = field(default_factory=list)
     backward: list[Call] | None = None
     ends: bool = False
-    dy: np.ndarray | None = None  # what backward was given
+    dy: np.ndarray | float | None = None  # what the gradient functions were given
 
     def __getitem__(self, name):
         """Return the last value of this name: of the forward pass, the backward pass (`dx`), or an argument."""
