@@ -32,7 +32,7 @@ def in_terminal(e: Explanation, colour: bool) -> str:
         "",
         f"margin        {e.margin:+10.3f}  {logits[0]}, {logits[1]}",
         f"  baseline's  {e.baseline_margin:+10.3f}  {AT_BASELINE[e.baseline]}",
-        f"  difference  {way:+10.3f}  integrated gradients sum to {e.difference:+.2g} more ({e.points} points)",
+        f"  difference  {way:+10.3f}  integrated gradients explain all but {e.difference:.2g} of it ({e.points} points)",
     ]
     if not e.complete:
         lines.append(f"That is more than {e.tolerance:.0%}: the integral did not converge. Do not rely on its column.")
