@@ -2,9 +2,8 @@
 
     margin = logit of the answer - logit of the runner-up
 
-The answer and the runner-up are always those of the whole message, also where the margin of an interpolated or
-shortened message is computed. A maximum over labels would have kinks. This margin is a smooth function of the
-embeddings.
+The answer and the runner-up are always those of the whole message, even where the margin of an interpolated or
+shortened message is computed. A maximum over labels would have kinks. This margin is smooth.
 """
 
 from dataclasses import dataclass

@@ -26,13 +26,14 @@ def in_terminal(e: Explanation, colour: bool) -> str:
         token = shade(visible(e.tokens[places[0]]) + times, integrated / most)
         lines.append(_numbers(integrated, gradient_input, e.deletion[places[0]]) + f"  {token}")
     logits = [f"{label} {e.logits[label]:.3f}" for label in (e.label, e.runner_up)]
-    way = e.margin - e.baseline_margin
+    change = e.margin - e.baseline_margin
+    rest = f"{e.difference:.2g} of it ({e.points} points)"
     lines += [
         _numbers(e.integrated.sum(), e.gradient_input.sum(), np.nan) + "  sum",
         "",
         f"margin        {e.margin:+10.3f}  {logits[0]}, {logits[1]}",
         f"  baseline's  {e.baseline_margin:+10.3f}  {AT_BASELINE[e.baseline]}",
-        f"  difference  {way:+10.3f}  integrated gradients sum to {e.difference:+.2g} more ({e.points} points)",
+        f"  difference  {change:+10.3f}  integrated gradients explain all but {rest}",
     ]
     if not e.complete:
         lines.append(f"That is more than {e.tolerance:.0%}: the integral did not converge. Do not rely on its column.")

@@ -124,7 +124,7 @@ def test_what_does_not_add_up_is_said_and_never_scaled(monkeypatch):
     missing = found.integrated.sum() - (found.margin - found.baseline_margin)
     assert not found.complete and found.difference == missing != 0
     shown = in_terminal(found, colour=False)
-    assert f"sum to {missing:+.2g} more (1 points)" in shown and "Do not rely on its column" in shown
+    assert f"all but {missing:.2g} of it (1 points)" in shown and "Do not rely on its column" in shown
 
 
 def test_the_tolerance_is_a_share_of_the_margins_difference(monkeypatch):

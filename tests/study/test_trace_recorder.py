@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from numpygpt.study.trace.recorder import Recorder
+from numpygpt.study.trace.recorder import Recorder, _value
 
 
 def in_place(x):
@@ -80,6 +80,10 @@ def test_a_returned_expression_has_a_value_and_what_backward_reads_is_known_as_k
     back, found = recorded(dx, np.array([5.0]))
     assert back.function.nested and back.function.outer == "pair"
     assert np.array_equal(at(back, "return product * 1")[0]["dx"], found)
+
+
+def test_an_empty_array_has_no_value_to_show():
+    assert _value(np.empty(0)) is None
 
 
 def test_the_tracing_ends_after_an_error_too():

@@ -1,4 +1,4 @@
-"""One operation on a tiny example, forward and back: for the terminal."""
+"""One operation on a tiny example, forward and back, in the terminal."""
 
 import inspect
 import math
@@ -27,7 +27,7 @@ N, D, H, C = 3, 4, 2, 2
 
 
 def examples():
-    """{name: (operation, arguments)}: three rows of four numbers, with one decimal to be read."""
+    """Return {name: (operation, arguments)}: three rows of four numbers with one decimal, which are easy to read."""
     rng = np.random.default_rng(6)
 
     def numbers(*shape):
@@ -59,9 +59,7 @@ def examples():
 
 
 def trace_operation(op, arguments) -> Step:
-    """The Step of an operation on these arguments, with a gradient dy of random numbers: one of ones would hide
-    mistakes.
-    """
+    """Return the Step of an operation on these arguments. dy is random, because a dy of ones would hide mistakes."""
     names = [name for name in inspect.signature(op).parameters if name in arguments]
     floats = [name for name in names if np.asarray(arguments[name]).dtype.kind == "f"]
     settings = {name: arguments[name] for name in names if name not in floats and name != "ids"}
@@ -75,10 +73,9 @@ def trace_operation(op, arguments) -> Step:
 
 
 def in_terminal(name) -> str:
-    """The operation's lines with, under each, what it made of the tiny example; then the same of its backward;
-    then the check.
+    """Return the operation's lines with their values on the tiny example, then its gradients' lines, then the check.
 
-    Raises InputError for a name that is none.
+    Raises InputError for an unknown name.
     """
     known = examples()
     if name not in known:
@@ -95,13 +92,13 @@ def in_terminal(name) -> str:
     ):
         lines = [line for text in words for line in textwrap.wrap(text, 110, subsequent_indent="    ")]
         parts.append("\n".join(lines) + "\n")
-        for top in calls:
+        for top in calls or ():
             parts += map(_call, top.shown())
     return "\n".join(parts) + "\n" + check_table(operation_checks(step))
 
 
 def check_table(checks) -> str:
-    """A line for each Check."""
+    """Return a table with a line for each Check."""
     lines = [
         "the check: d sum(y * dy) / d (one entry)",
         f"{'entry':<16}{'by hand':>22}{'complex step':>22}{'digits':>8}{'finite difference':>22}{'digits':>8}",
@@ -127,7 +124,7 @@ def _call(call):
 
 
 def _shown(name, value):
-    """`name` and its numbers; an array's rows under each other, a matrix of a stack beside the others."""
+    """Return the lines that show `name` and its value."""
     text = np.array2string(
         np.asarray(value), precision=4, suppress_small=True, max_line_width=110, floatmode="maxprec_equal"
     )

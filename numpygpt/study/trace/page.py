@@ -154,7 +154,7 @@ class _Packer:
 
         called   (outer function, name) of the gradient functions that were called: what they keep is underlined
         """
-        found = {}
+        found: dict[int, dict] = {}
         for top in tops:
             # A block's operations are steps of their own.
             for call in [top] if top.function.outer.startswith("block") else top.shown():

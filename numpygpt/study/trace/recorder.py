@@ -1,4 +1,4 @@
-"""What Python's own tracing sees of functions while they run: every line, with the values that it made."""
+"""Record functions with Python's own tracing while they run: every line, with the values that it computed."""
 
 import inspect
 import sys
@@ -41,7 +41,7 @@ class Call:
             yield from call.all()
 
     def shown(self):
-        """Return the calls to show: this one, gradient functions inside it, and helpers with more than a return."""
+        """Return this call, and inside it the gradient functions and the helpers with more than a return."""
         return [call for call in self.all() if call is self or call.function.nested or call._makes_something()]
 
     def _makes_something(self):
@@ -114,14 +114,14 @@ def _kept_by(function, outer):
 
 
 def _value(value):
-    """Return a copy of an array of numbers, a float as it is, and None for anything else."""
-    if isinstance(value, np.ndarray) and value.dtype.kind in "fciu":
+    """Return a copy of an array of numbers, a float as it is, and None for anything else, also for an empty array."""
+    if isinstance(value, np.ndarray) and value.size and value.dtype.kind in "fciu":
         return np.array(value)
     return value if isinstance(value, float | complex | np.inexact) else None
 
 
 class Recorder:
-    """Record this thread's calls of functions whose code object `watched` accepts, inside `with Recorder(watched)`.
+    """Record this thread's calls of functions whose code object `watched` accepts. Use it in a `with` statement.
 
     calls   the outermost calls, in order. A debugger or coverage that was tracing before continues afterwards.
     """

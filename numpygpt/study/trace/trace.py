@@ -1,7 +1,7 @@
-"""One message's way through the model, forward and back, as it ran: every operation, every line, every number.
+"""One message's path through the model, forward and back: every operation, every line, every value.
 
-What is recorded is the shipped code while it runs, in float64. Nothing in `ops/` or `model/` knows of it:
-`WatchedTape` is a Tape that notes what is done with it, and Python's own tracing sees the lines.
+The shipped code is recorded while it runs, in float64. `ops/` and `model/` contain no code for this: `WatchedTape` is a
+Tape that records its calls, and Python's own tracing records the lines.
 """
 
 import inspect
@@ -33,21 +33,19 @@ BLOCKS = {block_module.block.__code__, block_module.block_at.__code__}
 
 @dataclass(repr=False)
 class Step:
-    """One operation on the way, or a block's two sums.
+    """One operation of the model, or a block's two sums.
 
-    name       where it stands, under the parameters' name where it has some: h.1.ln_1, h.1.attention, cross_entropy
-    op         the operation as it was called, without its pieces; settings, what else it was called with
-    arguments  {name: array} of what it was given, in its own order; parameters, {argument: parameter's name} among
-    them
-    result     its result
-    learns     the arguments that have a gradient; gradients {argument: array}, of those
-    forward, backward   the Calls of watched functions; backward is None where the way back had ended before, and
-                        `ends` says that
-               it ends here
+    name       the name of the operation's parameters, or else its own, after its block's: h.1.ln_1, h.1.attention
+    op         the operation; settings, its arguments that are not arrays of the model
+    arguments  {name: array} in the operation's own order; parameters, {argument: parameter's name} among them
+    result     the operation's result
+    learns     the arguments whose gradient is wanted; gradients, {argument: array} of these
+    forward, backward   the Calls of watched functions; backward is None where no gradient function was called
+    ends       whether backpropagation stops here, because nothing below learns
     """
 
     name: str
-    op: Callable
+    op: Callable | None  # None of a block
     arguments: dict
     parameters: dict[str, str]
     settings: dict
@@ -58,10 +56,10 @@ class Step:
     forward: list[Call] = field(default_factory=list)
     backward: list[Call] | None = None
     ends: bool = False
-    dy: np.ndarray | None = None  # what backward was given
+    dy: np.ndarray | float | None = None  # what the gradient functions were given
 
     def __getitem__(self, name):
-        """The value of this name, as it last was: forward, backward (`dx`), or an argument."""
+        """Return the last value of this name: of the forward pass, the backward pass (`dx`), or an argument."""
         found = None
         for call in [call for top in [*self.forward, *(self.backward or [])] for call in top.all()]:
             for values in [call.arguments, *(made for runs in call.lines.values() for made in runs)]:
@@ -74,7 +72,7 @@ class Step:
         return f"{self.name}: {', '.join(self.names())}"
 
     def names(self):
-        """All names that have a value."""
+        """Return all names that have a value."""
         calls = [call for top in [*self.forward, *(self.backward or [])] for call in top.all()]
         return list(
             dict.fromkeys(
@@ -146,13 +144,14 @@ class WatchedTape(Tape):
 
 @dataclass(repr=False)
 class Trace:
-    """A message's way through the model.
+    """A message's path through the model.
 
-    text, tokens   the message and its tokens' text; label, the class it has, or None of a language model
-    steps          the way: every operation and, after a block's, its sums
+    text, tokens   the message, and the text of each token
+    label          the message's class, or None for a language model
+    steps          every operation in order, and after each block's operations the block's sums
     loss, grads    the loss in nats, and {name: gradient} of what learns
-    run            run(tape, copies) -> loss, backward: the forward pass on another Tape, of so many copies of the
-                   message
+    run            run(tape, copies) -> loss, backward: the forward pass of this many copies of the message on a Tape
+    other_pooling  the largest relative difference of a gradient between the folded and the ordinary last block
     """
 
     text: str
@@ -170,12 +169,10 @@ class Trace:
     sums: list[tuple] = field(default_factory=list)
     loss: float = float("nan")
     grads: dict[str, np.ndarray] = field(default_factory=dict)
-    other_pooling: float | None = (
-        None  # largest relative difference of a gradient, where the last block runs the other way
-    )
+    other_pooling: float | None = None
 
     def __getitem__(self, name) -> Step:
-        """The step of this name."""
+        """Return the step of this name."""
         for step in self.steps:
             if step.name == name:
                 return step
@@ -185,11 +182,11 @@ class Trace:
         return f"Trace of {self.text!r}: loss {self.loss:.6f}, steps {', '.join(step.name for step in self.steps)}"
 
     def page(self) -> str:
-        """The whole page, HTML."""
+        """Return the page, as HTML."""
         return page(self)
 
     def save(self, path) -> None:
-        """Write the page. Raises InputError where the file exists."""
+        """Write the page to a new file. Raises InputError if the file exists."""
         save(path, self.page())
 
     def _repr_html_(self):
@@ -197,9 +194,9 @@ class Trace:
 
 
 def trace_classifier(clf, text, label, folded=False) -> Trace:
-    """The Trace of one message and its label through a Classifier's loss.
+    """Trace one message and its label through a Classifier's loss.
 
-    folded   the last block computed for the one row that is read, as in training; else the textbook's, over all rows
+    folded   whether the last block is computed only for the row that is read, as in training, or for all rows
 
     Raises InputError for a message without tokens, an unknown label, LoRA's adapters.
     """
@@ -207,7 +204,7 @@ def trace_classifier(clf, text, label, folded=False) -> Trace:
         raise InputError("folded: this classifier reads the mean of all rows, not one row: omit it")
     if clf.lora_scale is not None:
         raise InputError(
-            "a classifier with LoRA's adapters is not traced: save it and trace the run, whose weights have them added"
+            "a classifier with LoRA adapters cannot be traced. Save it and trace the run, in which they are merged"
         )
     (ids,), numbers = clf.encode([text]), clf.numbers([label])
     pooling = replace(clf.pooling, folded=folded)
@@ -244,14 +241,14 @@ def trace_classifier(clf, text, label, folded=False) -> Trace:
 
 
 def trace_language(gpt, text, trainable="all") -> Trace:
-    """The Trace of a text through the language model's loss: each token but the first, predicted from those before.
+    """Trace a text through the language model's loss: each token but the first is predicted from the tokens before it.
 
     Raises InputError for a text of fewer than two tokens, or a `trainable` that selects nothing.
     """
     learning = trainable_names(trainable, gpt.params, gpt.config)
     ids = np.array(gpt.encode(text), np.int64)
     if len(ids) < 2:
-        raise InputError("the language model predicts a token from those before: give a text of at least two tokens")
+        raise InputError("a language model predicts tokens from earlier ones: give a text of at least two tokens")
 
     def run(tape, copies=1):
         lengths = np.full(copies, len(ids) - 1)
@@ -277,7 +274,7 @@ def recorded(trace):
 
 
 def _add_blocks(steps, calls):
-    """Insert a step for each block's sums after its last operation, and name the block's operations after it."""
+    """Insert a step for each block's sums after its last operation, and name its operations after the block."""
     forward = [call for call in calls if call.code in BLOCKS]
     backward = [call for call in calls if call.function.nested and call.function.outer.startswith("block")]
     backward += [None] * len(forward)  # where no backward pass ran
