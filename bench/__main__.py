@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from numpygpt.system import command
 from numpygpt.system.errors import InputError
+from numpygpt.system.settings import Number
 from numpygpt.text.sources import find_messages
 
 from . import machine, weights
@@ -45,7 +46,7 @@ def arguments(argv=None):
     )
     parser.add_argument(
         "--repetitions",
-        type=command.number(int, 1),
+        type=command.number(Number(int, 1)),
         help="how often each side runs (default: 10; chapter 3, PyTorch's once; memory 2)",
     )
     parser.add_argument(

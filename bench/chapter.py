@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from numpygpt.checkpoints.gpt import load
+from numpygpt.api.gpt import load
 from numpygpt.system.errors import InputError
 from numpygpt.text.batches import encode, padded_length
 from numpygpt.text.messages import read_messages

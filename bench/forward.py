@@ -11,13 +11,13 @@ from statistics import median
 
 import numpy as np
 
-from numpygpt.checkpoints.gpt import load
-from numpygpt.model.prefix import BATCH_ROWS, FrozenPrefix
+from numpygpt.api.classifier import Classifier
+from numpygpt.api.gpt import load
 from numpygpt.model.tape import Tape
 from numpygpt.model.trunk import blocks
 from numpygpt.ops.embedding import embedding
 from numpygpt.system import blas
-from numpygpt.training.text_classifier import Classifier
+from numpygpt.training.frozen_features import BATCH_ROWS, FrozenPrefix
 
 from .machine import installed
 from .results import Row, Section

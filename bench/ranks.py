@@ -22,15 +22,15 @@ from statistics import median
 
 import numpy as np
 
-from numpygpt.checkpoints.gpt import GPT
+from numpygpt.api.classifier import Classifier
+from numpygpt.api.gpt import GPT
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes, random_parameters
-from numpygpt.model.prefix import FrozenPrefix
 from numpygpt.system import command
 from numpygpt.system.memory import keep_freed_memory
 from numpygpt.training.adamw import AdamW
+from numpygpt.training.frozen_features import FrozenPrefix
 from numpygpt.training.ranks import on_every_rank
-from numpygpt.training.text_classifier import Classifier
 
 from . import machine
 from .results import figure, spread, table, write_section

@@ -13,10 +13,10 @@ from functools import partial
 
 import numpy as np
 
-from numpygpt.checkpoints.gpt import load
-from numpygpt.model.prefix import FrozenPrefix
+from numpygpt.api.classifier import Classifier
+from numpygpt.api.gpt import load
 from numpygpt.training.adamw import AdamW
-from numpygpt.training.text_classifier import Classifier
+from numpygpt.training.frozen_features import FrozenPrefix
 
 from .machine import Rates, installed
 from .results import Row, Section
@@ -81,7 +81,7 @@ def numpygpt_step(model, choice):
     optimizer = AdamW(clf.params, clf.trainable, lr=5e-5, weight_decay=0.1)
 
     def step():
-        loss, grads = clf.batch_loss(*prefix.batch(np.arange(MESSAGES)), labels, clf.depth, late=True)
+        loss, grads = clf.batch_loss(*prefix.batch(np.arange(MESSAGES)), labels, clf.depth)
         optimizer.step(grads)
         return loss
 

@@ -1,37 +1,29 @@
 """GPT-2 in NumPy alone, every gradient written by hand, fine-tuned into a text classifier."""
 
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .checkpoints.gpt import GPT, load
+    from .api.classifier import Classifier
+    from .api.gpt import GPT, load
+    from .api.run import load_run
     from .system.errors import InputError
     from .training.adamw import AdamW
     from .training.fine_tune import fine_tune
     from .training.plots import plot
-    from .training.run_folder import load_run
-    from .training.text_classifier import Classifier
 
 __version__ = "0.1.0"
 __all__ = ["GPT", "AdamW", "Classifier", "InputError", "fine_tune", "load", "load_run", "plot"]
 
-# While `python -m numpygpt.NAME` looks for its module, argv[0] is "-m". A command may set what is its process's; a
-# library that is imported may not.
-if sys.argv[:1] == ["-m"] and any(word.partition(".")[0].endswith("numpygpt") for word in sys.orig_argv):
-    from .system.command import shorten_busy_waits
-
-    shorten_busy_waits()
-
 _HOME = {  # where each name lives, to be imported when it is first used
-    "GPT": "checkpoints.gpt",
-    "load": "checkpoints.gpt",
+    "GPT": "api.gpt",
+    "load": "api.gpt",
     "InputError": "system.errors",
     "AdamW": "training.adamw",
     "fine_tune": "training.fine_tune",
     "plot": "training.plots",
-    "load_run": "training.run_folder",
-    "Classifier": "training.text_classifier",
+    "load_run": "api.run",
+    "Classifier": "api.classifier",
 }
 
 

@@ -1,5 +1,7 @@
 """`python -m numpygpt` and the console script `numpygpt`: the list of commands; with a command's name, that command."""
 
+import numpygpt.system.process  # noqa: F401  before NumPy
+
 import ast
 import difflib
 import importlib
@@ -30,7 +32,6 @@ def main(argv=None):
     if name in ("-h", "--help"):
         show_list()
     elif name in commands():
-        command.shorten_busy_waits()
         importlib.import_module(f".{name}", __package__).main(rest)
     else:
         meant = difflib.get_close_matches(name, commands(), n=1)

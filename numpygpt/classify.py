@@ -1,17 +1,19 @@
 """python -m numpygpt.classify: label new messages with a classifier that was trained."""
 
+import numpygpt.system.process  # noqa: F401  before NumPy
+
 import argparse
 import os
 import sys
 from itertools import islice
 from pathlib import Path
 
+from .api.run import load_run
 from .explain.attribution import BASELINES, explain
 from .explain.attribution_text import in_terminal
 from .system import command
 from .system.errors import InputError
 from .text.batches import BATCH
-from .training.run_folder import load_run
 
 
 def arguments(argv=None):

@@ -1,5 +1,7 @@
 """python -m numpygpt.convert: turn any GPT-2 checkpoint into a Hugging Face folder, or compare two."""
 
+import numpygpt.system.process  # noqa: F401  before NumPy
+
 from pathlib import Path
 
 import numpy as np

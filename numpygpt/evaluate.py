@@ -1,9 +1,12 @@
 """python -m numpygpt.evaluate: how good a trained classifier is, on its test set or on labelled messages of yours."""
 
+import numpygpt.system.process  # noqa: F401  before NumPy
+
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
+from .api.run import load_run
 from .system import command
 from .system.errors import InputError
 from .system.files import replacing
@@ -13,7 +16,7 @@ from .text.split import SETS, read_set
 from .training.evaluation import count_messages, evaluate
 from .training.naive_bayes import NaiveBayes
 from .training.ranks import on_every_rank
-from .training.run_folder import load_run
+from .training.run_folder import recipe_of
 
 
 def arguments(argv=None):
@@ -34,8 +37,8 @@ def arguments(argv=None):
     parser.add_argument(
         "data",
         nargs="?",
-        help="labelled messages: a UTF-8 CSV or TSV, sample or sms, as for train, with "
-        "the run's labels; or one of its three sets (default: its test.csv)",
+        help="labelled messages: a UTF-8 CSV or TSV, sample or sms, read as training "
+        "read them, with the run's labels; or one of the run's three sets (default: its test.csv)",
     )
     parser.add_argument("--text-column", help="the column that holds the text (default: found by its name)")
     parser.add_argument("--label-column", help="the column that holds the label (default: found by its name)")
@@ -62,7 +65,8 @@ def main(argv, ranks):
     if path.name in SETS and path.resolve().parent == args.run.resolve():
         messages = partial(read_set, path, clf.labels)
     else:
-        messages = partial(stream_messages, path, args.text_column, args.label_column)
+        as_trained = recipe_of(args.run) == "book"
+        messages = partial(stream_messages, path, args.text_column, args.label_column, book_quotes=as_trained)
     count = count_messages(clf, messages(), path)  # what is wrong with the file is said now, not after an hour
     if not count:
         raise InputError(f"{path}: there are no messages")

@@ -1,5 +1,7 @@
 """python -m numpygpt.exercise: write a backward pass yourself, and be told what is wrong with it."""
 
+import numpygpt.system.process  # noqa: F401  before NumPy
+
 import difflib
 import textwrap
 from concurrent.futures import ThreadPoolExecutor

@@ -1,5 +1,7 @@
 """python -m numpygpt.experiments: run the book's additional experiments on any model and data, for one table."""
 
+import numpygpt.system.process  # noqa: F401  before NumPy
+
 import argparse
 import csv
 import io
@@ -18,6 +20,7 @@ from .system import command
 from .system.alone import LAUNCHERS, Alone, launched
 from .system.errors import InputError
 from .system.files import replacing
+from .system.settings import FINE_TUNING
 from .training.recipes import BOOK
 
 
@@ -102,7 +105,7 @@ def arguments(argv=None):
     )
     parser.add_argument("--data", default="sample", help="as in numpygpt.train")
     parser.add_argument(
-        "--lr", type=command.number(float, 0, 1e3, above=True), help="learning rate (default: numpygpt.train's)"
+        "--lr", type=command.number(FINE_TUNING["lr"]), help="learning rate (default: numpygpt.train's)"
     )
     parser.add_argument(
         "--out",

@@ -1,13 +1,15 @@
 """python -m numpygpt.export: write a trained classifier for transformers, or under the book's names."""
 
+import numpygpt.system.process  # noqa: F401  before NumPy
+
 from pathlib import Path
 
+from .api.run import load_run
 from .checkpoints.exported import for_book, for_transformers
 from .checkpoints.safetensors import write_safetensors
 from .system import command
 from .system.errors import InputError
 from .system.files import replacing
-from .training.run_folder import load_run
 
 
 def arguments(argv=None):

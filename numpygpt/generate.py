@@ -1,9 +1,12 @@
 """python -m numpygpt.generate: let a GPT-2 continue a text."""
 
+import numpygpt.system.process  # noqa: F401  before NumPy
+
 import sys
 
-from .checkpoints.gpt import load
+from .api.gpt import load
 from .system import command
+from .system.settings import SAMPLING
 
 
 def arguments(argv=None):
@@ -17,7 +20,7 @@ def arguments(argv=None):
             "python -m numpygpt.generate --model gpt2 --greedy \"Is this spam: 'You won!'\"",
         ],
     )
-    number = command.number
+    number = {name: command.number(wanted) for name, wanted in SAMPLING.items()}
     parser.add_argument(
         "prompt", nargs="?", default="", help="the beginning (default: none, the model starts by itself)"
     )
@@ -27,18 +30,18 @@ def arguments(argv=None):
         help="mini (bundled); gpt2, gpt2-medium, gpt2-large or gpt2-xl (downloaded "
         "once); or a folder or file with the weights of one",
     )
-    parser.add_argument("--tokens", type=number(int, 1), default=60, help="how many to add at most")
+    parser.add_argument("--tokens", type=number["tokens"], default=60, help="how many to add at most")
     parser.add_argument(
         "--greedy", action="store_true", help="always take the most probable token, instead of drawing one"
     )
     parser.add_argument(
-        "--temperature", type=number(float, 0, above=True), default=1.0, help="below 1 more predictable, above 1 less"
+        "--temperature", type=number["temperature"], default=1.0, help="below 1 more predictable, above 1 less"
     )
-    parser.add_argument("--top-k", type=number(int, 1), help="draw among the k most probable tokens only")
+    parser.add_argument("--top-k", type=number["top_k"], help="draw among the k most probable tokens only")
     parser.add_argument(
-        "--top-p", type=number(float, 0, 1, above=True), help="draw among the fewest tokens that reach this probability"
+        "--top-p", type=number["top_p"], help="draw among the fewest tokens that reach this probability"
     )
-    parser.add_argument("--seed", type=number(int, 0), default=123, help="of the draws")
+    parser.add_argument("--seed", type=number["seed"], default=123, help="of the draws")
     return parser.parse_args(argv)
 
 

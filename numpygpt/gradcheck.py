@@ -1,5 +1,7 @@
 """python -m numpygpt.gradcheck: check every hand-written gradient, or those of a file of yours."""
 
+import numpygpt.system.process  # noqa: F401  before NumPy
+
 import sys
 from pathlib import Path
 from time import sleep, strftime

@@ -1,5 +1,7 @@
 """python -m numpygpt.pretrain: train a GPT-2 of any size on text, from scratch or onward."""
 
+import numpygpt.system.process  # noqa: F401  before NumPy
+
 import time
 from pathlib import Path
 
@@ -9,18 +11,19 @@ from . import __version__
 from .checkpoints.huggingface import save_folder
 from .checkpoints.load import load_checkpoint
 from .model.config import Config
-from .model.language import perplexity
 from .model.parameters import fingerprint, random_parameters
 from .system import blas, command
+from .system.alone import Alone
 from .system.errors import InputError
 from .system.files import replacing
 from .system.interrupt import ctrl_c_waits
 from .system.memory import keep_freed_memory
+from .system.settings import PRETRAINING, Number
 from .text.bpe import learn_bpe
 from .text.documents import read_documents
 from .text.tokenizer import load_tokenizer
 from .training.plots import plot_perplexity, save_plot
-from .training.pretraining import PART, Pretraining, windows
+from .training.pretraining import PART, Pretraining, perplexity, windows
 from .training.ranks import on_every_rank
 
 RESUME = "resume.safetensors"
@@ -39,13 +42,15 @@ def arguments(argv=None):
             "python -m numpygpt.pretrain mails.txt --from gpt2 --lr 1e-4 --out gpt2-mails",
         ],
     )
-    number = command.number
+    number = {name: command.number(wanted) for name, wanted in PRETRAINING.items()}
+    count = command.number(Number(int, 1))
     parser.add_argument(
         "text",
         nargs="+",
         type=weighted_file,
         metavar="FILE[:WEIGHT]",
-        help="UTF-8 text files; each is one document. sms.txt:3 counts three times, mail.txt:0.5 half",
+        help="UTF-8 text files; each is one document. sms.txt:3 counts three times; with --lines, mail.txt:0.5 "
+        "counts half of its lines",
     )
     parser.add_argument("--lines", action="store_true", help="each line of a file is a document of its own")
     parser.add_argument(
@@ -53,11 +58,14 @@ def arguments(argv=None):
     )
     parser.add_argument("--from", dest="start", help="a model to go on from, instead of the sizes below")
     sizes = parser.add_argument_group("a new model's sizes")
-    sizes.add_argument("--layers", type=number(int, 1), default=4, help="blocks")
-    sizes.add_argument("--width", type=number(int, 1), default=160, help="numbers in a row")
-    sizes.add_argument("--heads", type=number(int, 1), default=5, help="attention heads, which must divide the width")
+    sizes.add_argument("--layers", type=count, default=4, help="blocks")
+    sizes.add_argument("--width", type=count, default=160, help="numbers in a row")
+    sizes.add_argument("--heads", type=count, default=5, help="attention heads, which must divide the width")
     sizes.add_argument(
-        "--positions", type=number(int, 2), default=256, help="longest text the model can take, in tokens"
+        "--positions",
+        type=command.number(Number(int, 2)),
+        default=256,
+        help="longest text the model can take, in tokens",
     )
     sizes.add_argument(
         "--vocabulary",
@@ -65,28 +73,24 @@ def arguments(argv=None):
         help="entries to learn from the text; or a folder, or gpt2, to take the tokenizer from",
     )
     fit = parser.add_argument_group("the training")
-    fit.add_argument("--steps", type=number(int, 1), default=3000, help="updates")
-    fit.add_argument("--batch-size", type=number(int, 1), default=8, help="windows to an update")
+    fit.add_argument("--steps", type=number["steps"], default=3000, help="updates")
+    fit.add_argument("--batch-size", type=number["batch_size"], default=8, help="windows to an update")
     fit.add_argument(
-        "--context", type=number(int, 2), help="tokens to a window (default: the model's positions, at most 256)"
+        "--context", type=number["context"], help="tokens to a window (default: the model's positions, at most 256)"
     )
+    fit.add_argument("--lr", type=number["lr"], default=2e-3, help="the peak learning rate, after warm-up")
     fit.add_argument(
-        "--lr", type=number(float, 0, 1e3, above=True), default=2e-3, help="the peak learning rate, after warm-up"
+        "--warmup", type=number["warmup"], default=100, help="steps of warm-up; then a cosine towards a tenth"
     )
-    fit.add_argument(
-        "--warmup", type=number(int, 0), default=100, help="steps of warm-up; then a cosine down to a tenth"
-    )
-    fit.add_argument("--weight-decay", type=number(float, 0, 1e3), default=0.1, help="on the matrices")
-    fit.add_argument("--clip", type=number(float, 0, above=True), default=1.0, help="largest norm of the gradient")
+    fit.add_argument("--weight-decay", type=number["weight_decay"], default=0.1, help="on the matrices")
+    fit.add_argument("--clip", type=number["clip"], default=1.0, help="largest norm of the gradient")
     fit.add_argument(
         "--held-out",
-        type=number(float, 0, 0.9, above=True),
+        type=command.number(Number(float, 0, 0.9, above=True)),
         default=0.02,
         help="share of the documents to measure perplexity on",
     )
-    fit.add_argument(
-        "--eval-every", type=number(int, 1), default=200, help="steps between held-out perplexities and saves"
-    )
+    fit.add_argument("--eval-every", type=count, default=200, help="steps between held-out perplexities and saves")
     fit.add_argument(
         "--exact",
         action="store_true",
@@ -94,9 +98,7 @@ def arguments(argv=None):
         f"{PART:,} tokens at a time, and their gradients are added up in a fixed order",
     )
     fit.add_argument("--half", action="store_true", help="store the finished weights in half precision")
-    fit.add_argument(
-        "--seed", type=number(int, 0, 2**32 - 1), default=123, help="initial weights, held-out documents and order"
-    )
+    fit.add_argument("--seed", type=number["seed"], default=123, help="initial weights, held-out documents and order")
     return parser.parse_args(argv)
 
 
@@ -109,7 +111,7 @@ def weighted_file(argument):
         return Path(argument), 1.0
     if not name or Path(argument).exists():
         return Path(argument), 1.0
-    return Path(name), command.number(float, 0, 1000, above=True)(weight)
+    return Path(name), command.number(Number(float, 0, 1000, above=True))(weight)
 
 
 @on_every_rank
@@ -117,7 +119,7 @@ def main(argv, ranks):
     keep_freed_memory()
     args = arguments(argv)
     if args.exact:
-        blas.set_threads(1)
+        blas.one_thread_for_exact()
     if args.out.exists() and not (args.out / RESUME).exists():
         raise InputError(f"{args.out} exists and holds no interrupted run: choose another --out, or remove it")
     paths, weights = zip(*args.text)
@@ -146,7 +148,7 @@ def main(argv, ranks):
         lr=args.lr,
         warmup=args.warmup,
         weight_decay=args.weight_decay,
-        limit=args.clip,
+        clip=args.clip,
         seed=args.seed,
         ranks=ranks,
         exact=args.exact,
@@ -180,7 +182,7 @@ def main(argv, ranks):
         return
     save_folder(args.out, config, params, encoding, np.float16 if args.half else np.float32)
     _, stored, _ = load_checkpoint(args.out)
-    print(f"held-out perplexity of the stored model: {perplexity(stored, config, held_out):.3f}")
+    print(f"held-out perplexity of the stored model: {perplexity(stored, config, held_out, Alone()):.3f}")
     (args.out / RESUME).unlink()
     print(f'saved in {args.out}. Now try: python -m numpygpt.generate --model {args.out} "a beginning"')
 

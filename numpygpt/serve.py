@@ -1,14 +1,17 @@
 """python -m numpygpt.serve: a page that classifies what is typed, and shows why."""
 
+import numpygpt.system.process  # noqa: F401  before NumPy
+
 import os
 import sys
 from pathlib import Path
 
+from .api.run import load_run
 from .explain.served import Served
 from .explain.server import Server
 from .system import command
 from .system.errors import InputError
-from .training.run_folder import load_run
+from .system.settings import Number
 
 
 def arguments(argv=None):
@@ -34,7 +37,9 @@ def arguments(argv=None):
         ],
     )
     parser.add_argument("run", type=Path, help="the run folder that numpygpt.train left")
-    parser.add_argument("--port", type=command.number(int, 0, 65535), default=8000, help="0 for any that is free")
+    parser.add_argument(
+        "--port", type=command.number(Number(int, 0, 65535)), default=8000, help="0 for any that is free"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at: this machine's own alone")
     return parser.parse_args(argv)
 

@@ -1,15 +1,17 @@
 """python -m numpygpt.trace: one message forward and back through the real code, every line with its numbers."""
 
+import numpygpt.system.process  # noqa: F401  before NumPy
+
 from pathlib import Path
 
-from .checkpoints.gpt import load
+from .api.classifier import Classifier
+from .api.gpt import load
+from .api.run import load_run
 from .model.trainable import trainable_names
 from .study.trace.operation import examples, in_terminal
 from .study.trace.page import check_new, page, save
 from .system import command
 from .system.errors import InputError
-from .training.run_folder import load_run
-from .training.text_classifier import Classifier
 
 MESSAGE = "Your parcel is held. Pay the fee now and your parcel is sent."
 
@@ -63,8 +65,6 @@ def main(argv=None):
         trace = load(args.model).trace(args.text, args.trainable)
     else:
         clf = classifier_of(args)
-        if args.folded and clf.pooling.position == "mean":
-            raise InputError("--folded: this classifier reads the mean of all rows, not one: leave it out")
         trace = clf.trace(args.text, args.label or clf.labels[-1], folded=args.folded)
     progress = command.Progress("checking the gradients", "steps")
     text = page(trace, progress)
@@ -80,7 +80,7 @@ def classifier_of(args):
     if args.model != "mini":
         raise InputError("--run has its own model: leave --model out")
     clf = load_run(args.run)
-    clf.trainable = trainable_names(args.trainable, clf.params, clf.config)
+    clf._trainable = trainable_names(args.trainable, clf.params, clf.config)
     return clf
 
 

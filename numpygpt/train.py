@@ -1,6 +1,9 @@
 """python -m numpygpt.train: fine-tune a GPT-2 into a text classifier."""
 
+import numpygpt.system.process  # noqa: F401  before NumPy
+
 import argparse
+import math
 from contextlib import ExitStack
 from pathlib import Path
 from shlex import quote
@@ -8,18 +11,22 @@ from shlex import quote
 import numpy as np
 
 from . import __version__
-from .checkpoints.gpt import load
+from .api.classifier import Classifier
+from .api.gpt import load
 from .model.parameters import INITIALISATIONS, fingerprint
 from .model.pooling import POSITIONS
 from .system import blas, command
 from .system.errors import InputError
 from .system.memory import keep_freed_memory
+from .system.settings import CLASSIFIER, FINE_TUNING, Number
 from .text.batches import encode, padded_length
 from .text.messages import label_names, read_messages
 from .text.sources import find_messages
 from .text.split import balance, read_split, split, write_split
 from .training.evaluation import evaluate_loader
-from .training.fine_tune import accuracy, check_sets, default_lr, fine_tune, loaders
+from .training.fine_tune import fine_tune
+from .training.loader import check_sets, loaders
+from .training.measures import accuracy
 from .training.naive_bayes import NaiveBayes
 from .training.plots import plot, save_plot
 from .training.ranks import on_every_rank
@@ -34,8 +41,7 @@ from .training.run_folder import (
     reopen_run,
     write_evaluation,
 )
-from .training.schedule import SCHEDULES
-from .training.text_classifier import Classifier
+from .training.schedule import SCHEDULES, default_lr
 
 # Options that change nothing of what a run gives: another process of it may have others.
 MAY_CHANGE = ("out", "resume", "save_every", "features_cache", "memory")
@@ -49,10 +55,11 @@ def differs(option):
 def arguments(argv=None):
     parser = command.parser(
         "train",
-        "Fine-tune a pretrained GPT-2 into a text classifier, as chapter 6 of Build a Large Language Model (From "
-        "Scratch) does: balance the messages, split them 70/10/20, pad them, replace the output layer by a new "
-        "head, freeze all but the parameters of --trainable, and train those on the cross-entropy at one position "
-        "of each message.",
+        "Fine-tune a GPT-2 into a text classifier, after chapter 6 of Build a Large Language Model (From Scratch). "
+        "The command balances the messages, splits them 70/10/20, replaces the output layer by a new head, freezes "
+        "all but the parameters of --trainable, and trains those. By default it pads no message, classifies the mean "
+        "of a message's rows, and smooths the labels. --recipe book pads the messages and classifies the last "
+        "position, as the book does.",
         [
             "python -m numpygpt.train --model gpt2 --data sms --out runs/spam",
             "python -m numpygpt.train --data a.tsv --text-column body --label-column stars",
@@ -61,7 +68,7 @@ def arguments(argv=None):
             'python -m numpygpt.classify runs/spam "You have won a prize, call now"',
         ],
     )
-    number = command.number
+    number = {name: command.number(wanted) for name, wanted in (CLASSIFIER | FINE_TUNING).items()}
     what = parser.add_argument_group("what to train on")
     what.add_argument(
         "--model",
@@ -74,8 +81,8 @@ def arguments(argv=None):
         "--weights",
         choices=("pretrained", *INITIALISATIONS),
         default="pretrained",
-        help="keep the model's sizes and "
-        "tokenizer, but start from GPT-2's initialisation (random) or from that of PyTorch's layers (pytorch)",
+        help="what training starts from: the model's own weights (pretrained); or only its sizes and tokenizer, with "
+        "weights drawn by GPT-2's initialisation (random) or by that of PyTorch's layers (pytorch)",
     )
     what.add_argument(
         "--data",
@@ -87,7 +94,7 @@ def arguments(argv=None):
     what.add_argument("--label-column", help="the column that holds the label (default: found by its name)")
     what.add_argument(
         "--split-seed",
-        type=number(int, 0, 2**32 - 1),
+        type=command.number(Number(int, 0, 2**32 - 1)),
         default=123,
         help="draws the balanced messages and the three sets",
     )
@@ -98,10 +105,8 @@ def arguments(argv=None):
         "head), last_two_blocks, all, lora (a low-rank addition to every linear layer), or names as glob patterns, "
         f"separated by commas {differs('trainable')}",
     )
-    how.add_argument("--rank", type=number(int, 1), default=16, help="of lora's additions")
-    how.add_argument(
-        "--alpha", type=number(float, 0, above=True), default=16.0, help="lora's additions count alpha / rank times"
-    )
+    how.add_argument("--rank", type=number["rank"], default=16, help="of lora's additions")
+    how.add_argument("--alpha", type=number["alpha"], default=16.0, help="lora's additions count alpha / rank times")
     how.add_argument(
         "--pad",
         help="leave each message its own length, with one <|endoftext|> after it (end) or without (none); or pad and "
@@ -120,60 +125,68 @@ def arguments(argv=None):
         help="let every token attend to all tokens, also to those after it",
     )
     fit = parser.add_argument_group("the training")
-    fit.add_argument("--epochs", type=number(int, 1), help=f"passes over the training messages {differs('epochs')}")
-    fit.add_argument("--batch-size", type=number(int, 1), default=8, help="messages to an update")
+    fit.add_argument("--epochs", type=number["epochs"], help=f"passes over the training messages {differs('epochs')}")
+    fit.add_argument("--batch-size", type=number["batch_size"], default=8, help="messages to a batch")
     fit.add_argument(
-        "--accumulate", type=number(int, 1), default=1, help="batches to an update, their gradients averaged"
+        "--accumulate",
+        type=number["accumulate"],
+        default=1,
+        help="batches to an update, each loss divided by this",
     )
-    fit.add_argument("--ignore-index", type=int, help="leave messages of this label number out of the loss")
+    fit.add_argument(
+        "--ignore-index", type=number["ignore_index"], help="leave messages of this label number out of the loss"
+    )
     fit.add_argument(
         "--lr",
-        type=number(float, 0, 1e3, above=True),
+        type=number["lr"],
         help="AdamW's learning rate (default: the book's 5e-5 for GPT-2's widths, "
         "and more for a narrower model, mini's 1e-3)",
     )
     fit.add_argument(
         "--warmup",
-        type=number(float, 0, 1),
+        type=number["warmup"],
         help=f"share of the updates over which the rate rises from nothing {differs('warmup')}",
     )
     fit.add_argument(
         "--schedule",
         choices=SCHEDULES,
-        help=f"what the rate then does: stay, or fall to a tenth as a cosine {differs('schedule')}",
+        help=f"what the rate then does: stay, or fall towards a tenth as a cosine {differs('schedule')}",
     )
     fit.add_argument(
         "--clip",
-        type=number(float, 0, above=True),
+        type=number["clip"],
         help=f"largest norm of an update's gradient; inf for no limit {differs('clip')}",
     )
     fit.add_argument(
         "--label-smoothing",
-        type=number(float, 0, 1),
+        type=number["label_smoothing"],
         help="share of each message's loss that asks for all labels alike, so that the model need not be certain "
         f"{differs('label_smoothing')}",
     )
     fit.add_argument(
         "--weight-decay",
-        type=number(float, 0, 1e3),
+        type=number["weight_decay"],
         default=0.1,
         help="AdamW's decoupled weight decay, on all that learns",
     )
     fit.add_argument(
-        "--eval-every", type=number(int, 1), default=50, help="steps between two evaluations of the losses"
+        "--eval-every", type=number["eval_every"], default=50, help="steps between two evaluations of the losses"
     )
-    fit.add_argument("--eval-batches", type=number(int, 1), default=5, help="batches that an evaluation averages over")
+    fit.add_argument(
+        "--eval-batches", type=number["eval_batches"], default=5, help="batches that an evaluation averages over"
+    )
     fit.add_argument(
         "--seed",
-        type=number(int, 0, 2**63 - 1),
+        type=number["seed"],
         default=123,
         help="the new head's values and the order of messages, as PyTorch would draw them",
     )
     parser.add_argument(
         "--recipe",
         choices=("book",),
-        help="the book's script to the letter, so that its printed log is ours: its settings "
-        "(the defaults here, and --lr 5e-5), its way of reading the UCI file, its random numbers",
+        help="follow the book's script to the letter, so that its log is printed here: its settings (named beside the "
+        "defaults in this help, and --lr 5e-5; an option that you give wins), its way of reading the UCI file, its "
+        "random numbers",
     )
     parser.add_argument(
         "--features-cache",
@@ -192,7 +205,7 @@ def arguments(argv=None):
     )
     parser.add_argument(
         "--save-every",
-        type=number(float, 0),
+        type=command.number(Number(float, 0)),
         default=60.0,
         help="seconds between two saves of where the training stands, which is also saved after every epoch",
     )
@@ -248,7 +261,7 @@ def train(args, ranks, held):
     if args.out and args.out.exists():
         raise InputError(f"{args.out} exists: choose another --out, or remove it; a run never overwrites another")
     if args.exact:
-        blas.set_threads(1)
+        blas.one_thread_for_exact()
     gpt = ranks.in_turn(load, args.model, args.weights, args.seed)
     lr = args.lr or (5e-5 if args.recipe == "book" else default_lr(gpt.config))
 
@@ -324,8 +337,8 @@ def train(args, ranks, held):
     resume.path = folder / RESUME
     history = fine_tune(clf, training, validation, lr=lr, report=report, resume=resume, ranks=ranks, **settings)
     results = {
-        "training": accuracy(clf, training, ranks=ranks),
-        "validation": accuracy(clf, validation, ranks=ranks),
+        "training": accuracy(clf, training, ranks),
+        "validation": accuracy(clf, validation, ranks),
     }
     naive_bayes = NaiveBayes(zip(sets[0]["Text"], sets[0]["Label"]), labels)
     evaluation = evaluate_loader(clf, test, sets[2]["Text"].tolist(), naive_bayes, ranks)
@@ -360,10 +373,8 @@ class Report:
             self.live(row["step"] + 1, self.steps, f" | loss {row['loss']:.3f}")
         if "train_loss" in row:
             self.live.clear()
-            print(
-                f"Ep {row['epoch']} (Step {row['step']:06d}): Train loss {row['train_loss']:.3f}, Val loss "
-                f"{row['validation_loss']:.3f}"
-            )
+            losses = f"Train loss {_loss(row['train_loss'])}, Val loss {_loss(row['validation_loss'])}"
+            print(f"Ep {row['epoch']} (Step {row['step']:06d}): {losses}")
         if "train_accuracy" in row:
             self.live.clear()
             print(
@@ -371,6 +382,11 @@ class Report:
                 f"{row['validation_accuracy']:.2%}",
                 flush=True,
             )
+
+
+def _loss(mean):
+    """Return a `mean_loss` as the book prints it, or why there is none."""
+    return "none (nothing to average: all its messages are ignored)" if math.isnan(mean) else f"{mean:.3f}"
 
 
 if __name__ == "__main__":

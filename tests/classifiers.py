@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from numpygpt.checkpoints.gpt import GPT
-from numpygpt.model.prefix import FrozenPrefix
+from numpygpt.api.classifier import Classifier
+from numpygpt.api.gpt import GPT
 from numpygpt.model.trainable import trainable_names
-from numpygpt.training.fine_tune import Loader
-from numpygpt.training.text_classifier import Classifier
+from numpygpt.training.frozen_features import FrozenPrefix
+from numpygpt.training.loader import Loader
 
 
 def classifier_of(params, config, choice, *, position="last", causal=True, lora_scale=None):
@@ -14,7 +14,7 @@ def classifier_of(params, config, choice, *, position="last", causal=True, lora_
     labels = [f"label {i}" for i in range(len(params["head.bias"]))]
     clf = Classifier(GPT(config, params, None, "a test"), labels, "head", position=position, causal=causal)
     clf.params, clf.lora_scale = params, lora_scale
-    clf.trainable = trainable_names(choice, params, config)
+    clf._trainable = trainable_names(choice, params, config)
     return clf
 
 

@@ -16,10 +16,11 @@ from numpygpt.model.continuation import Sampler
 from numpygpt.system import blas
 from numpygpt.text.messages import read_messages
 from numpygpt.text.sources import SAMPLE
-from numpygpt.training.fine_tune import loaders
+from numpygpt.training.loader import loaders
 
 README = Path(numpygpt.__file__).parents[1] / "README.md"
 TEXTS, LABELS = ["You won! Call now", "Home at six?", "Free prize, reply WIN"], ["spam", "ham", "spam"]
+PAIRS = list(zip(TEXTS * 3, LABELS * 3))
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +150,45 @@ def test_a_model_of_random_weights_is_the_same_under_every_numpy(tmp_path):
         (lambda gpt: spam(gpt).loss(TEXTS, ["spam"]), "3 texts and 1 labels"),
         (lambda gpt: spam(gpt).predict([""]), "message 1 is empty"),
         (lambda gpt: numpygpt.fine_tune(spam(gpt), [("hi", "ham")], [("hi", "ham")]), "do not fill one batch"),
+        (lambda gpt: numpygpt.fine_tune(spam(gpt), PAIRS, []), "^the validation set is empty"),
+        (
+            lambda gpt: numpygpt.fine_tune(spam(gpt), ["ab"] * 8, PAIRS),
+            "^message 1 of a set is 'ab': expected .text, l",
+        ),
+        (lambda gpt: numpygpt.fine_tune(spam(gpt), pd.DataFrame({"Text": TEXTS}), PAIRS), "a set has no column Label"),
+        (lambda gpt: numpygpt.fine_tune(gpt, PAIRS, PAIRS), "^clf: expected a Classifier, not a GPT"),
+        (lambda gpt: numpygpt.fine_tune(spam(gpt), PAIRS, PAIRS, resume="run"), "^resume: expected a ResumeFile"),
+        (lambda gpt: numpygpt.plot(pd.DataFrame({"loss": [1.0]})), "^history: expected the DataFrame that fine_tune"),
+        (lambda gpt: numpygpt.load("mini", weights="rnadom"), "^weights 'rnadom': use one of pretrained, random, pyt"),
+        (lambda gpt: numpygpt.load("mini", weights="random", seed=-1), "^seed: expected a whole number at least 0"),
+        (lambda gpt: numpygpt.Classifier("mini", LABELS[:2]), "^gpt: expected what numpygpt.load returns, not a str"),
+        (lambda gpt: numpygpt.Classifier(gpt, "spam"), "^labels 'spam': expected a list of names, not one text"),
+        (lambda gpt: spam(gpt, ["head"]), "^trainable .'head'.: expected one text, with commas"),
+        (lambda gpt: spam(gpt, pad="longest"), "^cannot pad to 'longest': use none, end, context or a number"),
+        (lambda gpt: spam(gpt, "lora", rank=0), "^rank: expected a whole number at least 1, got 0"),
+        (lambda gpt: spam(gpt, "lora", alpha=np.nan), "^alpha: expected a number above 0 .*, got nan"),
+        (lambda gpt: spam(gpt).loss("ab", ["ham", "spam"]), "expected a list of texts, not one text"),
+        (lambda gpt: spam(gpt).numbers("ham"), "expected a list of labels, not one by itself"),
+        (lambda gpt: spam(gpt).evaluate("ab", ["ham", "spam"]), "expected a list of texts"),
+        (lambda gpt: spam(gpt).evaluate([5], ["ham"]), "^message 1 is 5: a text is expected"),
+        (
+            lambda gpt: spam(gpt).explain("Hi", tolerance=np.nan),
+            "^tolerance: expected a number at least 0 and at most 1",
+        ),
+        (
+            lambda gpt: spam(gpt, position="mean").trace("Hi", "ham", folded=True),
+            "^folded: this classifier reads the m",
+        ),
+        (lambda gpt: spam(gpt).save("new", {"x": {1}}), "^settings: expected a dict that can be kept as JSON"),
+        (lambda gpt: gpt.trace("Hi there", "head"), "^trainable: 'head' selects nothing: this model has no head"),
+        (lambda gpt: gpt.encode(5), "^expected a text, got 5"),
+        (lambda gpt: gpt.logits([1.5]), "^expected a text, or 1 to 256 whole numbers below 3072 as token ids"),
+        (lambda gpt: gpt.logits([[1], [1, 2]]), "^expected a text, or 1 to 256 whole numbers"),
+        (lambda gpt: gpt.generate(tokens=-1), "^tokens: expected a whole number at least 1, got -1"),
+        (lambda gpt: gpt.generate(temperature=0), "^temperature: expected a number above 0, got 0"),
+        (lambda gpt: gpt.generate(top_k=0), "^top_k: expected a whole number at least 1, got 0"),
+        (lambda gpt: gpt.generate(top_p=1.1), "^top_p: expected a number above 0 and at most 1, got 1.1"),
+        (lambda gpt: gpt.generate(seed=-1), "^seed: expected a whole number at least 0, got -1"),
         (lambda gpt: numpygpt.load("nonsense"), "no such folder or file"),
         (lambda gpt: numpygpt.load_run("nonsense"), "not a finished run"),
     ],

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from numpygpt import classify, train
+from numpygpt.api.run import load_run
 from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.checkpoints.load import load_checkpoint
-from numpygpt.training.run_folder import load_run
 from tests.calls import output, python, refusal, set_in, spoil
 
 

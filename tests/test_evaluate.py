@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from numpygpt import classify, evaluate, train
-from numpygpt.training.run_folder import load_run
+from numpygpt.api.run import load_run
 from tests.calls import contents, output, python, refusal, spoil
+from tests.tiny import written
 
 
 @pytest.mark.parametrize("options", ["", "--pad longest", "--trainable lora --rank 2 --pad none"])
@@ -41,6 +42,17 @@ def test_other_messages_are_read_as_train_reads_them_and_the_runs_sets_by_their_
     assert output(capsys, evaluate.main, "run", "run/train.csv").startswith("42 messages of run/train.csv")
     frame[frame["kind"] == "ham"].to_csv("ham.tsv", sep="\t", index=False, header=False, columns=["kind", "body"])
     assert "30 messages of ham.tsv" in output(capsys, evaluate.main, "run", "ham.tsv"), "one label is enough"
+
+
+def test_a_tsv_with_quotes_is_read_as_the_run_read_it_in_training(here, capsys):
+    """With --recipe book a message that opens with a quote swallows the lines up to the next quote."""
+    rows = [f"{label}\t{text}" for label in ("ham", "spam") for text in written(label, 30)]
+    rows[3:6] = ['ham\t"See you', "ham\tsoon", 'ham\tat home"']
+    Path("quotes.tsv").write_text("\n".join(rows) + "\n")
+    for recipe, count in (("--recipe book", 58), ("", 60)):
+        folder = f"of {count}"
+        train.main(f"--model model --data quotes.tsv --epochs 1 {recipe} --out".split() + [folder])
+        assert output(capsys, evaluate.main, folder, "quotes.tsv").startswith(f"{count} messages of quotes.tsv")
 
 
 def test_the_predictions_are_what_classify_says(here, capsys):
@@ -106,6 +118,7 @@ REFUSED = {
         "run two.csv --predictions ./two.csv",
         "two.csv: --predictions would replace the messages",
     ),
+    "predictions without a name": (lambda: None, "run --predictions=", "Is a directory: '.'"),
     "no folder for the predictions": (lambda: None, "run --predictions absent/a.csv", "No such file or directory"),
 }
 

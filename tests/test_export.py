@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from numpygpt import export
+from numpygpt.api.classifier import Classifier
+from numpygpt.api.gpt import GPT
 from numpygpt.checkpoints.exported import bias_before
-from numpygpt.checkpoints.gpt import GPT
 from numpygpt.checkpoints.names import from_book
 from numpygpt.checkpoints.safetensors import open_safetensors
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
 from numpygpt.system.errors import InputError
 from numpygpt.text.bpe import learn_bpe
-from numpygpt.training.text_classifier import Classifier
 
 TEXTS = [f"Message {n}: call {'me ' * (n % 7)}now! £{n * 37} or naïve 😀 prize" for n in range(200)]
 TEXTS += ["a literal <|endoftext|> or <|pad|>", "<|endoftext|>", "much too long " * 50, "ÿ"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from numpygpt import generate
-from numpygpt.checkpoints import gpt
+from numpygpt.api import gpt
 from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.checkpoints.load import load_checkpoint
 from numpygpt.model.config import Config

@@ -12,10 +12,10 @@ import pytest
 from numpygpt import pretrain
 from numpygpt.checkpoints.load import BUNDLED, load_checkpoint
 from numpygpt.model.continuation import continuation
-from numpygpt.model.language import perplexity
+from numpygpt.system.alone import Alone
 from numpygpt.text.documents import read_documents
 from numpygpt.text.tokenizer import encode_message
-from numpygpt.training.pretraining import windows
+from numpygpt.training.pretraining import perplexity, windows
 
 FOLDER = BUNDLED["mini"]
 
@@ -56,7 +56,7 @@ def test_it_is_as_small_as_promised(mini):
 
 def test_its_card_states_the_perplexity_that_is_measured(mini, held_out):
     config, params, _ = mini
-    assert perplexity(params, config, held_out) == pytest.approx(
+    assert perplexity(params, config, held_out, Alone()) == pytest.approx(
         card_number(r"held-out perplexity is \*\*([\d.]+)"), rel=1e-3
     )
 
@@ -76,7 +76,7 @@ def test_transformers_computes_the_same_perplexity(mini, held_out):
             for window in some[:, :-1]
         ]
     # transformers shifts by itself, so it sees windows of one token less and predicts all but their first
-    ours = perplexity(params, config, some[:, :-1])
+    ours = perplexity(params, config, some[:, :-1], Alone())
     assert ours == pytest.approx(math.exp(np.mean(losses)), rel=1e-3)
 
 

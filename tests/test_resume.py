@@ -19,10 +19,12 @@ from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.checkpoints.safetensors import read_safetensors, write_safetensors
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
+from numpygpt.system.alone import Alone
 from numpygpt.system.errors import InputError, Note
 from numpygpt.text.bpe import learn_bpe
 from numpygpt.text.split import read_split, write_split
-from numpygpt.training.fine_tune import accuracy, fine_tune
+from numpygpt.training.fine_tune import fine_tune
+from numpygpt.training.measures import accuracy
 from numpygpt.training.resume import ResumeFile
 from numpygpt.training.run_folder import reopen_run
 from tests.training.test_fine_tune import a_run
@@ -93,7 +95,7 @@ def test_fine_tuning_that_stops_after_any_step_goes_on_with_the_same_bits(tmp_pa
     recipe = dict(epochs=2, lr=1e-3, accumulate=accumulate, eval_every=2, eval_batches=1, schedule="cosine")
     expected, loaders = a_run()
     history = fine_tune(expected, *loaders, **recipe)
-    final = accuracy(expected, loaders[0])
+    final = accuracy(expected, loaders[0], Alone())
     for stop in range(1, len(history) + 1):
         path = tmp_path / f"{stop}"
         clf, loaders = a_run()
@@ -104,7 +106,7 @@ def test_fine_tuning_that_stops_after_any_step_goes_on_with_the_same_bits(tmp_pa
         pd.testing.assert_frame_equal(found, history, check_exact=True)
         for name, array in expected.params.items():
             assert np.array_equal(clf.params[name], array), name
-        assert accuracy(clf, loaders[0]) == final, "the generator, too, is where it was"
+        assert accuracy(clf, loaders[0], Alone()) == final, "the generator, too, is where it was"
 
 
 def test_a_file_of_other_settings_or_messages_is_not_gone_on_with(tmp_path):
@@ -178,12 +180,9 @@ def test_a_run_goes_on_from_wherever_it_stopped_with_the_messages_that_it_had(he
 
 def test_a_run_that_was_finished_but_for_the_last_lines_is_finished(here, capsys, monkeypatch):
     expected = outcome(capsys, *OPTIONS, "--out", "whole")
-    monkeypatch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(Stopped))
-    with pytest.raises(Stopped):
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(Stopped))
         train.main([*OPTIONS, "--out", "stopped"])
-    monkeypatch.undo()
-    os.chdir(here)
-    monkeypatch.setattr(train, "save_plot", lambda *_: False)
     assert Path("stopped/run.json").exists() and Path("stopped/resume.safetensors").exists()
     Path("stopped/.resume.safetensors.0123.tmp").write_bytes(b"half")
     assert outcome(capsys, "--resume", "stopped") == expected
@@ -193,7 +192,7 @@ def test_a_run_goes_on_with_other_memory_and_the_same_bits(here, capsys, monkeyp
     expected = outcome(capsys, *OPTIONS, "--out", "whole")
     stopped_run(monkeypatch, "accuracy")
     monkeypatch.setattr("numpygpt.system.rows.disk_folder", lambda: None)
-    with pytest.warns(Note, match="neither memory nor disk"):
+    with pytest.warns(Note, match="neither in memory nor on disk"):
         found = outcome(capsys, "--memory", "4kB", "--resume", "stopped")
     del found["run.json"], expected["run.json"]  # they name the memory
     assert found == expected

@@ -68,7 +68,7 @@ def test_an_operation_is_printed_and_nothing_written(tmp_path):
         (["Hi", "--model", "nothing"], "nothing"),
         (["Hi", "--out", "there.html"], "there.html exists"),
         (["Hi", "--out", "absent/trace.html"], "no folder absent"),
-        (["Hi", "--trainable", "eggs"], "--trainable"),
+        (["Hi", "--trainable", "eggs"], "trainable: 'eggs'"),
         (["Hi", "--trainable", "lora"], "LoRA"),
         (["a", "--language"], "at least two tokens"),
         (["Hi", "--language", "--label", "spam"], "--language"),
@@ -94,5 +94,5 @@ def test_a_damaged_run_is_one_line(tmp_path, finished):
 
 def test_folded_is_refused_where_the_mean_of_all_rows_is_read(tmp_path, finished):
     result = run(tmp_path, "Call now", "--run", str(finished), "--folded", "--out", "p.html")
-    assert (result.returncode, result.stdout) == (2, "") and result.stderr.startswith("error: --folded: ")
+    assert (result.returncode, result.stdout) == (2, "") and result.stderr.startswith("error: folded: ")
     assert not (tmp_path / "p.html").exists()

@@ -5,6 +5,7 @@ import re
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from numpygpt import classify, evaluate, train
 from numpygpt.training.plots import plot, save_plot
 from tests.calls import contents, output, python, refusal, set_in, spoil
+from tests.tiny import CONFIG, save_model
 
 OPTIONS = [
     "",
@@ -214,8 +216,8 @@ REFUSED_BY_TRAIN = {
     ),
     "an unknown text column": (lambda: None, "--text-column body", "two.csv: no columns are called 'body'"),
     "an unknown label column": (lambda: None, "--label-column kind", "two.csv: no columns are called 'kind'"),
-    "a pattern that fits nothing": (lambda: None, "--trainable h.2.*", "--trainable: 'h.2.*' is neither"),
-    "nothing trainable": (lambda: None, "--trainable=", "--trainable: '' is neither"),
+    "a pattern that fits nothing": (lambda: None, "--trainable h.2.*", "trainable: 'h.2.*' is neither"),
+    "nothing trainable": (lambda: None, "--trainable=", "trainable: '' is neither"),
     "padding of a nonsense length": (lambda: None, "--pad short", "cannot pad to 'short'"),
     "a schedule of a nonsense name": (lambda: None, "--schedule up", "--schedule: invalid choice: 'up'"),
     "a warm-up longer than the training": (lambda: None, "--warmup 1.1", "--warmup: expected a number at least 0"),
@@ -227,6 +229,13 @@ REFUSED_BY_TRAIN = {
     "a negative number": (lambda: None, "--epochs -1", "--epochs: expected a whole number at least 1, got '-1'"),
     "a rate that is no number": (lambda: None, "--lr nan", "--lr: expected a number above 0"),
     "a rank of zero": (lambda: None, "--trainable lora --rank 0", "--rank: expected a whole number"),
+    "a smoothing above 1": (lambda: None, "--label-smoothing 1.1", "--label-smoothing: expected a number at least 0"),
+    "an endless alpha": (lambda: None, "--trainable lora --alpha inf", "--alpha: expected a number above 0"),
+    "no place for an end": (
+        lambda: save_model("model", replace(CONFIG, n_positions=1)),
+        "--pad end",
+        "cannot pad to 'end': <.endoftext.> would take the model's only position; use none",
+    ),
     "a seed too large": (lambda: None, f"--seed {2**63}", "--seed: expected a whole number"),
     "an unknown position": (lambda: None, "--position middle", "--position: invalid choice"),
     "an unknown option": (lambda: None, "--speed 2", "unrecognized arguments: --speed 2"),
@@ -261,3 +270,19 @@ def test_a_loss_that_is_no_number_is_refused_and_the_history_kept(here, capsys):
     )
     assert re.search(r"the loss became (nan|inf) at step \d+: lower the learning rate \(now 1000\)", error)
     assert Path("new/history.csv").exists() and not Path("new/run.json").exists()
+
+
+def test_an_evaluation_in_which_every_message_is_ignored_says_so_and_a_healthy_run_shows_no_nan(here, capsys):
+    options = "--batch-size 1 --ignore-index 0 --eval-batches 1 --eval-every 1 --epochs 1 --lr 1e-3"
+    shown = output(capsys, train.main, "--model", "model", "--data", "two.csv", "--out", "new", *options.split())
+    none = "none (nothing to average: all its messages are ignored)"
+    assert f"Train loss {none}" in shown and re.search(r"Train loss \d\.\d{3}", shown) and "nan" not in shown
+
+
+def test_the_help_names_the_defaults_of_today_and_not_the_books(capsys):
+    with pytest.raises(SystemExit):
+        train.arguments(["--help"])
+    opening = " ".join(capsys.readouterr().out.split("\n\n")[1].split())
+    assert "By default it pads no message, classifies the mean of a message's rows, and smooths the labels" in opening
+    assert train.DEFAULT["pad"] == "none" and train.DEFAULT["position"] == "mean"
+    assert train.DEFAULT["label_smoothing"] > 0

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from ..model.classifier import classifier
-from ..model.prefix import BATCH_ROWS
 from ..model.tape import Tape
 from ..model.trunk import blocks
 from ..ops.embedding import embedding
@@ -22,6 +21,8 @@ from ..ops.softmax import softmax
 from ..study.trace.trace import pieces
 from ..system.blas import parallel
 from ..system.errors import InputError
+from ..system.settings import EXPLAINING, checked
+from ..training.frozen_features import BATCH_ROWS
 
 BASELINES = ("padding", "zero")
 FEWEST, MOST = 8, 512  # points of the integral, doubled from one to the other
@@ -92,8 +93,9 @@ def explain(clf, text, baseline="padding", tolerance=0.01, progress=lambda done,
     by Gauss and Legendre's rule, whose points are doubled until the sum is right within the tolerance, or there are
     MOST. It is never scaled to fit.
 
-    Raises InputError for a text without tokens or an unknown baseline.
+    Raises InputError for a text without tokens, an unknown baseline or a tolerance that is no share.
     """
+    checked(EXPLAINING, {"tolerance": tolerance})
     if baseline not in BASELINES:
         raise InputError(f"baseline {baseline!r}: use one of {', '.join(BASELINES)}")
     (ids,) = clf.encode([text])

@@ -12,8 +12,8 @@ from ..ops.gelu import gelu
 from ..ops.layernorm import layernorm
 from ..ops.output_loss import output_loss
 from ..ops.pool import check_lengths
+from ..system import chunks as by_size
 from ..system.blas import parallel
-from ..system.pieces import pieces
 
 MIN_CHUNKS = 4  # with fewer, waking the other cores and joining the results costs more than it saves
 GROUP = 1 << 18  # entries of a group's attention weights: 1 MiB in float32
@@ -27,7 +27,7 @@ def whole(x, *params, **settings):
 
 def chunks(x, *params, **settings):
     """Divide rows that do not depend on each other into chunks that fit the cache."""
-    parts = pieces(x)
+    parts = by_size.chunks(x)
     return [(rows, settings) for rows in parts] if len(parts) >= MIN_CHUNKS else [(slice(None), settings)]
 
 
@@ -59,9 +59,10 @@ def slices(x, wte, targets):
 
 
 def joined(op, x, params, parts, wanted):
-    """Run `op` on `parts` of x (N, …), on all cores. Return y (N, …) and `gradients`, which takes dy and returns a list.
+    """Run `op` on `parts` of x (N, …), on all cores. Return y (N, …) and `gradients`.
 
-    The gradient of x is laid end to end. The gradient of a parameter is the sum over the parts.
+    gradients(dy) returns a list: x's gradient, laid end to end, and each parameter's, the sum over the parts; None for
+    those that are not wanted.
     """
 
     def run(part):

@@ -1,19 +1,17 @@
 """The language model: GPT-2's blocks, the final layernorm, and the output layer that is tied to the token embedding."""
 
-import numpy as np
-
 from ..ops.embedding import embedding
 from ..ops.layernorm import layernorm
 from ..ops.output_loss import output_loss
-from ..system.alone import Alone
-from .tape import Tape, weight_and_bias
+from .tape import weight_and_bias
 from .trunk import blocks
 
 
 def language_model(tape, ids, lengths, targets, config):
-    """The mean cross-entropy, in nats, of predicting `targets` (N,), the id that follows each of `ids` (N,).
+    """Return the mean cross-entropy, in nats, of predicting `targets` (N,), the id that follows each of `ids` (N,).
 
-    backward, which can be called once: no argument -> {name: gradient}; wte's is the sum of both its uses.
+    backward, which can be called once: no argument -> {name: gradient}. The gradient of wte is the sum over its two
+    uses, as token embedding and as output layer.
     """
     x, d_embedding = tape(embedding, ids, "wte.weight", "wpe.weight", lengths=lengths)
     x, d_blocks = blocks(tape, x, lengths, range(config.n_layer), config)
@@ -27,21 +25,8 @@ def language_model(tape, ids, lengths, targets, config):
 
 
 def language_logits(tape, ids, lengths, config):
-    """The logits (N, V) of the id that follows each of `ids` (N,)."""
+    """Return the logits (N, V) of the id that follows each of `ids` (N,)."""
     x, _ = tape(embedding, ids, "wte.weight", "wpe.weight", lengths=lengths)
     x, _ = blocks(tape, x, lengths, range(config.n_layer), config)
     x, _ = tape(layernorm, x, *weight_and_bias("ln_f"), epsilon=config.layer_norm_epsilon)
     return x @ tape.params["wte.weight"].T
-
-
-def perplexity(params, config, windows, ranks=Alone()):
-    """exp of the mean loss over all predictions in `windows`, (T + 1,) ids each: every id but the first, from those
-    before. The ranks share the windows."""
-
-    def loss(window):
-        ids, targets = window[:-1], window[1:]
-        return float(language_model(Tape(params), ids, np.array([len(ids)]), targets, config)[0])
-
-    lengths = [len(window) - 1 for window in windows]
-    losses = ranks.map(loss, windows, lengths)
-    return float(np.exp(np.dot(losses, lengths) / sum(lengths)))

@@ -8,7 +8,7 @@ from .block import block, block_at
 
 
 def blocks(tape, x, lengths, numbers, config, causal=True):
-    """Run the rows x (N, D) through the blocks of these numbers, a range. backward, which can be called once: dy -> dx."""
+    """Run the rows x (N, D) through the blocks of these numbers, a range. backward: dy -> dx, to be called once."""
 
     def attend(qkv):
         return tape(attention, qkv, lengths=lengths, n_head=config.n_head, causal=causal)

@@ -12,13 +12,14 @@ def cross_entropy(logits, targets, ignore_index=None, smoothing=0.0):
     count neither in the sum nor in the mean, as in PyTorch. Raises ValueError for any other target outside 0…C-1, and
     where no row counts.
 
-    As q sums to 1, a row's loss is log(sum_j exp(logits[j])) - sum_c q[c] logits[c]. The derivative of the first term by
-    logits[i] is softmax(logits)[i], so in each of the B rows that count
+    As q sums to 1, a row's loss is log(sum_j exp(logits[j])) - sum_c q[c] logits[c]. The first term has the derivative
+    softmax(logits)[i] by logits[i], so in each of the B rows that count,
         dlogits = (softmax(logits) - q) / B
     """
     targets, C = np.asarray(targets), logits.shape[1]
     counts = np.full(len(targets), True) if ignore_index is None else targets != ignore_index  # (B,)
-    if not counts.any():
+    B = int(counts.sum())
+    if B == 0:
         raise ValueError("no row is left to take the mean of")
     wrong = targets[counts & ((targets < 0) | (targets >= C))]
     if len(wrong):
@@ -35,7 +36,7 @@ def cross_entropy(logits, targets, ignore_index=None, smoothing=0.0):
         difference[rows, targets] -= 1 - smoothing
         if smoothing:
             difference -= smoothing / C
-        dlogits = difference * (dloss / counts.sum())
+        dlogits = difference * (dloss / B)
         dlogits[~counts] = 0
         return dlogits
 

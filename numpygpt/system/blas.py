@@ -9,34 +9,63 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from numpy.linalg import _umath_linalg
 
-# Where NumPy's wheels put OpenBLAS, and how its functions are spelled there (64-bit integers, a prefix of their own).
-_FOLDERS = ("../numpy.libs", ".dylibs")
+from .errors import InputError
+
+# The libraries whose number of threads can be read and set, and their functions for it
+_LIBRARIES = {
+    "OpenBLAS": ("openblas_get_num_threads", "openblas_set_num_threads"),
+    "MKL": ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads"),
+    "BLIS": ("bli_thread_get_num_threads", "bli_thread_set_num_threads"),
+}
+# How OpenBLAS's functions are spelled in NumPy's wheels (a prefix, 64-bit integers) and elsewhere
 _SPELLINGS = ("scipy_{}64_", "scipy_{}", "{}64_", "{}")
+# Where NumPy's wheels put their library. On Windows it cannot be reached through NumPy's extension module.
+_FOLDERS = ("../numpy.libs", ".dylibs")
+# The variables that tell a library its number of threads when it is loaded
+_KINDS = ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "BLIS_NUM", "VECLIB_MAXIMUM")
+_VARIABLES = tuple(f"{kind}_THREADS" for kind in _KINDS)
 
 
 def describe():
-    """One phrase: `OpenBLAS SkylakeX, 2 threads`, or `accelerate with its own threads, 8 threads for the rest`."""
-    core, count = _function("openblas_get_corename", ctypes.c_char_p), threads()
+    """Return a phrase: `OpenBLAS SkylakeX, 2 threads`; `accelerate with its own threads, 8 threads for the rest`."""
+    count = threads()
     plural = f"{count} thread{'s' * (count != 1)}"
-    if core is None:
-        name = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
-        return f"{name} with its own threads, {plural} for the rest"
-    return f"OpenBLAS {core().decode()}, {plural}"
+    library = _library()
+    if library is None:
+        return f"{_name()} with its own threads, {plural} for the rest"
+    core = _function("openblas_get_corename", ctypes.c_char_p)
+    return f"{library}{' ' + core().decode() if core else ''}, {plural}"
 
 
 def threads():
-    """How many threads `parallel` works on when called here: as many as OpenBLAS is set to; with any other library as
-    many as this process may use cores; and 1 inside `parallel`.
+    """Return how many threads `parallel` works on when called here.
+
+    As many as the BLAS is set to. Where its threads cannot be read: as many as OMP_NUM_THREADS or a similar variable
+    says, else as this process may use cores. Inside `parallel`: 1.
     """
     if getattr(_of_thread, "working", False):
         return 1
-    return _products.threads() or _cores()
+    return _products.threads() or _told() or _cores()
 
 
 def set_threads(count):
-    """Set how many threads OpenBLAS has; any other library's stay as they are."""
+    """Set how many threads the BLAS has. A library whose threads cannot be set keeps its own."""
     _products._set(count)
+
+
+def one_thread_for_exact():
+    """Give the BLAS one thread, so that the last bits of a product do not depend on the machine's cores.
+
+    Raises InputError where that cannot be done: the bits would then not be those that --exact promises.
+    """
+    if _library() is None and _told() != 1:
+        raise InputError(
+            f"--exact: the threads of NumPy's {_name()} cannot be set from here. Leave --exact out, set "
+            "OMP_NUM_THREADS=1, or install NumPy from PyPI"
+        )
+    set_threads(1)
 
 
 def parallel(function, items):
@@ -50,9 +79,9 @@ def parallel(function, items):
     Called inside `function`, it is a plain loop. Several threads of a program may call it at once; each has helpers of
     its own. Of errors the first item's is raised, as in a loop, and like Ctrl-C only when what was begun has ended.
 
-    OpenBLAS has one number of threads for the whole process: while anything here is worked on, the products of the
+    A BLAS has one number of threads for the whole process: while anything here is worked on, the products of the
     program's other threads have one thread, too. The number comes back with the end of the last item, unless someone
-    has set another meanwhile. Any other library (MKL, Accelerate) splits its products as it likes.
+    has set another meanwhile. A library whose threads cannot be set (Accelerate) splits its products as it likes.
     """
     items = list(items)
     count = min(threads(), len(items))
@@ -103,32 +132,6 @@ def one_thread():
     return _products
 
 
-def mix(y, b, x, a):
-    """y = b y + a x in place, for arrays of one shape; returns y.
-
-    OpenBLAS's axpby goes over them once, where NumPy would go three times, and the last bits may differ. It takes
-    real numbers that lie one after the other; anything else NumPy does.
-    """
-    axpby = _axpby().get(y.dtype) if y.dtype == x.dtype and y.flags.c_contiguous and x.flags.c_contiguous else None
-    if axpby is None or y.shape != x.shape:
-        y *= b
-        y += a * x
-    else:
-        axpby(y.size, a, x.ctypes.data, 1, b, y.ctypes.data, 1)
-    return y
-
-
-@cache
-def _axpby():
-    """{dtype: OpenBLAS's function for it}."""
-    found, size = {}, ctypes.c_ssize_t  # also where it takes 32 bits: it reads the lower half
-    for letter, number in (("s", ctypes.c_float), ("d", ctypes.c_double)):
-        if function := _function(f"cblas_{letter}axpby", None):
-            function.argtypes = [size, number, ctypes.c_void_p, size, number, ctypes.c_void_p, size]
-            found[np.dtype(number)] = function
-    return found
-
-
 class _Products:
     """`with` this, products take one thread each: the first to enter sets it, the last to leave takes it back."""
 
@@ -136,7 +139,7 @@ class _Products:
         self.lock, self.inside, self.before = threading.Lock(), 0, 1
 
     def threads(self):
-        """OpenBLAS's number of threads, as it is when nobody is inside; 0 of another library."""
+        """Return the library's number of threads, as it is when nobody is inside; 0 where it cannot be read."""
         with self.lock:
             return self._read() if not self.inside else self.before
 
@@ -166,13 +169,14 @@ class _Products:
 
     @staticmethod
     def _read():
-        get = _function("openblas_get_num_threads", ctypes.c_int)
-        return get() if get else 0
+        library = _library()
+        return _function(_LIBRARIES[library][0], ctypes.c_int)() if library else 0
 
     @staticmethod
     def _set(count):
-        if count and (set_threads := _function("openblas_set_num_threads", None)):
-            set_threads(count)
+        library = _library()
+        if count and library:
+            _function(_LIBRARIES[library][1], None)(count)
 
 
 _products = _Products()
@@ -212,15 +216,38 @@ def _cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _told():
+    """Return the number of threads that an environment variable asks for; 0 where none does."""
+    return next((int(os.environ[name]) for name in _VARIABLES if os.environ.get(name, "").isdecimal()), 0)
+
+
+def _library():
+    """Return the name of NumPy's BLAS in _LIBRARIES, or None where its threads cannot be set."""
+    return next((name for name, (_, set_) in _LIBRARIES.items() if _function(set_, None)), None)
+
+
+def _name():
+    """Return what NumPy was built with."""
+    return np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
+
+
 @cache
 def _function(name, restype):
+    """Return a function of the BLAS that NumPy uses, or None. ctypes gets numbers only, never an array."""
+    for library in _loaded():
+        for spelling in _SPELLINGS:
+            if hasattr(library, spelling.format(name)):
+                function = getattr(library, spelling.format(name))
+                function.restype = restype
+                return function
+    return None
+
+
+def _loaded():
+    """Yield the libraries to look in: NumPy's extension module, through which all that it is linked to can be found,
+    and the library beside it in a wheel."""
+    yield ctypes.CDLL(_umath_linalg.__file__)
     here = Path(np.__file__).parent
     for folder in _FOLDERS:
         for file in (here / folder).glob("*openblas*"):
-            library = ctypes.CDLL(str(file))
-            for spelling in _SPELLINGS:
-                if hasattr(library, spelling.format(name)):
-                    function = getattr(library, spelling.format(name))
-                    function.restype = restype
-                    return function
-    return None
+            yield ctypes.CDLL(str(file))

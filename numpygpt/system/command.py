@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import math
 import os
 import re
 import sys
@@ -59,16 +60,6 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if plain else super()._get_help_string(action)
 
 
-def shorten_busy_waits():
-    """Let OpenBLAS's threads sleep soon after a product. A program calls it for itself, before it imports NumPy.
-
-    OpenBLAS reads the variable when it is loaded, with NumPy. After a product its threads wait for the next one in a
-    busy loop, for 2^26 cycles unless told, and keep the cores from the Python threads of `parallel`; 2^18 cycles, a
-    tenth of a millisecond, bridge most gaps.
-    """
-    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "18")
-
-
 def run(main):
     """Run a command's main() and exit: bad input is one line on standard error and status 2, never a traceback.
 
@@ -124,20 +115,16 @@ def _show_warning(message, category, *where):
         print(warnings.formatwarning(message, category, *where[:2]), end="", file=sys.stderr)
 
 
-def number(kind, low, high=float("inf"), above=False):
-    """An argparse type: an int or float from `low` (or only above it) to `high`."""
+def number(wanted):
+    """An argparse type: a Number's values."""
 
     def parse(text):
         try:
-            value = kind(text)
+            value = wanted.kind(text)
         except ValueError:
-            value = float("nan")
-        if not (low < value if above else low <= value) or not value <= high:
-            noun = "whole number" if kind is int else "number"
-            bounds = f"{'above' if above else 'at least'} {low}" + (
-                f" and at most {high}" if high < float("inf") else ""
-            )
-            raise argparse.ArgumentTypeError(f"expected a {noun} {bounds}, got {text!r}")
+            value = math.nan
+        if value not in wanted:
+            raise argparse.ArgumentTypeError(f"expected {wanted}, got {text!r}")
         return value
 
     return parse

@@ -1,5 +1,6 @@
 """Writing files so that a crash, a full disk or Ctrl-C never leaves half of one, and a file that one process holds."""
 
+import errno
 import os
 import secrets
 from contextlib import contextmanager, suppress
@@ -18,9 +19,11 @@ def replacing(path):
     """An open binary file that becomes `path` when the block ends well, and is removed when it does not.
 
     What `path` held before stays whole until the last byte of its successor is on the disk. The new file has the
-    permissions that any new file gets. Raises OSError as open() and write() do.
+    permissions that any new file gets. Raises OSError as open() and write() do, and for a path without a file's name.
     """
     path = Path(path)
+    if not path.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     # In the same folder: os.replace must not cross disks.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     file = open(temporary, "xb")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .errors import InputError
+
 
 class Rows:
     """`kept` rows of `width` numbers, to be written and read in pieces.
@@ -39,7 +41,10 @@ class Rows:
         rows = np.empty((stop - start, self.memory.shape[1]), self.memory.dtype)
         with self._at_work:
             self._seek(start)
-            self.file.readinto(rows)
+            if self.file.readinto(rows) != rows.nbytes:
+                raise InputError(
+                    "a file of frozen features is shorter than it was: another program has cut it; run again"
+                )
         return rows
 
     def _seek(self, row):

@@ -13,24 +13,27 @@ def padded_length(mode, lengths, n_positions):
     """How many tokens every message is cut and padded to; None where each keeps its own length, "end" where it also
     gets one `<|endoftext|>`.
 
-    mode is "longest" (the longest of `lengths`, the training messages' token counts), "none", "end", "context"
-    (n_positions) or a number up to n_positions, else InputError. The answer belongs to the trained
-    model: its predictions depend on it.
+    mode is "longest" (the longest of `lengths`, the training messages' token counts; without them it is refused),
+    "none", "end", "context" (n_positions) or a number up to n_positions, else InputError. The answer belongs to the
+    trained model: its predictions depend on it.
     """
+    if mode == "end" and n_positions == 1:
+        raise InputError("cannot pad to 'end': <|endoftext|> would take the model's only position; use none")
     if mode == "none":
         return None
     if mode == "end":
         return "end"
     if mode == "context":
         return n_positions
-    if mode == "longest":
+    if mode == "longest" and lengths:
         return min(max(lengths), n_positions)
     try:
         length = int(mode)
     except ValueError:
         length = 0
     if not 0 < length <= n_positions:
-        raise InputError(f"cannot pad to {mode!r}: use longest, none, end, context or a number from 1 to {n_positions}")
+        words = "longest, none" if lengths else "none"
+        raise InputError(f"cannot pad to {mode!r}: use {words}, end, context or a number from 1 to {n_positions}")
     return length
 
 

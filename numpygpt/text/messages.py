@@ -52,12 +52,12 @@ def read_messages(path, text_column=None, label_column=None, book_quotes=False):
     return frame
 
 
-def stream_messages(path, text_column=None, label_column=None):
+def stream_messages(path, text_column=None, label_column=None, book_quotes=False):
     """The same messages one by one, (text, label), for a file of any length; of any number of labels, one or none too.
 
     Raises InputError as read_messages does: for the columns at once, for a line when its turn comes.
     """
-    return _open(path, text_column, label_column, book_quotes=False)[1]
+    return _open(path, text_column, label_column, book_quotes)[1]
 
 
 def _open(path, text_column, label_column, book_quotes):

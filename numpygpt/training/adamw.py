@@ -4,22 +4,46 @@ import math
 
 import numpy as np
 
-from ..system.blas import mix
-from ..system.pieces import each_piece
+from ..system.chunks import each_chunk, scratch
+from ..system.errors import InputError
 
 
 class AdamW:
-    """Updates the arrays `params[name]` of the given names in place; no other parameter is read or written.
+    """Update the arrays `params[name]` of the given names in place. Other parameters are neither read nor written.
 
     For each number p with gradient g, at step t = 1, 2, …, with m and v starting at 0:
         p = p (1 - lr weight_decay)
         m = beta1 m + (1 - beta1) g              the mean of recent gradients
-        v = beta2 v + (1 - beta2) g^2            and of their squares
+        v = beta2 v + (1 - beta2) g^2            the mean of their squares
         p = p - lr m / (1 - beta1^t)  /  ( sqrt(v / (1 - beta2^t)) + eps )
-    As m and v start at 0 they are too small at first, by the factors that divide them. With these factors in the rate
-    and in eps (Kingma and Ba 2015, the end of section 2) the last line is one pass over the numbers shorter:
+    m and v start at 0, so at first they are too small by the factors that divide them. The code moves these factors
+    into the rate and into eps, which saves two passes over the numbers (Kingma and Ba 2015, the end of section 2):
         root = sqrt(1 - beta2^t);  p = p - lr root / (1 - beta1^t)  m / ( sqrt(v) + eps root )
-    Decay falls on every trainable parameter, biases and layernorms too, as in the book.
+    Decay applies to every trainable parameter, biases and layernorms too, as in the book.
+
+    Parameters
+    ----------
+    params : dict of str to ndarray
+        Parameters by name, such as `Classifier.params`.
+    names : iterable of str
+        The parameters to update, such as `Classifier.trainable`.
+    lr : float
+        The learning rate. You may change the attribute `lr` between two steps.
+    weight_decay, betas, eps : float, (float, float), float
+        As in `torch.optim.AdamW`, with its defaults.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, or an array cannot be updated in place: it is read-only or holds no real floats.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> weight = np.ones(2)
+    >>> AdamW({"weight": weight}, ["weight"], lr=0.1, weight_decay=0).step({"weight": np.array([3.0, -0.5])})
+    >>> weight.round(6)
+    array([0.9, 1.1])
     """
 
     def __init__(
@@ -31,25 +55,59 @@ class AdamW:
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ):
-        self.params = {name: params[name] for name in sorted(names)}
+        names = sorted(names)
+        for name in names:
+            if name not in params:
+                raise InputError(f"AdamW: there is no parameter {name!r}")
+            if params[name].dtype.kind != "f":
+                raise InputError(f"AdamW: {name} has dtype {params[name].dtype}; only real floats can be updated")
+            if not params[name].flags.writeable:
+                raise InputError(
+                    f"AdamW: {name} is read-only, as a pretrained model's arrays are; give a copy: np.array({name})"
+                )
+        self.params = {name: params[name] for name in names}
         self.m = {name: np.zeros_like(p) for name, p in self.params.items()}
         self.v = {name: np.zeros_like(p) for name, p in self.params.items()}
         self.lr, self.weight_decay, self.betas, self.eps = lr, weight_decay, betas, eps
         self.t = 0
 
     def step(self, grads: dict[str, np.ndarray]) -> None:
-        """One update from {name: gradient}, every name's."""
+        """Make one update from {name: gradient}, with a gradient for every name and no other.
+
+        Raises InputError for a missing or unknown name, and for a gradient of another shape or one that is not real,
+        before anything has changed.
+        """
+        self._check(grads)
         self.t += 1
         beta1, beta2 = self.betas
         root = math.sqrt(1 - beta2**self.t)
         rate, eps = self.lr * root / (1 - beta1**self.t), self.eps * root
 
-        def update(p, g, m, v):
-            m = mix(m, beta1, g, 1 - beta1)  # in place, as all that follows
-            v = mix(v, beta2, g * g, 1 - beta2)
-            change = np.sqrt(v)
-            change += eps
-            np.divide(m, change, out=change)
-            p = mix(p, 1 - self.lr * self.weight_decay, change, -rate)
+        def update(p, g, m, v):  # all in place: a chunk's arrays and one scratch array stay in the cache
+            s = scratch(p)
+            m *= beta1
+            m += np.multiply(g, 1 - beta1, out=s)
+            v *= beta2
+            np.multiply(g, g, out=s)
+            s *= 1 - beta2
+            v += s
+            np.sqrt(v, out=s)
+            s += eps
+            np.divide(m, s, out=s)
+            s *= rate
+            p *= 1 - self.lr * self.weight_decay
+            p -= s
 
-        each_piece(update, [(p, grads[name], self.m[name], self.v[name]) for name, p in self.params.items()])
+        each_chunk(update, [(p, grads[name], self.m[name], self.v[name]) for name, p in self.params.items()])
+
+    def _check(self, grads):
+        if missing := self.params.keys() - grads.keys():
+            raise InputError(f"AdamW: there is no gradient for {min(missing)}")
+        if unknown := grads.keys() - self.params.keys():
+            raise InputError(f"AdamW: there is a gradient for {min(unknown)}, which is not among its names")
+        for name, p in self.params.items():
+            g = grads[name]
+            if np.shape(g) != p.shape:
+                raise InputError(f"AdamW: the gradient of {name} has shape {np.shape(g)}, the parameter {p.shape}")
+            if not np.can_cast(np.asarray(g).dtype, p.dtype, "same_kind"):
+                raise InputError(f"AdamW: the gradient of {name} has dtype {g.dtype}, the parameter {p.dtype}")

@@ -13,9 +13,9 @@ from ..system.alone import Alone
 from ..system.errors import InputError
 from ..text.batches import BATCH
 from ..text.messages import quoted
-from .fine_tune import Loader, map_batches
+from .loader import Loader
+from .measures import map_batches
 from .naive_bayes import NaiveBayes
-from .text_classifier import Classifier
 
 AT_ONCE = 8 * BATCH  # messages that are in memory
 MISTAKES = 10  # the most confident that are shown
@@ -238,7 +238,7 @@ def _ratio(part, whole):
 
 
 def evaluate(
-    clf: Classifier,
+    clf,
     messages: Iterable[tuple[str, str]],
     naive_bayes: NaiveBayes | None = None,
     predictions: BinaryIO | None = None,
@@ -258,6 +258,9 @@ def evaluate(
     if predictions:
         predictions.write(_row(["text", "label", "prediction", *(f"P({label})" for label in clf.labels)]))
     for texts, labels in _parts(messages, AT_ONCE * ranks.size):
+        for number, text in enumerate(texts, start=done + 1):
+            if not isinstance(text, str):
+                raise InputError(f"message {number} is {text!r}: a text is expected")
         if "" in texts:
             raise InputError(f"message {done + texts.index('') + 1} is empty: there is nothing to classify")
         numbers = clf.numbers(labels)
@@ -276,9 +279,7 @@ def evaluate(
     return evaluation
 
 
-def evaluate_loader(
-    clf: Classifier, loader: Loader, texts: Sequence[str], naive_bayes: NaiveBayes, ranks=Alone()
-) -> Evaluation:
+def evaluate_loader(clf, loader: Loader, texts: Sequence[str], naive_bayes: NaiveBayes, ranks=Alone()) -> Evaluation:
     """The same of the messages of a Loader that is not shuffled, whose frozen blocks ran already."""
 
     def logits(batch):
@@ -290,7 +291,7 @@ def evaluate_loader(
     return evaluation
 
 
-def count_messages(clf: Classifier, messages: Iterable[tuple[str, str]], where) -> int:
+def count_messages(clf, messages: Iterable[tuple[str, str]], where) -> int:
     """How many there are. Raises InputError where `evaluate` would, now and not an hour later; of an unknown label it
     says `where`, in which file, it stands."""
     count = 0

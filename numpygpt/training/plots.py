@@ -8,8 +8,11 @@ def plot(history):
     """A matplotlib figure of a history (the DataFrame of `fine_tune`): losses and accuracies, by epochs and examples
     seen.
 
-    Raises InputError where matplotlib is not installed.
+    Raises InputError for what is no such history, and where matplotlib is not installed.
     """
+    measured = {f"{part}_{kind}" for part in ("train", "validation") for kind in ("loss", "accuracy")}
+    if not {"epoch", "step", "examples", *measured} <= set(getattr(history, "columns", ())) or not len(history):
+        raise InputError("history: expected the DataFrame that fine_tune returned, with its evaluations")
     figure = _figure(12)
     steps_per_epoch = (history["step"].max() + 1) / history["epoch"].max()
     examples_per_epoch = history["examples"].max() / history["epoch"].max()

@@ -15,6 +15,7 @@ from ..model.tape import Tape
 from ..system.alone import Alone
 from ..system.blas import parallel, threads
 from ..system.errors import InputError
+from ..system.settings import PRETRAINING, checked
 from .adamw import AdamW
 from .ranks import CHECK_EVERY
 from .resume import ANY, load_state, save_state
@@ -103,8 +104,9 @@ class Pretraining:
 
     documents   list of (T,) int32 arrays; separator the id between them
     steps, batch_size, context   updates in all, windows to an update, tokens to a window
-    lr, warmup, weight_decay, limit   see `learning_rate`, AdamW, `clip_norm`; only matrices decay
+    lr, warmup, weight_decay, clip   see `learning_rate`, AdamW, `clip_norm`; only matrices decay
     ranks, exact   as in `fine_tune`; the windows of a part have at most PART tokens
+    Raises InputError for a number outside PRETRAINING's bounds, or where the text does not fill a batch.
 
     The batch of a step depends on the seed and the step alone, and its gradient on no number of threads, so a run that
     is saved and resumed is, bit for bit, the run that was not interrupted.
@@ -123,14 +125,16 @@ class Pretraining:
         lr,
         warmup,
         weight_decay,
-        limit,
+        clip,
         seed,
         ranks=Alone(),
         exact=False,
     ):
         self.params, self.config, self.documents, self.separator = params, config, documents, separator
+        numbers = dict(steps=steps, batch_size=batch_size, context=context, lr=lr, warmup=warmup)
+        checked(PRETRAINING, numbers | dict(weight_decay=weight_decay, clip=clip, seed=seed))
         self.steps, self.batch_size, self.context, self.lr = steps, batch_size, context, lr
-        self.warmup, self.limit, self.seed = warmup, limit, seed
+        self.warmup, self.clip, self.seed = warmup, clip, seed
         self.ranks, self.exact = ranks, exact
         self.per_epoch = len(windows(documents, separator, context, None)) // batch_size
         if not self.per_epoch:
@@ -160,10 +164,10 @@ class Pretraining:
         loss, grads = self.ranks.gradient(self._gradients, batch, [self.context] * len(batch), grain)
         if not np.isfinite(loss):
             raise InputError(f"the loss became {loss} at step {self.done}: lower the learning rate (now {self.lr:g})")
-        clip_norm(grads, self.limit)
+        clip_norm(grads, self.clip)
         for optimizer in self.optimizers:
             optimizer.lr = learning_rate(self.done, self.steps, self.lr, self.warmup)
-            optimizer.step(grads)
+            optimizer.step({name: grads[name] for name in optimizer.params})
         if self.done % CHECK_EVERY == 0:
             self.ranks.check_equal("their parameters", lambda: fingerprint(self.params))
         self.done += 1
@@ -221,3 +225,16 @@ class Pretraining:
             raise InputError(f"{path}: damaged; remove it to start anew") from None
         for optimizer in self.optimizers:
             optimizer.t = self.done
+
+
+def perplexity(params, config, windows, ranks):
+    """Return exp of the mean loss over all predictions in `windows`, (T + 1,) ids each: every id except the first is
+    predicted from the ids before it. The ranks share the windows."""
+
+    def loss(window):
+        ids, targets = window[:-1], window[1:]
+        return float(language_model(Tape(params), ids, np.array([len(ids)]), targets, config)[0])
+
+    lengths = [len(window) - 1 for window in windows]
+    losses = ranks.map(loss, windows, lengths)
+    return float(np.exp(np.dot(losses, lengths) / sum(lengths)))

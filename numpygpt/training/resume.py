@@ -4,12 +4,14 @@ It is a safetensors file: the arrays, and the rest as JSON in a tensor of its ow
 
 import json
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from ..checkpoints.safetensors import open_safetensors, write_safetensors
 from ..system.errors import InputError
+from ..system.interrupt import ctrl_c_waits
 
 ANY = "any"  # a setting that may be another when going on
 
@@ -65,6 +67,24 @@ class ResumeFile:
 
     def due(self):
         return time.monotonic() - self.saved >= self.every
+
+    @contextmanager
+    def keeping(self, state, settings, ranks):
+        """`with` this, a function of a row that saves the state when it is due.
+
+        Brings the state to where the file has it, first. Ctrl-C waits until the state is saved, then it is raised.
+        """
+        self.load(state, settings)
+        with ctrl_c_waits() as ctrl_c_came:
+
+            def keep(row):
+                if any(ranks.gather(ctrl_c_came())):
+                    ranks.once(self.save, state, settings)
+                    raise KeyboardInterrupt
+                if not ranks.rank and (self.due() or "train_accuracy" in row):
+                    self.save(state, settings)
+
+            yield keep
 
     def save(self, state, settings):
         arrays, progress = state.stored()

@@ -20,14 +20,11 @@ from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 
-from ..checkpoints.gpt import load
-from ..checkpoints.safetensors import read_safetensors, write_safetensors
-from ..model.lora import adapted_weights, merge
+from ..checkpoints.safetensors import write_safetensors
 from ..model.parameters import fingerprint
 from ..system.errors import InputError
 from ..system.files import lock, replacing
 from .evaluation import Evaluation
-from .text_classifier import Classifier
 
 RESUME = "resume.safetensors"
 
@@ -43,7 +40,7 @@ COLUMNS = (
 )
 
 # The settings that decide what a trained classifier answers, besides where its model now lies.
-_DECIDING = ("weights", "seed", "labels", "position", "causal", "padded_length", "lora_scale", "config")
+DECIDING = ("weights", "seed", "labels", "position", "causal", "padded_length", "lora_scale", "config")
 
 
 def new_folder(out):
@@ -126,14 +123,19 @@ def write_evaluation(folder, evaluation: Evaluation) -> None:
         file.write((json.dumps(evaluation.to_dict(), indent=2) + "\n").encode())
 
 
-def save_run(folder, clf: Classifier, settings: dict) -> None:
+def save_run(folder, clf, settings: dict) -> None:
     """Write model.safetensors, the trained parameters and the head, and run.json, in this order: a folder with
     run.json is finished.
 
-    settings   a JSON-able dict of what else shall stand in run.json. Raises InputError where the folder has one
-               already.
+    settings   a JSON-able dict of what else shall stand in run.json
+
+    Raises InputError for other settings, and where the folder has a run already.
     """
     folder = Path(folder)
+    try:
+        json.dumps({**settings})
+    except (TypeError, ValueError) as error:
+        raise InputError(f"settings: expected a dict that can be kept as JSON ({error})") from None
     if (folder / "run.json").exists():
         raise InputError(
             f"{folder} holds a run already: name another folder, or remove it; a run never overwrites another"
@@ -155,54 +157,19 @@ def save_run(folder, clf: Classifier, settings: dict) -> None:
         "config": asdict(clf.config),
         "frozen_sha256": fingerprint(frozen),
     }
-    settings["sha256"] = _sha256(settings, kept)
+    settings["sha256"] = run_sha256(settings, kept)
     with replacing(folder / "run.json") as file:
         file.write((json.dumps(settings, indent=2) + "\n").encode())
 
 
-def _sha256(settings, trained):
+def run_sha256(settings, trained):
     """Of all in the folder that decides an answer: damage to it cannot go unnoticed, and load_run need not know its
     kinds."""
-    deciding = json.dumps([settings[key] for key in _DECIDING])
+    deciding = json.dumps([settings[key] for key in DECIDING])
     return hashlib.sha256((deciding + fingerprint(trained)).encode()).hexdigest()
 
 
-def load_run(folder: str | Path) -> Classifier:
-    """The Classifier that was saved in `folder`; trainable are the parameters that were saved, the head's among them.
-
-    LoRA's products are added to their weights, which then stand as what was trained.
-
-    Raises InputError where the folder holds no finished run, a file is damaged, or the model that the run was trained
-    from is gone or has changed since: its answers would not be those that were measured.
-    """
-    folder = Path(folder)
-    path = folder / "run.json"
-    if not path.is_file():
-        raise InputError(f"{folder}: not a finished run (no run.json in it); make one with: python -m numpygpt.train")
-    try:
-        settings = json.loads(path.read_bytes())
-        model, frozen_sha256, sha256 = str(settings["model"]), settings["frozen_sha256"], settings["sha256"]
-        weights, seed, labels, position, causal, pad_to, lora_scale, sizes = (settings[key] for key in _DECIDING)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: damaged ({type(error).__name__}: {error}); train again") from None
-    trained = read_safetensors(folder / "model.safetensors")
-    if _sha256(settings, trained) != sha256:
-        raise InputError(f"{folder}: run.json or model.safetensors is not what the training wrote; train again")
-    try:
-        gpt = load(model, weights, seed)
-    except InputError as error:
-        raise InputError(
-            f'{folder} needs the model that it was trained from. {error}. If it moved, correct "model" in {path}'
-        ) from None
-    frozen = {name: array for name, array in gpt.params.items() if name not in trained}
-    if asdict(gpt.config) != sizes or fingerprint(frozen) != frozen_sha256:
-        raise InputError(f"{folder}: the weights of {model} are not those that the run was trained from; train again")
-    clf = Classifier(gpt, labels, "head", pad=pad_to, position=position, causal=causal)
-    clf.params |= {name: array.copy() for name, array in trained.items()}
-    if lora_scale is None:
-        clf.trainable = frozenset(trained)
-    else:
-        merged, _ = merge(clf.params, clf.config, lora_scale)
-        clf.params = {name: array for name, array in merged.items() if ".lora_" not in name}
-        clf.trainable = frozenset(adapted_weights(clf.config) | {"head.bias"})
-    return clf
+def recipe_of(folder) -> str | None:
+    """Return the recipe that a finished run was trained with, or None for the default's. `load_run` has read the file
+    before."""
+    return json.loads((Path(folder) / "run.json").read_bytes()).get("recipe")

@@ -3,26 +3,30 @@
 The model is small, float64, and nothing in it is zero or one, so that a slip cannot hide.
 """
 
+import sys
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numpygpt.model import prefix as prefix_module
+from numpygpt import Classifier, load
 from numpygpt.model.block import block, block_at
-from numpygpt.model.classifier import classifier, classifier_above
+from numpygpt.model.classifier import classifier
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.model.pooling import POSITIONS, Pooling
-from numpygpt.model.prefix import FrozenPrefix
 from numpygpt.model.tape import Tape
 from numpygpt.model.trunk import blocks
+from numpygpt.ops import gelu as gelu_module
 from numpygpt.ops.attention import attention
 from numpygpt.ops.embedding import embedding
 from numpygpt.ops.layernorm import layernorm
 from numpygpt.study.checking.cases import SMALL, random_messages, random_weights
 from numpygpt.text.batches import pack
+from numpygpt.training import frozen_features as prefix_module
+from numpygpt.training.frozen_features import FrozenPrefix
 
 RNG = np.random.default_rng(7)
 PARAMS = random_weights(RNG, parameter_shapes(SMALL) | {"head.weight": (6, 7), "head.bias": (7,)})
@@ -42,26 +46,44 @@ def gradients(trainable, position="last", causal=True, tape=Tape):
     return logits_of(MESSAGES, position, causal, tape)[1](DLOGITS)
 
 
+def one_message_at_a_time(op):
+    """attention of messages of any lengths, without the table that the tape has for it."""
+    if op is not attention:
+        return op
+
+    def each(qkv, lengths, **settings):
+        ends = np.cumsum(lengths)
+        parts = [attention(qkv[end - T : end], T, **settings) for end, T in zip(ends, lengths)]
+
+        def dqkv(dy):
+            return np.concatenate([d(dy[end - T : end]) for end, T, (_, (d,)) in zip(ends, lengths, parts)])
+
+        return np.concatenate([y for y, _ in parts]), (dqkv,)
+
+    return each
+
+
 class Spy(Tape):
-    """A Tape that notes, for each operation, its parameters (or else its name) and `needs`, forward and backward."""
+    """A Tape that notes which gradients each operation was asked for: (its parameters or else its name, gradient)."""
 
     def __init__(self, params, trainable=frozenset()):
         super().__init__(params, trainable)
-        self.forward, self.backward = {}, []
+        self.asked = []
         Spy.last = self
 
     def __call__(self, op, x, *names, **settings):
-        def spied(*args, needs, **settings):
-            y, backward = op(*args, needs=needs, **settings)
-            self.forward[names] = needs
-
-            def spied_backward(dy):
-                self.backward.append(names or getattr(op, "func", op).__name__)
-                return backward(dy)
-
-            return y, spied_backward
+        def spied(*args, **settings):
+            y, functions = one_message_at_a_time(op)(*args, **settings)
+            return y, tuple(self.noting(names or op.__name__, function) for function in functions)
 
         return super().__call__(spied, x, *names, **settings)
+
+    def noting(self, what, function):
+        def noted(dy):
+            self.asked.append((what, function.__name__))
+            return function(dy)
+
+        return noted
 
 
 @EACH_WAY
@@ -87,7 +109,10 @@ def test_a_block_at_one_row_of_each_message_is_that_row_of_the_block_and_so_are_
     rows = np.array([1, 3, 8])
     x, dy = RNG.standard_normal((9, 6)), RNG.standard_normal((3, 6))
     everywhere, one_row = (Tape(PARAMS, frozenset(PARAMS), input_learns=True) for _ in range(2))
-    attend = partial(attention, lengths=lengths, n_head=SMALL.n_head, causal=False)
+
+    def attend(qkv):
+        return everywhere(attention, qkv, lengths=lengths, n_head=SMALL.n_head, causal=False)
+
     y, backward = block(everywhere, 1, x, attend, SMALL)
     y_at, backward_at = block_at(one_row, 1, x, lengths, rows, SMALL)
     close(y_at, y[rows])
@@ -129,10 +154,7 @@ def test_a_frozen_prefix_of_any_depth_changes_neither_logits_nor_gradients(
     pooling = Pooling(position, causal)
     prefix = FrozenPrefix(PARAMS, SMALL, MESSAGES[::-1], depth, pooling)
     x, lengths = prefix.batch([3, 2, 1, 0])
-    if depth == 0:
-        logits, backward = classifier(tape, x, lengths, SMALL, pooling)
-    else:
-        logits, backward = classifier_above(tape, x, lengths, depth, SMALL, pooling)
+    logits, backward = classifier(tape, x, lengths, SMALL, pooling, depth)
     backward(DLOGITS)
     close(logits, logits_of(MESSAGES, position, causal)[0])
     whole = gradients(trainable, position, causal)
@@ -161,32 +183,56 @@ def test_a_prefix_keeps_only_rows_that_are_read(position, causal, rows):
     assert FrozenPrefix(PARAMS, SMALL, messages, SMALL.n_layer, Pooling(position, causal)).rows.kept == rows
 
 
-def test_nothing_below_the_lowest_trainable_parameter_runs_backward():
+def test_backpropagation_stops_at_the_lowest_trainable_parameter():
     gradients(frozenset({"h.1.mlp.c_proj.weight"}), tape=Spy)
-    both = [(f"{layer}.weight", f"{layer}.bias") for layer in ("head", "ln_f", "h.1.mlp.c_proj")]
-    assert Spy.last.backward == both
-    assert Spy.last.forward[both[2]] == (False, True, False), "neither dx nor dbias of the lowest"
+    head, ln_f, c_proj = ((f"{layer}.weight", f"{layer}.bias") for layer in ("head", "ln_f", "h.1.mlp.c_proj"))
+    assert Spy.last.asked == [(head, "dx"), (ln_f, "dx"), (c_proj, "dweight")]
 
 
-def test_a_head_alone_has_one_backward_step_and_a_frozen_model_none():
+def test_a_head_alone_takes_one_backward_step_and_a_frozen_model_none():
     gradients(frozenset({"head.weight", "head.bias"}), tape=Spy)
-    assert Spy.last.backward == [("head.weight", "head.bias")]
+    assert Spy.last.asked == [(("head.weight", "head.bias"), name) for name in ("dweight", "dbias")]
     assert gradients(frozenset(), tape=Spy) == {}
-    assert Spy.last.backward == []
+    assert Spy.last.asked == []
 
 
 def test_only_trainable_parameters_have_their_gradients_formed():
-    trainable = frozenset({"h.0.attn.c_attn.bias", "h.1.ln_2.weight", "head.bias"})
-    gradients(trainable, tape=Spy)
-    for names, needs in Spy.last.forward.items():
-        assert needs[1:] == tuple(name in trainable for name in names)
+    trainable = {"h.0.attn.c_attn.bias": "dbias", "h.1.ln_2.weight": "dgain", "head.bias": "dbias"}
+    gradients(frozenset(trainable), tape=Spy)
+    formed = [(names, name) for names, name in Spy.last.asked if name not in ("dx", "dqkv")]
+    assert len(formed) == 3
+    assert {trainable[name] for names, _ in formed for name in names if name in trainable} == set(trainable.values())
+    assert {name for _, name in formed} == set(trainable.values())
+
+
+def test_from_the_loss_to_gelus_formula_are_at_most_nine_frames(monkeypatch):
+    clf, depth = Classifier(load("mini"), ["ham", "spam"], "all"), []
+
+    def tanh(u):
+        frame, names = sys._getframe(1), []
+        while frame and "loss" not in names:
+            names.append(frame.f_code.co_name)
+            frame = frame.f_back
+        depth.append(names)
+        return np.tanh(u)
+
+    monkeypatch.setattr(gelu_module, "np", SimpleNamespace(tanh=tanh))
+    clf.loss(["Home at six?"], ["ham"])
+    assert depth and len(depth[0]) <= 9, depth[0]
+
+
+def test_a_used_tape_is_refused_because_its_gradients_would_add_up():
+    tape = Tape(PARAMS, frozenset(PARAMS))
+    logits_of(MESSAGES, tape=tape)[1](DLOGITS)
+    with pytest.raises(RuntimeError, match="use a new Tape"):
+        logits_of(MESSAGES, tape=tape)
 
 
 def test_a_parameter_used_twice_collects_both_gradients():
     tape = Tape({"w": np.array([2.0])}, frozenset({"w"}), input_learns=True)
 
-    def scale(x, w, needs):
-        return x * w, lambda dy: (dy * w, (dy * x).sum(keepdims=True))
+    def scale(x, w):
+        return x * w, (lambda dy: dy * w, lambda dy: (dy * x).sum(keepdims=True))
 
     x, first = tape(scale, np.array([3.0]), "w")
     _, second = tape(scale, x, "w")

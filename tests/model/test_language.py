@@ -5,14 +5,16 @@ import numpy as np
 import pytest
 
 from numpygpt.checkpoints.huggingface import save_folder
+from numpygpt.model import fast
 from numpygpt.model.config import Config
-from numpygpt.model.language import language_logits, language_model, perplexity
+from numpygpt.model.language import language_logits, language_model
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.model.tape import Tape
 from numpygpt.ops import output_loss as module
 from numpygpt.ops.cross_entropy import cross_entropy
 from numpygpt.ops.output_loss import output_loss
-from numpygpt.system import pieces
+from numpygpt.system.alone import Alone
+from numpygpt.training.pretraining import perplexity
 
 CONFIG = Config(vocab_size=83, n_positions=24, n_embd=12, n_layer=2, n_head=3)
 LENGTHS = np.array([7, 1, 24, 5])
@@ -77,19 +79,20 @@ def test_a_gradient_of_part_is_that_part_of_the_whole():
 def test_the_output_layer_in_slices_is_the_output_layer_at_once(monkeypatch, rows):
     rng = np.random.default_rng(2)
     x, wte, targets = rng.standard_normal((37, 12)), rng.standard_normal((83, 12)), rng.integers(0, 83, 37)
-    loss, backward = output_loss(x, wte, targets)
-    whole = backward(2.0)
+    loss, functions = output_loss(x, wte, targets)
 
     seen = []
-    monkeypatch.setattr(pieces, "SLICE", rows * 83)
+    monkeypatch.setattr(fast, "SLICE", rows * 83)
     monkeypatch.setattr(
         module, "cross_entropy", lambda logits, *rest: seen.append(len(logits)) or cross_entropy(logits, *rest)
     )
-    sliced, backward = output_loss(x, wte, targets)
+    tape = Tape({"wte.weight": wte}, frozenset({"wte.weight"}), input_learns=True)
+    sliced, backward = tape(output_loss, x, "wte.weight", targets=targets)
     assert sum(seen) == 37 and max(seen) <= rows, "more logits at a time than a slice's"
     np.testing.assert_allclose(sliced, loss, rtol=1e-14)
-    for gradient, expected in zip(backward(2.0), whole):
-        np.testing.assert_allclose(gradient, expected, rtol=1e-12, atol=1e-15)
+    found = [backward(2.0), tape.grads["wte.weight"]]
+    for gradient, function in zip(found, functions):
+        np.testing.assert_allclose(gradient, function(2.0), rtol=1e-12, atol=1e-15)
 
 
 def test_perplexity_is_what_transformers_finds(torch_gpt2):
@@ -104,7 +107,7 @@ def test_perplexity_is_what_transformers_finds(torch_gpt2):
         loss = torch.nn.functional.cross_entropy(
             logits, torch.tensor(np.concatenate([window[1:] for window in windows]))
         )
-    found = perplexity(filled(CONFIG, np.float32), CONFIG, windows)
+    found = perplexity(filled(CONFIG, np.float32), CONFIG, windows, Alone())
     np.testing.assert_allclose(found, loss.exp().item(), rtol=1e-5)
 
 
@@ -116,16 +119,16 @@ def test_perplexity_counts_every_prediction_of_every_window_once():
         logits = language_logits(Tape(params), window, np.array([len(window)]), CONFIG)
         losses += [cross_entropy(logits[[i]], window[[i + 1]])[0] for i in range(len(window) - 1)]
     assert len(losses) == 3 + 8
-    assert perplexity(params, CONFIG, windows) == pytest.approx(np.exp(np.mean(losses)), rel=1e-9)
+    assert perplexity(params, CONFIG, windows, Alone()) == pytest.approx(np.exp(np.mean(losses)), rel=1e-9)
 
 
 def test_a_model_that_knows_nothing_has_the_vocabularys_size_for_perplexity():
     params = {name: np.zeros_like(array) for name, array in filled(CONFIG).items()}
-    assert perplexity(params, CONFIG, [np.arange(20)]) == pytest.approx(83, rel=1e-12)
+    assert perplexity(params, CONFIG, [np.arange(20)], Alone()) == pytest.approx(83, rel=1e-12)
 
 
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_a_model_that_is_certain_and_wrong_has_infinite_perplexity():
     params = {name: np.zeros_like(array) for name, array in filled(CONFIG).items()}
     params["ln_f.bias"][0], params["wte.weight"][7, 0] = 1, 1e5
-    assert perplexity(params, CONFIG, [np.arange(5)]) == np.inf
+    assert perplexity(params, CONFIG, [np.arange(5)], Alone()) == np.inf

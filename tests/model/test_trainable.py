@@ -51,6 +51,6 @@ def test_block_12_is_not_taken_for_block_1():
     "choice, wrong", [("heads", "heads"), ("head,", ""), ("head,h.12.*", "h.12.*"), ("HEAD", "HEAD")]
 )
 def test_a_part_that_selects_nothing_is_refused_by_its_own_name(choice, wrong):
-    with pytest.raises(InputError, match=r"--trainable") as error:
+    with pytest.raises(InputError, match="^trainable: ") as error:
         trainable_names(choice, PARAMS, CONFIG)
     assert repr(wrong) in str(error.value) and "last_two_blocks" in str(error.value)

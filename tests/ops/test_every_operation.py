@@ -1,14 +1,19 @@
-"""What every operation promises: its gradients, its dtype, its shapes, `needs`, and that it leaves its inputs alone."""
+"""What every operation promises: gradients, dtypes and shapes, pure NumPy text, and untouched inputs."""
 
-from itertools import product
+import ast
+import inspect
+import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from numpygpt import ops
 from numpygpt.ops.attention import attention
 from numpygpt.ops.cross_entropy import cross_entropy
+from numpygpt.ops.dot_product_attention import dot_product_attention
 from numpygpt.ops.embedding import embedding
 from numpygpt.ops.gelu import gelu
 from numpygpt.ops.layernorm import layernorm
@@ -18,7 +23,7 @@ from numpygpt.ops.pool import mean_rows, take_rows
 from numpygpt.ops.query_attention import query_attention
 from numpygpt.ops.softmax import softmax
 from numpygpt.study.checking import cases
-from numpygpt.study.checking.complex_step import operation_errors
+from numpygpt.study.checking.complex_step import operation_errors, operation_gradients
 
 CASES = cases.operation_cases(np.random.default_rng(0))
 BY_LABEL = pytest.mark.parametrize("label, op, arguments", CASES, ids=[label for label, _, _ in CASES])
@@ -30,12 +35,6 @@ def arrays_in(arguments):
 
 def cast(arguments, dtype):
     return arguments | {name: array.astype(dtype) for name, array in arrays_in(arguments).items()}
-
-
-def gradients(op, arguments, dy):
-    """The operation's gradients as a tuple, whether it has one or several."""
-    found = op(**arguments)[1](dy)
-    return found if isinstance(found, tuple) else (found,)
 
 
 @BY_LABEL
@@ -67,8 +66,8 @@ def any_case(draw):
                 (softmax, dict(x=normal((H, N, C))), (H, N, C)),
                 (
                     attention,
-                    dict(qkv=normal((N, 3 * D)), lengths=lengths, n_head=H, causal=bool(integers(2))),
-                    (N, D),
+                    dict(qkv=normal((B * N, 3 * D)), T=N, n_head=H, causal=bool(integers(2))),
+                    (B * N, D),
                 ),
                 (
                     query_attention,
@@ -84,7 +83,16 @@ def any_case(draw):
                 ),
                 (take_rows, dict(x=normal((N, D)), rows=rows), (B, D)),
                 (mean_rows, dict(x=normal((N, D)), lengths=lengths), (B, D)),
-                (cross_entropy, dict(logits=normal((B, C)), targets=integers(0, C, B)), ()),
+                (
+                    dot_product_attention,
+                    dict(q=normal((H, B, d)), k=normal((H, N, d)), v=normal((H, N, C)), sqrt_d=2.5),
+                    (H, B, C),
+                ),
+                (
+                    cross_entropy,
+                    dict(logits=normal((B, C)), targets=integers(0, C, B), smoothing=int(integers(2)) / 4),
+                    (),
+                ),
                 (output_loss, dict(x=normal((N, D)), wte=normal((V, D)), targets=integers(0, V, N)), ()),
             ]
         )
@@ -98,11 +106,9 @@ def test_gradients_hold_along_a_random_direction_whatever_the_sizes(case, seed):
     rng = np.random.default_rng(seed)
     dy = rng.standard_normal(shape)
     step, expected, scale = {}, 0, 0
-    for (name, array), gradient in zip(
-        arrays_in(arguments).items(), [g for g in gradients(op, arguments, dy) if g is not None]
-    ):
-        direction = rng.standard_normal(array.shape)
-        step[name] = array + 1e-30j * direction
+    for name, gradient in operation_gradients(op, dy, **arguments).items():
+        direction = rng.standard_normal(arguments[name].shape)
+        step[name] = arguments[name] + 1e-30j * direction
         expected += (gradient * direction).sum()
         scale += np.abs(gradient * direction).sum()
     assert abs((op(**arguments | step)[0] * dy).sum().imag / 1e-30 - expected) <= 1e-12 * scale
@@ -115,35 +121,105 @@ def test_dtypes_are_kept_and_shapes_are_the_inputs(case, dtype):
     arguments = cast(arguments, dtype)
     y, _ = op(**arguments)
     assert (y.shape, y.dtype) == (shape, dtype)
-    found = [g for g in gradients(op, arguments, np.ones(shape, dtype)[()]) if g is not None]
-    assert [(g.shape, g.dtype) for g in found] == [(a.shape, a.dtype) for a in arrays_in(arguments).values()]
+    found = operation_gradients(op, np.ones(shape, dtype)[()], **arguments)
+    assert {n: (g.shape, g.dtype) for n, g in found.items()} == {
+        n: (a.shape, dtype) for n, a in arrays_in(arguments).items()
+    }
+
+
+@settings(max_examples=100, deadline=None)
+@given(case=any_case(), data=st.data())
+def test_any_mixture_of_real_and_complex_arguments_gives_the_results_of_all_complex_ones(case, data):
+    op, arguments, shape = case
+    some = data.draw(st.sets(st.sampled_from(sorted(arrays_in(arguments)))))
+    mixed = arguments | {name: arguments[name] + 0.25j for name in some}
+    dy = np.random.default_rng(1).standard_normal(shape) + (0.5j if data.draw(st.booleans()) else 0)
+    wide = cast(mixed, np.complex128)
+    np.testing.assert_allclose(op(**mixed)[0], op(**wide)[0], rtol=1e-12, atol=1e-12)
+    expected = operation_gradients(op, dy.astype(complex)[()], **wide)
+    for name, gradient in operation_gradients(op, dy[()], **mixed).items():
+        np.testing.assert_allclose(gradient, expected[name], rtol=1e-10, atol=1e-10)
+
+
+def strange(array, how):
+    """The same numbers in an unusual array; read-only, so that writing to it is an error."""
+    array = np.array({"big-endian": array.astype(">f8"), "float16": array.astype(np.float16)}.get(how, array))
+    if how == "not contiguous":
+        array = np.repeat(array, 2, axis=-1)[..., ::2]
+    array.flags.writeable = False
+    return array
+
+
+@BY_LABEL
+@pytest.mark.parametrize("how", ["read-only", "not contiguous", "big-endian", "float16"])
+def test_unusual_arrays_give_the_same_numbers_and_are_not_written_to(label, op, arguments, how):
+    unusual = arguments | {name: strange(array, how) for name, array in arrays_in(arguments).items()}
+    dy = strange(np.random.default_rng(1).standard_normal(np.shape(op(**arguments)[0])), how)
+    tolerance = 0.05 if how == "float16" else 1e-12
+    np.testing.assert_allclose(op(**unusual)[0], op(**arguments)[0], rtol=tolerance, atol=tolerance)
+    expected = operation_gradients(op, dy.astype(float), **arguments)
+    for name, gradient in operation_gradients(op, dy, **unusual).items():
+        scale = np.abs(expected[name]).max()
+        np.testing.assert_allclose(gradient, expected[name], rtol=0, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize(
+    "op, shapes", [(linear, [(0, 3), (3, 2), (2,)]), (gelu, [(0, 3)]), (layernorm, [(0, 3), (3,), (3,)])]
+)
+def test_no_rows_give_no_rows_and_gradients_of_zero(op, shapes):
+    y, functions = op(*map(np.ones, shapes))
+    found = [function(np.ones(y.shape)) for function in functions]
+    assert [gradient.shape for gradient in found] == shapes and not any(gradient.any() for gradient in found)
+
+
+def test_a_function_called_again_answers_for_the_dy_that_it_is_given_now():
+    for label, op, arguments in CASES:
+        y, functions = op(**arguments)
+        dy = np.array(np.random.default_rng(2).standard_normal(np.shape(y)))
+        first = [function(dy[()]) for function in functions]
+        dy *= 2  # the same array, with other numbers: shared work must not be remembered by the array's identity
+        for function, before in zip(functions, first):
+            np.testing.assert_allclose(function(dy[()]), 2 * before, rtol=1e-12, err_msg=label)
+
+
+OPS = sorted(Path(ops.__file__).parent.glob("*.py"))
+
+
+@pytest.mark.parametrize("path", OPS, ids=lambda path: path.stem)
+def test_a_file_of_ops_imports_numpy_and_its_neighbours_only_and_has_no_decorator(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            assert {alias.name for alias in node.names} <= {"math", "numpy"}
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module.startswith("numpygpt.ops.")
+        if isinstance(node, ast.FunctionDef):
+            assert not node.decorator_list
+            assert "needs" not in [argument.arg for argument in node.args.args + node.args.kwonlyargs]
+
+
+@BY_LABEL
+def test_a_file_of_ops_pasted_into_an_empty_notebook_runs_and_its_gradients_are_right(label, op, arguments):
+    notebook = {}
+    exec(Path(inspect.getfile(op)).read_text(encoding="utf-8"), notebook)
+    errors = operation_errors(np.random.default_rng(1), notebook[op.__name__], **arguments)
+    assert max(errors.values()) <= 1e-12, errors
 
 
 @BY_LABEL
 def test_inputs_and_the_gradient_handed_in_are_not_modified(label, op, arguments):
     given = {name: np.array(a) for name, a in arguments.items() if isinstance(a, np.ndarray)}
-    y, backward = op(**arguments)
+    y, functions = op(**arguments)
     dy = np.random.default_rng(2).standard_normal(np.shape(y))
     kept = np.array(dy)
-    backward(dy)
+    for function in functions:
+        function(dy)
     assert np.array_equal(dy, kept)
     assert all(np.array_equal(arguments[name], array) for name, array in given.items())
 
 
-@pytest.mark.parametrize(
-    "label, op, arguments",
-    [case for case in CASES if case[1] in (embedding, layernorm, linear, query_attention, output_loss)],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_needs_decides_which_gradients_come_back_and_changes_none(label, op, arguments):
-    y, backward = op(**arguments)
-    dy = np.random.default_rng(3).standard_normal(np.shape(y))
-    full = backward(dy)
-    for needs in product((False, True), repeat=len(full)):
-        result, backward = op(**arguments, needs=needs)
-        assert np.array_equal(result, y)
-        if not any(needs):
-            continue  # then no backward is ever called
-        for wanted, gradient, complete in zip(needs, backward(dy), full):
-            assert (gradient is None) == (not wanted or complete is None)
-            assert gradient is None or np.array_equal(gradient, complete)
+def test_a_dropped_gradient_function_frees_the_arrays_that_only_it_uses():
+    x = np.ones((4, 3))
+    watched = weakref.ref(x)
+    y, (dx, dweight, dbias) = linear(x, np.ones((3, 2)), np.ones(2))
+    del x, dweight
+    assert watched() is None, "only dweight reads x"

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from numpygpt import export
-from numpygpt.checkpoints.gpt import GPT
+from numpygpt.api.classifier import Classifier
+from numpygpt.api.gpt import GPT
 from numpygpt.explain import attribution
 from numpygpt.explain.attribution import after_each_token
 from numpygpt.explain.attribution_text import in_terminal
@@ -17,7 +18,6 @@ from numpygpt.model.tape import Tape
 from numpygpt.study.trace.trace import as_float64
 from numpygpt.system.errors import InputError
 from numpygpt.text.bpe import learn_bpe
-from numpygpt.training.text_classifier import Classifier
 
 TEXT = "win £9 <b>"
 POOLINGS = [

@@ -14,11 +14,11 @@ from http.server import ThreadingHTTPServer
 import numpy as np
 import pytest
 
+from numpygpt.api.run import load_run
 from numpygpt.explain import server as server_module
 from numpygpt.explain.served import Served
 from numpygpt.explain.server import LIMIT, Server
 from numpygpt.text.split import read_set
-from numpygpt.training.run_folder import load_run
 
 
 @contextmanager

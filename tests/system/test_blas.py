@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import numpygpt
 from numpygpt.system import blas
+from numpygpt.system.errors import InputError
 
 LONG = 60  # seconds until what waits for ever has failed
 
@@ -30,6 +32,8 @@ def unknown_library(monkeypatch):
     """A BLAS of which nothing is known, on two cores."""
     monkeypatch.setattr(blas, "_SPELLINGS", ())
     monkeypatch.setattr(blas, "_cores", lambda: 2)
+    for name in blas._VARIABLES:
+        monkeypatch.delenv(name, raising=False)
     blas._function.cache_clear()
     yield
     blas._function.cache_clear()
@@ -79,6 +83,56 @@ def test_a_library_whose_threads_cannot_be_set_is_named_and_the_rest_of_the_work
     name = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
     assert blas.describe() == f"{name} with its own threads, 2 threads for the rest"
     assert blas.parallel(at_once(2), [3, 4]) == [3, 4]
+
+
+def test_a_library_whose_threads_cannot_be_set_is_used_with_the_threads_that_the_environment_asks_for(
+    unknown_library, monkeypatch
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert blas.threads() == 1
+    blas.one_thread_for_exact()
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    with pytest.raises(InputError, match="--exact: the threads of NumPy's .* cannot be set from here"):
+        blas.one_thread_for_exact()
+
+
+def test_mkls_threads_are_read_and_set_by_its_own_functions(monkeypatch):
+    now = [4]
+    functions = {"MKL_Set_Num_Threads": now.append, "MKL_Get_Max_Threads": lambda: now[-1]}
+    monkeypatch.setattr(blas, "_function", lambda name, restype: functions.get(name))
+    assert blas.describe() == "MKL, 4 threads"
+    blas.set_threads(3)
+    assert blas.threads() == now[-1] == 3
+
+
+def test_openblas_is_found_through_numpys_extension_module_where_no_library_lies_beside_it(monkeypatch):
+    if "OpenBLAS" not in blas.describe() or sys.platform == "win32":
+        pytest.skip("another library, or another way to it")
+    monkeypatch.setattr(blas, "_FOLDERS", ())
+    blas._function.cache_clear()
+    assert blas._library() == "OpenBLAS"
+    blas._function.cache_clear()
+
+
+SOURCES = [path for path in Path(numpygpt.__file__).parent.rglob("*.py") if "ctypes" in path.read_text("utf-8")]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_ctypes_is_given_numbers_only_and_never_the_memory_of_an_array(path):
+    assert path.parent.name == "system", "only system/ asks libraries"
+    text = path.read_text("utf-8")
+    for word in (
+        "c_void_p",
+        "POINTER",
+        "byref",
+        "pointer(",
+        "addressof",
+        "from_buffer",
+        "memmove",
+        "data_as",
+        ".ctypes",
+    ):
+        assert word not in text, word
 
 
 @pytest.mark.parametrize("count", [0, 1, 7])

@@ -13,6 +13,7 @@ import pytest
 
 from numpygpt.system import command
 from numpygpt.system.errors import InputError  # noqa: F401 -- what exec() below raises
+from numpygpt.system.settings import Number
 from tests.calls import python
 
 
@@ -97,15 +98,15 @@ def test_what_is_no_size_is_refused(text):
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "x", "", "nan", "9" * 5000])
 def test_a_number_out_of_range_is_no_number(text):
     with pytest.raises(Exception, match="expected a whole number at least 1 and at most 9, got"):
-        command.number(int, 1, 9)(text)
+        command.number(Number(int, 1, 9))(text)
 
 
 def test_numbers_at_the_bounds():
-    assert command.number(int, 1, 9)("9") == 9 and command.number(float, 0)("0") == 0
+    assert command.number(Number(int, 1, 9))("9") == 9 and command.number(Number(float, 0))("0") == 0
     with pytest.raises(Exception, match="expected a number above 0, got '0'"):
-        command.number(float, 0, above=True)("0")
+        command.number(Number(float, 0, above=True))("0")
     with pytest.raises(Exception, match="expected a number at least 0, got 'nan'"):
-        command.number(float, 0)("nan")
+        command.number(Number(float, 0))("nan")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from numpygpt.system import rows as rows_module
+from numpygpt.system.errors import InputError
 from numpygpt.system.rows import disk_folder, reserve
 
 
@@ -38,3 +39,12 @@ def test_a_folder_in_memory_is_no_disk(monkeypatch):
     assert disk_folder() in ("/var/tmp", None)
     monkeypatch.setattr(rows_module, "_in_memory", lambda folder: False)
     assert disk_folder() == "/dev/shm"
+
+
+def test_a_file_that_became_shorter_is_an_error_and_not_uninitialised_rows():
+    rows = reserve(np.arange(10, 31, 10), 3, np.dtype(np.float32), 10 * 3 * 4)
+    for start in range(0, 30, 10):
+        rows.write(start, np.ones((10, 3), np.float32))
+    rows.file.truncate(5 * 3 * 4)
+    with pytest.raises(InputError, match="shorter than it was"):
+        rows.read(10, 20)

@@ -38,6 +38,19 @@ def test_every_way_to_pad_has_its_length(mode, length):
     assert padded_length(mode, [3, 7, 2], 10) == length
 
 
+@pytest.mark.parametrize(
+    "mode, lengths, n_positions, message",
+    [
+        ("longest", [], 10, "cannot pad to 'longest': use none, end, context or a number from 1 to 10$"),
+        ("short", [3], 10, "cannot pad to 'short': use longest, none, end, context or a number from 1 to 10$"),
+        ("end", [3], 1, "cannot pad to 'end': .*endoftext.* would take the model's only position; use none$"),
+    ],
+)
+def test_padding_that_cannot_be_is_refused_for_its_true_reason(mode, lengths, n_positions, message):
+    with pytest.raises(InputError, match=message):
+        padded_length(mode, lengths, n_positions)
+
+
 def test_the_longest_message_counts_no_further_than_the_positions_reach():
     assert padded_length("longest", [3, 70], 10) == 10
 

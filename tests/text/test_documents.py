@@ -31,9 +31,10 @@ def test_a_byte_order_mark_is_no_text(write):
 
 
 @pytest.mark.parametrize("content", ["", " \n\t\n"])
-def test_files_without_text_are_refused_all_by_name(write, content):
+@pytest.mark.parametrize("lines, weight", [(False, 1), (False, 0.5), (True, 0.5)])
+def test_files_without_text_are_refused_all_by_name(write, content, lines, weight):
     with pytest.raises(InputError, match="a, .*b: there is no text"):
-        read_documents([write("a", content), write("b", "")])
+        read_documents([write("a", content), write("b", "")], lines, [weight, weight])
 
 
 def test_the_line_that_is_not_utf8_is_named(write):
@@ -52,6 +53,16 @@ def test_weights_say_how_often_each_document_comes(write):
     assert read_documents(paths, lines=True, weights=[0.5, 1, 1.5]) == ["two", "four", "five", "six", "seven", "seven"]
 
 
-def test_weights_that_leave_nothing_are_refused(write):
-    with pytest.raises(InputError, match="there is no text"):
-        read_documents([write("a", "one")], weights=[0.5])
+@pytest.mark.parametrize(
+    "text, lines, weight, message",
+    [
+        ("one\ntwo\n", False, 0.5, "a: the file is one document, which cannot count 0.5 times; .* --lines"),
+        ("one\ntwo\n", False, 1.5, "a: the file is one document, which cannot count 1.5 times; .* --lines"),
+        ("one\ntwo\n", True, 0.4, "a: a weight of 0.4 leaves out all of its 2 documents; give a larger one"),
+    ],
+)
+def test_a_weight_that_drops_a_file_or_is_rounded_is_refused_though_other_files_have_text(
+    write, text, lines, weight, message
+):
+    with pytest.raises(InputError, match=message):
+        read_documents([write("a", text), write("b", "three\nfour")], lines, [weight, 1])

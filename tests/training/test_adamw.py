@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from numpygpt.system import pieces
+from numpygpt.system import chunks
+from numpygpt.system.errors import InputError
 from numpygpt.training.adamw import AdamW
 
 SETTINGS = dict(lr=0.01, weight_decay=0.1, betas=(0.8, 0.95), eps=1e-3)
@@ -31,7 +32,7 @@ def by_the_formula(params, steps, lr, weight_decay, betas, eps):
 
 @pytest.mark.parametrize("bundle", [1, 6, 1 << 20])
 def test_six_steps_follow_the_formula_however_the_work_is_divided(monkeypatch, bundle):
-    monkeypatch.setattr(pieces, "BUNDLE", bundle)
+    monkeypatch.setattr(chunks, "BUNDLE", bundle)
     params, steps = arrays(0), [arrays(seed) for seed in range(1, 7)]
     expected = by_the_formula(params, steps, **SETTINGS)
     optimizer = AdamW(params, params, **SETTINGS)
@@ -88,6 +89,59 @@ def test_float32_stays_float32():
     optimizer.step(arrays(1, np.float32))
     for held in (optimizer.params, optimizer.m, optimizer.v):
         assert {a.dtype for a in held.values()} == {np.dtype(np.float32)}
+
+
+def read_only(array):
+    array = np.array(array)
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize(
+    "params, names, message",
+    [
+        ({"w": read_only(np.ones(3))}, ["w"], "w is read-only"),
+        ({"w": np.broadcast_to(np.ones(3, np.float32), (2, 3))}, ["w"], "w is read-only"),
+        ({"w": np.arange(3)}, ["w"], "dtype int64; only real floats"),
+        ({"w": np.ones(3, complex)}, ["w"], "dtype complex128; only real floats"),
+        ({"w": np.ones(3)}, ["w", "wq"], "there is no parameter 'wq'"),
+    ],
+)
+def test_what_cannot_be_updated_in_place_is_refused_when_the_optimizer_is_made(params, names, message):
+    with pytest.raises(InputError, match=message):
+        AdamW(params, names, lr=0.1)
+
+
+@pytest.mark.parametrize(
+    "grads, message",
+    [
+        ({"w": np.ones((1, 4)), "b": np.ones(4)}, r"gradient of w has shape \(1, 4\), the parameter \(3, 4\)"),
+        ({"w": np.ones((3, 4)), "b": 1.0}, r"gradient of b has shape \(\)"),
+        ({"w": np.ones((3, 4))}, "there is no gradient for b"),
+        ({"w": np.ones((3, 4)), "b": np.ones(4), "c": np.ones(4)}, "a gradient for c, which is not among its names"),
+        ({"w": np.ones((3, 4)) * 1j, "b": np.ones(4)}, "gradient of w has dtype complex128"),
+    ],
+)
+def test_gradients_that_do_not_fit_are_refused_before_anything_has_moved(grads, message):
+    params = {"b": np.ones(4), "w": np.ones((3, 4))}
+    optimizer = AdamW(params, params, lr=0.1)
+    with pytest.raises(InputError, match=message):
+        optimizer.step(grads)
+    assert optimizer.t == 0
+    assert all((array == 1).all() for array in params.values()) and not any(m.any() for m in optimizer.m.values())
+
+
+@pytest.mark.parametrize("dtype", ["float16", ">f4", "float32", "float64"])
+def test_every_kind_of_float_is_updated_and_gradients_of_another_precision_are_taken(dtype):
+    p = np.ones((5, 3), dtype)
+    optimizer = AdamW({"p": p}, ["p"], lr=0.5, weight_decay=0)
+    for _ in range(2):
+        optimizer.step({"p": read_only(np.full((3, 5), 2.0)).T})
+    np.testing.assert_allclose(p.astype(float), 0, atol=2e-3)
+
+
+def test_an_empty_array_is_no_error():
+    AdamW({"p": np.empty((0, 3))}, ["p"], lr=0.5).step({"p": np.empty((0, 3))})
 
 
 def test_a_hundred_steps_stay_within_one_in_ten_thousand_of_torchs():

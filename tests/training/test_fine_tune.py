@@ -8,17 +8,19 @@ import numpy as np
 import pytest
 
 from numpygpt import train
+from numpygpt.api.classifier import Classifier
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.ops.cross_entropy import cross_entropy
 from numpygpt.study.checking.cases import SMALL, random_weights
+from numpygpt.system.alone import Alone
 from numpygpt.system.errors import InputError
-from numpygpt.system.late import Product
-from numpygpt.training import text_classifier
 from numpygpt.training.adamw import AdamW
-from numpygpt.training.fine_tune import Loader, accuracy, default_lr, fine_tune, mean_loss
+from numpygpt.training.fine_tune import fine_tune
+from numpygpt.training.loader import Loader
+from numpygpt.training.measures import accuracy, mean_loss
 from numpygpt.training.rng import Generator, loader_order
-from numpygpt.training.text_classifier import Classifier
+from numpygpt.training.schedule import default_lr
 from tests.classifiers import classifier_of, logits_of, prefix_of
 
 LABELS = np.arange(11) % 3
@@ -114,34 +116,21 @@ def test_history_is_that_of_a_loop_written_out():
             optimizer.step(grads)
             expected.append(loss)
             if number == 0:  # steps 0 and 3
-                expected += [mean_loss(task, training, 2), mean_loss(task, validation, 2)]
-        expected += [accuracy(task, training, 2), accuracy(task, validation, 2)]
+                expected += [mean_loss(task, training, Alone(), 2), mean_loss(task, validation, Alone(), 2)]
+        expected += [accuracy(task, training, Alone(), 2), accuracy(task, validation, Alone(), 2)]
     names = ("loss", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
     assert [row[name] for row in rows for name in names if name in row] == expected
-
-
-def test_gradients_that_only_adamw_reads_come_late_and_change_nothing(monkeypatch):
-    monkeypatch.setattr(text_classifier, "NARROW", 0)
-    kinds, late, step = set(), {}, AdamW.step
-    monkeypatch.setattr(AdamW, "step", lambda self, grads: (kinds.update(map(type, grads.values())), step(self, grads)))
-    for clip, expected in ((math.inf, {Product, np.ndarray}), (1e9, {np.ndarray})):
-        task, loaders = a_run()
-        kinds.clear()
-        fine_tune(task, *loaders, **RECIPE, clip=clip)
-        assert kinds == expected
-        for name in task.trainable:
-            np.testing.assert_allclose(task.params[name], late.setdefault(name, task.params[name]), rtol=1e-6)
 
 
 def test_losses_are_averaged_over_batches_and_accuracies_over_messages():
     task, (_, validation) = a_run()
     logits = logits_of(task, a_classifier()[1][7:])
     first, second = (float(cross_entropy(logits[part], LABELS[7:][part])[0]) for part in (slice(3), slice(3, 4)))
-    assert mean_loss(task, validation) == pytest.approx((first + second) / 2, rel=1e-5)
-    assert mean_loss(task, validation, most=1) == pytest.approx(first, rel=1e-5)
+    assert mean_loss(task, validation, Alone()) == pytest.approx((first + second) / 2, rel=1e-5)
+    assert mean_loss(task, validation, Alone(), most=1) == pytest.approx(first, rel=1e-5)
     right = logits.argmax(axis=1) == LABELS[7:]
-    assert accuracy(task, validation) == right.mean()
-    assert accuracy(task, validation, most=1) == right[:3].mean()
+    assert accuracy(task, validation, Alone()) == right.mean()
+    assert accuracy(task, validation, Alone(), most=1) == right[:3].mean()
 
 
 @pytest.mark.parametrize("accumulate, updates", [(2, [[0, 1], [2]]), (3, [[0, 1, 2]]), (5, [[0, 1, 2]])])
@@ -174,7 +163,9 @@ def test_the_rate_follows_its_schedule_from_update_to_update_and_gradients_are_c
     for epoch in range(2):
         batches = [training.take(batch) for batch in training]
         if epoch == 0:
-            evaluations = [mean_loss(expected, part, 2) for part in (training, validation)]  # they move the generator
+            evaluations = [
+                mean_loss(expected, part, Alone(), 2) for part in (training, validation)
+            ]  # they move the generator
             del evaluations
         for update in (batches[:2], batches[2:]):
             total = dict.fromkeys(expected.trainable, 0)
@@ -187,7 +178,7 @@ def test_the_rate_follows_its_schedule_from_update_to_update_and_gradients_are_c
             optimizer.step({name: (gradient * (0.01 / norm)) for name, gradient in total.items()})
             done += 1
         for part in (training, validation):
-            accuracy(expected, part, 2)
+            accuracy(expected, part, Alone(), 2)
     for name in task.params:
         np.testing.assert_allclose(task.params[name], expected.params[name], rtol=2e-4, atol=2e-6, err_msg=name)
 
@@ -198,11 +189,115 @@ def test_a_schedule_that_does_not_exist_is_refused():
         fine_tune(task, training, validation, schedule="up")
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.1, math.nan])
-def test_a_label_smoothing_that_is_no_share_is_refused(share):
+def log_softmax(logits):
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+
+def pytorchs(logits, targets, ignored, smoothing):
+    """(loss, its gradient by the logits) as PyTorch's cross_entropy(…, ignore_index, label_smoothing) defines it."""
+    counted = (targets != ignored)[:, None]
+    wanted = ((1 - smoothing) * np.eye(3)[targets] + smoothing / 3) * counted
+    loss = -(wanted * log_softmax(logits)).sum() / counted.sum()
+    return loss, (np.exp(log_softmax(logits)) * counted - wanted) / counted.sum()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_the_reference_for_ignored_and_smoothed_labels_is_pytorch(smoothing):
+    torch = pytest.importorskip("torch")
+    logits = torch.tensor(np.random.default_rng(0).standard_normal((7, 3)), requires_grad=True)
+    options = dict(ignore_index=2, label_smoothing=smoothing)
+    loss = torch.nn.functional.cross_entropy(logits, torch.tensor(LABELS[:7]), **options)
+    loss.backward()
+    expected = pytorchs(logits.detach().numpy(), LABELS[:7], 2, smoothing)
+    assert expected[0] == pytest.approx(loss.item(), rel=1e-12)
+    np.testing.assert_allclose(expected[1], logits.grad.numpy(), atol=1e-12)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("accumulate, updates", [(1, [[0], [1], [2]]), (2, [[0, 1], [2]]), (5, [[0, 1, 2]])])
+@pytest.mark.parametrize("ignored", [0, 1])
+def test_ignored_labels_smoothing_and_accumulation_combine_as_in_pytorch(
+    monkeypatch, ignored, accumulate, updates, smoothing, exact
+):
+    """Each batch's mean is over the messages that count, and divided by `accumulate`. Of three batches of two, some
+    have one message that counts; a batch without any gives no gradient, where PyTorch's loss would be nan."""
+    given = []
+    monkeypatch.setattr(AdamW, "step", lambda self, grads: given.append(grads["head.bias"].copy()))  # nothing moves
+    task, (training, validation) = a_run("head")
+    batches = [(training.numbers[batch], training.take(batch)) for batch in a_run("head")[1][0]]
+    recipe = RECIPE | dict(epochs=1, accumulate=accumulate, label_smoothing=smoothing, eval_every=100)
+    rows = fine_tune(task, training, validation, **recipe, ignore_index=ignored, exact=exact)
+
+    expected = []
+    for update in updates:
+        counted = [batches[number] for number in update if (batches[number][0] != ignored).any()]
+        parts = [
+            pytorchs(task.batch_logits(x, lengths, task.depth).astype(float), numbers, ignored, smoothing)[1]
+            for numbers, (x, lengths, _) in counted
+        ]
+        if parts:
+            expected.append(sum(part.sum(axis=0) for part in parts) / accumulate)
+    assert len(given) == len(expected)
+    np.testing.assert_allclose(given, expected, rtol=1e-4, atol=1e-6)
+    for (numbers, (x, lengths, _)), loss in zip(batches, rows["loss"]):
+        if (numbers == ignored).all():
+            assert math.isnan(loss)
+        else:
+            logits = task.batch_logits(x, lengths, task.depth).astype(float)
+            assert loss == pytest.approx(pytorchs(logits, numbers, ignored, smoothing)[0], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name, values",
+    {
+        "epochs": [0, -1, 1.5, None, "3", True],
+        "batch_size": [0, 2.0],
+        "lr": [0, -1, math.nan, math.inf],
+        "weight_decay": [-0.1, math.nan, math.inf],
+        "warmup": [-1, 1.5, math.nan],
+        "clip": [-1.0, 0, math.nan, 10**400],
+        "label_smoothing": [-0.1, 1.1, math.nan],
+        "accumulate": [0, -2],
+        "eval_every": [0],
+        "eval_batches": [0, -1],
+        "ignore_index": [1.5, "ham"],
+        "seed": [-1, 2**63, None],
+    }.items(),
+)
+def test_a_setting_that_cannot_be_is_refused_by_name_before_anything_is_done(name, values):
     task, (training, validation) = a_run()
-    with pytest.raises(InputError, match=f"label_smoothing {share}: use a share, from 0 to 1"):
-        fine_tune(task, training, validation, label_smoothing=share)
+    before = {key: array.copy() for key, array in task.params.items()}
+    for value in values:
+        with pytest.raises(InputError, match=f"^{name}: expected a (whole )?number.*, got "):
+            fine_tune(task, training, validation, **RECIPE | {name: value})
+    assert all(np.array_equal(task.params[key], array) for key, array in before.items())
+
+
+def test_numpys_numbers_are_numbers():
+    task, sets = a_run()
+    history = fine_tune(task, *sets, **RECIPE | dict(epochs=np.int64(1), lr=np.float32(1e-3), ignore_index=np.int8(1)))
+    assert len(history) == 4
+
+
+@pytest.mark.parametrize(
+    "sets, message",
+    [
+        (lambda training, validation: (training, []), "training, validation: give two Loaders, or two sets"),
+        (lambda training, validation: ([("hi", "label 0")], validation), "training, validation: give two Loaders"),
+    ],
+)
+def test_sets_of_two_kinds_are_refused(sets, message):
+    task, loaders = a_run()
+    with pytest.raises(InputError, match=message):
+        fine_tune(task, *sets(*loaders), **RECIPE)
+
+
+def test_an_empty_validation_set_is_called_that():
+    task, (training, validation) = a_run()
+    validation.indices, validation.numbers = validation.indices[:0], validation.numbers[:0]
+    with pytest.raises(InputError, match="the validation set is empty: give it at least one message"):
+        fine_tune(task, training, validation, **RECIPE)
 
 
 @pytest.mark.parametrize("choice", ["head", "last_block", "last_two_blocks", "all", "h.1.attn.*,wpe.weight"])
@@ -222,7 +317,7 @@ def test_it_learns_a_small_problem_by_heart(choice, position):
     recipe = RECIPE | dict(epochs=150, lr=1e-2, weight_decay=0, eval_every=1000)
     fine_tune(task, training, validation, **recipe, report=rows.append)
     assert rows[-2]["loss"] < 0.02
-    assert accuracy(task, training) == 1
+    assert accuracy(task, training, Alone()) == 1
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_says_where():

@@ -30,7 +30,7 @@ def documents(count=12):
 
 
 def pretraining(params=None, **changes):
-    chosen = dict(steps=30, batch_size=3, context=8, lr=1e-2, warmup=3, weight_decay=0.1, limit=1.0, seed=123) | changes
+    chosen = dict(steps=30, batch_size=3, context=8, lr=1e-2, warmup=3, weight_decay=0.1, clip=1.0, seed=123) | changes
     return Pretraining(params or random_parameters(CONFIG, 1), CONFIG, documents(), END, **chosen)
 
 
@@ -258,13 +258,22 @@ def test_matrices_decay_and_vectors_do_not():
     params = random_parameters(CONFIG, 1) | {"ln_f.bias": np.ones(12, np.float32)}
     before = {name: array.copy() for name, array in params.items()}
     run = pretraining(
-        params, weight_decay=0.5, warmup=0, limit=1e-30
+        params, weight_decay=0.5, warmup=0, clip=1e-30
     )  # gradients clipped to nothing: what changes, decay changed
     run.step()
     for name, array in params.items():
         np.testing.assert_allclose(
             array, before[name] * (1 - 1e-2 * 0.5 if array.ndim == 2 else 1), rtol=1e-6, atol=1e-20, err_msg=name
         )
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("steps", 0), ("batch_size", 0), ("context", 1), ("lr", -1.0), ("warmup", 0.5), ("clip", 0), ("seed", -1)],
+)
+def test_a_setting_that_cannot_be_is_refused_by_name(name, value):
+    with pytest.raises(InputError, match=f"^{name}: expected a (whole )?number .*, got {value}$"):
+        pretraining(**{name: value})
 
 
 def test_text_that_does_not_fill_a_batch_is_refused():

@@ -7,15 +7,18 @@ import shutil
 import numpy as np
 import pytest
 
-from numpygpt.checkpoints.gpt import GPT
+from numpygpt.api.classifier import Classifier
+from numpygpt.api.gpt import GPT
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes
+from numpygpt.system.alone import Alone
 from numpygpt.text.batches import encode, padded_length
 from numpygpt.text.messages import label_names, read_messages
 from numpygpt.text.split import balance, split
 from numpygpt.text.tokenizer import load_tokenizer
-from numpygpt.training.fine_tune import accuracy, fine_tune, loaders
-from numpygpt.training.text_classifier import Classifier
+from numpygpt.training.fine_tune import fine_tune
+from numpygpt.training.loader import loaders
+from numpygpt.training.measures import accuracy
 
 # The book's names of the trained tensors, less those of query, key and value, which GPT-2 keeps side by side.
 BOOK_NAMES = {
@@ -87,7 +90,11 @@ def run(shared, logged, encoding):
     return (
         task.params,
         history,
-        {"train": accuracy(task, training), "validation": accuracy(task, validation), "test": accuracy(task, test)},
+        {
+            "train": accuracy(task, training, Alone()),
+            "validation": accuracy(task, validation, Alone()),
+            "test": accuracy(task, test, Alone()),
+        },
     )
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from numpygpt.api.run import load_run
 from numpygpt.system.errors import InputError
-from numpygpt.training.run_folder import load_run, new_folder
+from numpygpt.training.run_folder import new_folder
 from tests.calls import set_in, spoil
 
 

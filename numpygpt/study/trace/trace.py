@@ -227,8 +227,11 @@ def trace_classifier(clf, text, label, folded=False) -> Trace:
 
     folded   the last block computed for the one row that is read, as in training; else the textbook's, over all rows
 
-    Raises InputError for a message without tokens, an unknown label, LoRA's adapters.
+    Raises InputError for a message without tokens, an unknown label, LoRA's adapters, and `folded` where the classifier
+    reads the mean of all rows.
     """
+    if folded and clf.reading.position == "mean":
+        raise InputError("folded: this classifier reads the mean of all rows, not one: leave it out")
     if clf.lora_scale is not None:
         raise InputError(
             "a classifier with LoRA's adapters is not traced: save it and trace the run, whose weights have them added"

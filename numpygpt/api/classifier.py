@@ -9,20 +9,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..checkpoints.gpt import GPT
 from ..model.classifier import classifier
 from ..model.lora import adapted_weights, adapters, merge
 from ..model.pooling import POSITIONS, Pooling
 from ..model.tape import Tape
-from ..model.trainable import frozen_depth, trainable_names
+from ..model.trainable import choices, frozen_depth, trainable_names
 from ..ops.cross_entropy import cross_entropy
 from ..ops.softmax import softmax
 from ..system.blas import one_thread, parallel, threads
 from ..system.errors import InputError
 from ..system.memory import release
+from ..system.settings import CLASSIFIER, checked
 from ..text.batches import BATCH, encode, pack, padded_length
-from .recipes import DEFAULT
-from .rng import Generator, linear_init
+from ..training.recipes import DEFAULT
+from ..training.rng import Generator, linear_init
+from .gpt import GPT
 
 NARROW = 512  # a width below which a product is so small that one thread does it best
 
@@ -35,7 +36,8 @@ class Classifier:
     trainable   what learns: "head", "last_block" (with the final layernorm and the head), "last_two_blocks", "all",
                 "lora", or names as glob patterns, separated by commas
     pad         "end": each message has its own length and one <|endoftext|> after it; "none": without that.
-                A number, or "context": all are cut and padded to so many tokens, as in the book
+                A number, or "context": all are cut and padded to so many tokens, as in the book. The command's
+                "longest" is a number, too: that of the longest training message's tokens
     position    the row that is classified: "last", "first", or "mean" for the mean of all
     causal      whether a token sees only those before it
     rank, alpha   of LoRA's adapters, which count alpha / rank times
@@ -58,8 +60,13 @@ class Classifier:
         alpha: float = 16.0,
         seed: int = 123,
     ):
+        if not isinstance(gpt, GPT):
+            raise InputError(f"gpt: expected what numpygpt.load returns, not a {type(gpt).__name__}")
         if position not in POSITIONS:
             raise InputError(f"position {position!r}: use one of {', '.join(POSITIONS)}")
+        if isinstance(labels, str):
+            raise InputError(f"labels {labels!r}: expected a list of names, not one text")
+        rank, alpha, seed = checked(CLASSIFIER, {"rank": rank, "alpha": alpha, "seed": seed}).values()
         self.gpt, self.config, self.encoding = gpt, gpt.config, gpt.encoding
         self.labels = [str(label) for label in labels]
         if len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:
@@ -71,13 +78,18 @@ class Classifier:
         head = linear_init(generator, self.config.n_embd, len(self.labels))
         self.params["head.weight"], self.params["head.bias"] = head
         self.lora_scale: float | None = None
-        if "lora" in trainable.split(","):
+        if "lora" in choices(trainable):
             self.params |= adapters(self.params, self.config, rank, generator)
             self.lora_scale = alpha / rank
-        self.trainable: frozenset[str] = trainable_names(trainable, self.params, self.config)
+        self._trainable: frozenset[str] = trainable_names(trainable, self.params, self.config)
         for name in self.trainable:
             pretrained, self.params[name] = self.params[name], np.array(self.params[name])  # a copy to be written to
             release(pretrained)
+
+    @property
+    def trainable(self) -> frozenset[str]:
+        """The names of the parameters that learn. Choose them when you make the Classifier: only they are copies."""
+        return self._trainable
 
     @property
     def narrow(self) -> bool:
@@ -95,6 +107,8 @@ class Classifier:
 
     def numbers(self, labels: Sequence[str]) -> np.ndarray:
         """(B,) the labels' places in `self.labels`. Raises InputError for a label that is not among them."""
+        if isinstance(labels, str):
+            raise InputError(f"expected a list of labels, not one by itself: {labels[:40]!r}")
         place = {label: number for number, label in enumerate(self.labels)}
         unknown = sorted({str(label) for label in labels} - place.keys())
         if unknown:
@@ -131,12 +145,12 @@ class Classifier:
     def loss(self, texts: Sequence[str], labels: Sequence[str]) -> tuple[float, dict[str, np.ndarray]]:
         """The mean cross-entropy of the texts, in nats, and its gradients {name: array} for exactly the trainable
         names."""
-        texts, numbers = list(texts), self.numbers(labels)
-        if len(texts) != len(numbers) or not texts:
+        messages, numbers = self.encode(texts), self.numbers(labels)
+        if len(messages) != len(numbers) or not messages:
             raise InputError(
-                f"{len(texts)} texts and {len(numbers)} labels: expected as many of both, and at least one"
+                f"{len(messages)} texts and {len(numbers)} labels: expected as many of both, and at least one"
             )
-        ids, lengths = pack(self.encode(texts))
+        ids, lengths = pack(messages)
         return self.batch_loss(ids, lengths, numbers, 0)
 
     def batch_loss(
@@ -172,7 +186,7 @@ class Classifier:
         return (self.params, None) if self.lora_scale is None else merge(self.params, self.config, self.lora_scale)
 
     def trace(self, text: str, label: str, folded: bool = False):
-        """The message's way through the model, forward and back, with every number: a `numpygpt.study.trace.trace.Trace`.
+        """Record the message's way through the model, forward and back: a `numpygpt.study.trace.trace.Trace`.
 
         A notebook shows it; trace["h.0.ln_1"]["xhat"] is an array, trace.save("trace.html") writes the page.
         folded   run the last block for the one row that is read, as training does
@@ -203,7 +217,7 @@ class Classifier:
         Any iterables will do, of any length: the texts are read as they are needed. Raises InputError for an unknown
         label, an empty text, and where there are not as many of both, or none.
         """
-        from .evaluation import evaluate
+        from ..training.evaluation import evaluate
 
         return evaluate(self, _pairs(texts, labels))
 
@@ -213,12 +227,14 @@ class Classifier:
 
         Raises InputError where the folder holds a run already.
         """
-        from .run_folder import save_run
+        from ..training.run_folder import save_run
 
         save_run(folder, self, settings or {})
 
 
 def _pairs(texts, labels):
+    if isinstance(texts, str) or isinstance(labels, str):
+        raise InputError("expected a list of texts and a list of labels, not one text by itself")
     for text, label in zip_longest(texts, labels):
         if text is None or label is None:
             raise InputError("there are not as many texts as labels")

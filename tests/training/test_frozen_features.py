@@ -7,16 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from numpygpt.model import prefix
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.model.pooling import Pooling
-from numpygpt.model.prefix import FrozenPrefix
 from numpygpt.model.tape import Tape
 from numpygpt.model.trunk import trunk
 from numpygpt.ops.embedding import embedding
 from numpygpt.system import rows as rows_module
 from numpygpt.system.errors import Note
+from numpygpt.training import feature_cache
+from numpygpt.training import frozen_features as prefix
+from numpygpt.training.frozen_features import FrozenPrefix
 
 CONFIG = Config(vocab_size=31, n_positions=16, n_embd=6, n_layer=2, n_head=2)
 MESSAGES = [np.random.default_rng(length).integers(0, 31, length) for length in (5, 1, 16, 5, 2)]
@@ -148,7 +149,7 @@ def test_rows_for_which_there_is_no_room_are_made_again_and_are_the_same(
         monkeypatch.setattr(rows_module.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": ROW}))
     else:
         monkeypatch.setattr(rows_module.os, "posix_fallocate", full, raising=False)
-    with pytest.warns(Note, match="neither memory nor disk has room"):
+    with pytest.warns(Note, match="fit neither in memory nor on disk"):
         found = Counted(position=position, causal=causal, memory=IDS + rows_in_memory * ROW, cache=tmp_path)
     assert found.computed == found.prefix.rows.kept < 24
     assert np.array_equal(found.rows, expected.rows) and not files(tmp_path)
@@ -161,7 +162,7 @@ def full(*_):
 
 def test_the_disk_is_not_filled_to_its_last_byte(small_batches, monkeypatch):
     monkeypatch.setattr(rows_module.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 24 * ROW}))
-    with pytest.warns(Note, match="For 67% of it"):
+    with pytest.warns(Note, match="67% of them fit neither"):
         assert Counted(memory=0).prefix.rows.kept == 8
 
 
@@ -258,8 +259,8 @@ def test_a_cache_that_cannot_be_a_folder_is_found_out_before_the_work(tmp_path):
 
 def test_rows_that_other_code_made_are_not_used(tmp_path, monkeypatch):
     Counted(cache=tmp_path)
-    read_bytes = prefix.Path.read_bytes
+    read_bytes = feature_cache.Path.read_bytes
     monkeypatch.setattr(
-        prefix.Path, "read_bytes", lambda path: read_bytes(path) + b"# changed" * (path.name == "gelu.py")
+        feature_cache.Path, "read_bytes", lambda path: read_bytes(path) + b"# changed" * (path.name == "gelu.py")
     )
     assert Counted(cache=tmp_path).computed == 24 and len(files(tmp_path)) == 2

@@ -8,17 +8,18 @@ from itertools import islice
 import numpy as np
 import tiktoken
 
+from ..checkpoints.load import load_checkpoint
 from ..model.config import Config
 from ..model.continuation import Sampler, continuation
 from ..model.features import features
 from ..model.language import language_logits
-from ..model.parameters import random_parameters
+from ..model.parameters import INITIALISATIONS, random_parameters
 from ..model.tape import Tape
 from ..system.blas import parallel
 from ..system.errors import InputError
+from ..system.settings import CLASSIFIER, SAMPLING, checked
 from ..text.batches import BATCH, encode, pack
 from ..text.tokenizer import encode_message
-from .load import load_checkpoint
 
 
 @dataclass
@@ -35,9 +36,17 @@ class GPT:
     weights: str = "pretrained"
     seed: int = 123
 
+    def __post_init__(self):
+        for name, array in self.params.items():
+            if np.asarray(array).dtype.kind != "f":
+                raise InputError(f"parameter {name} has dtype {np.asarray(array).dtype}: expected real floats")
+        self.params = {name: np.asarray(array, np.float32) for name, array in self.params.items()}  # no copy of float32
+
     def encode(self, text: str) -> list[int]:
-        """The token ids of a text. A literal `<|endoftext|>` in it is text like any other. Raises InputError where
-        they are too many."""
+        """The token ids of a text. A literal `<|endoftext|>` in it is text like any other. Raises InputError for
+        what is no text, and for one of too many tokens."""
+        if not isinstance(text, str):
+            raise InputError(f"expected a text, got {text!r}")
         ids = encode_message(self.encoding, text)
         if len(ids) > self.config.n_positions:
             raise InputError(f"the text has {len(ids)} tokens; {self.source} takes at most {self.config.n_positions}")
@@ -46,9 +55,17 @@ class GPT:
     def logits(self, text: str | Sequence[int]) -> np.ndarray:
         """(T, V) float32: after each of the text's T tokens, the next one's logits. Token ids may be given instead of
         the text."""
-        ids = np.array(self.encode(text) if isinstance(text, str) else text, np.int64)
-        if not 0 < len(ids) <= self.config.n_positions or not 0 <= ids.min() <= ids.max() < self.config.vocab_size:
-            raise InputError(f"expected 1 to {self.config.n_positions} token ids below {self.config.vocab_size}")
+        given = self.encode(text) if isinstance(text, str) else text
+        try:
+            ids = np.asarray(given)
+        except ValueError:  # lists of several lengths
+            ids = np.empty(0)
+        fits = ids.ndim == 1 and ids.dtype.kind in "iu" and 0 < len(ids) <= self.config.n_positions
+        if not fits or not 0 <= ids.min() <= ids.max() < self.config.vocab_size:
+            raise InputError(
+                f"expected a text, or 1 to {self.config.n_positions} whole numbers below {self.config.vocab_size} as "
+                "token ids"
+            )
         return language_logits(Tape(self.params), ids, np.array([len(ids)]), self.config)
 
     def features(self, texts: Sequence[str]) -> np.ndarray:
@@ -98,10 +115,13 @@ class GPT:
         greedy   take the most probable token each time, instead of drawing one as a Sampler with the other settings
                  does
 
-        Raises InputError where the prompt is too long or the model's output is no number.
+        Raises InputError for a number outside SAMPLING's bounds, and where the prompt is too long or the model's output
+        is no number.
         """
+        numbers = dict(tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+        tokens, *sampling = checked(SAMPLING, numbers).values()
         end = self.encoding.eot_token
-        draw: Callable = np.argmax if greedy else Sampler(temperature, top_k, top_p, seed)
+        draw: Callable = np.argmax if greedy else Sampler(*sampling)
         ids = self.encode(prompt) or [end]
         # An embedding may have more rows than there are tokens; those are never drawn.
         found = continuation(self.params, self.config, ids, lambda logits: draw(logits[: self.encoding.n_vocab]))
@@ -122,6 +142,10 @@ def load(source: str, weights: str = "pretrained", seed: int = 123) -> GPT:
 
     Raises InputError, naming the file, where something is missing, damaged or not GPT-2's.
     """
+    kinds = ("pretrained", *INITIALISATIONS)
+    if weights not in kinds:
+        raise InputError(f"weights {weights!r}: use one of {', '.join(kinds)}")
+    checked(CLASSIFIER, {"seed": seed})
     config, params, encoding = load_checkpoint(source)
     if weights != "pretrained":
         params = random_parameters(config, seed, weights)

@@ -1,0 +1,54 @@
+"""Load the classifier that a training run has saved."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from ..checkpoints.safetensors import read_safetensors
+from ..model.lora import adapted_weights, merge
+from ..model.parameters import fingerprint
+from ..system.errors import InputError
+from ..training.run_folder import DECIDING, run_sha256
+from .classifier import Classifier
+from .gpt import load
+
+
+def load_run(folder: str | Path) -> Classifier:
+    """The Classifier that was saved in `folder`; trainable are the parameters that were saved, the head's among them.
+
+    LoRA's products are added to their weights, which then stand as what was trained.
+
+    Raises InputError where the folder holds no finished run, a file is damaged, or the model that the run was trained
+    from is gone or has changed since: its answers would not be those that were measured.
+    """
+    folder = Path(folder)
+    path = folder / "run.json"
+    if not path.is_file():
+        raise InputError(f"{folder}: not a finished run (no run.json in it); make one with: python -m numpygpt.train")
+    try:
+        settings = json.loads(path.read_bytes())
+        model, frozen_sha256, sha256 = str(settings["model"]), settings["frozen_sha256"], settings["sha256"]
+        weights, seed, labels, position, causal, pad_to, lora_scale, sizes = (settings[key] for key in DECIDING)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{path}: damaged ({type(error).__name__}: {error}); train again") from None
+    trained = read_safetensors(folder / "model.safetensors")
+    if run_sha256(settings, trained) != sha256:
+        raise InputError(f"{folder}: run.json or model.safetensors is not what the training wrote; train again")
+    try:
+        gpt = load(model, weights, seed)
+    except InputError as error:
+        raise InputError(
+            f'{folder} needs the model that it was trained from. {error}. If it moved, correct "model" in {path}'
+        ) from None
+    frozen = {name: array for name, array in gpt.params.items() if name not in trained}
+    if asdict(gpt.config) != sizes or fingerprint(frozen) != frozen_sha256:
+        raise InputError(f"{folder}: the weights of {model} are not those that the run was trained from; train again")
+    clf = Classifier(gpt, labels, "head", pad=pad_to, position=position, causal=causal)
+    clf.params |= {name: array.copy() for name, array in trained.items()}
+    if lora_scale is None:
+        clf._trainable = frozenset(trained)
+    else:
+        merged, _ = merge(clf.params, clf.config, lora_scale)
+        clf.params = {name: array for name, array in merged.items() if ".lora_" not in name}
+        clf._trainable = frozenset(adapted_weights(clf.config) | {"head.bias"})
+    return clf

@@ -1,0 +1,105 @@
+"""Batches of messages, as a PyTorch DataLoader would give them, on top of the frozen blocks' rows."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import pandas as pd
+
+from ..system.alone import Alone
+from ..system.errors import InputError
+from ..text.batches import batches, encode
+from .frozen_features import FrozenPrefix
+from .rng import Generator, loader_order
+
+
+@dataclass
+class Loader:
+    """Batches, arrays (B,) of places in the set, in the order in which a PyTorch DataLoader would give them.
+
+    Each pass draws from the generator.
+    """
+
+    prefix: FrozenPrefix
+    indices: np.ndarray  # (n,) of the messages in the prefix
+    numbers: np.ndarray  # (n,)
+    batch_size: int
+    generator: Generator
+    shuffle: bool = False  # also drops the incomplete last batch, as the book's training loader does
+
+    def __len__(self):
+        return len(self.numbers) // self.batch_size if self.shuffle else -(-len(self.numbers) // self.batch_size)
+
+    def __iter__(self):
+        return self.batches(self.order())
+
+    def order(self):
+        """Draw the message order (n,) of the next pass."""
+        return loader_order(self.generator, len(self.numbers), self.shuffle)
+
+    def batches(self, order, done=0):
+        """Return the batches of a pass in this order, without the first `done`."""
+        return iter(batches(order, self.batch_size, drop_last=self.shuffle)[done:])
+
+    def take(self, batch):
+        """Return (x, lengths, label numbers) of a batch or a part of it; x is what enters block prefix.depth."""
+        return *self.prefix.batch(self.indices[batch]), self.numbers[batch]
+
+    def lengths(self, batch):
+        """Return the number of tokens (B,) of each message of the batch."""
+        return self.prefix.lengths[self.prefix.slot[self.indices[batch]]]
+
+
+def loaders(
+    clf,
+    sets: Iterable,
+    batch_size: int = 8,
+    seed: int = 123,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    cache=None,
+    ranks=Alone(),
+    memory: int | None = None,
+) -> list[Loader]:
+    """Return a Loader for each of the sets, DataFrames with columns Label and Text or lists of (text, label).
+
+    The first set is for training. The frozen blocks run here, once for each distinct message; the other arguments are
+    FrozenPrefix's.
+    Raises InputError for a set of another form, and where the training messages do not fill one batch.
+    """
+    frames = [_frame(part) for part in sets]
+    numbers = [clf.numbers(frame["Label"].tolist()) for frame in frames]
+    batches(numbers[0], batch_size, drop_last=True)
+    ids = (encode(frame["Text"], clf.encoding, clf.pad_to, clf.config.n_positions) for frame in frames)
+    messages = chain.from_iterable(ids)  # one by one: there may be many
+    prefix = FrozenPrefix(clf.params, clf.config, messages, clf.depth, clf.pooling, progress, cache, ranks, memory)
+    generator, ends = Generator(seed), np.cumsum([len(part) for part in numbers])
+    return [
+        Loader(prefix, np.arange(end - len(part), end), part, batch_size, generator, shuffle=end == ends[0])
+        for part, end in zip(numbers, ends)
+    ]
+
+
+def _frame(part):
+    """Return a set of messages as a DataFrame with columns Text and Label."""
+    if not isinstance(part, pd.DataFrame):
+        pairs = list(part)
+        for number, pair in enumerate(pairs, start=1):
+            if isinstance(pair, str) or not isinstance(pair, Sequence | np.ndarray) or len(pair) != 2:
+                raise InputError(f"message {number} of a set is {pair!r}: expected (text, label)")
+        return pd.DataFrame(pairs, columns=["Text", "Label"])
+    if missing := {"Text", "Label"} - set(part.columns):
+        raise InputError(f"a set has no column {' and no column '.join(sorted(missing))}: name its columns so")
+    return part
+
+
+def check_sets(numbers, batch_size: int, ignore_index: int | None) -> None:
+    """Raise InputError where the labels' numbers of the two sets, to train and to validate, cannot be trained with.
+
+    The first does not fill one batch, the second is empty, or every message of a set has the ignored label.
+    """
+    batches(numbers[0], batch_size, drop_last=True)
+    if not len(numbers[1]):
+        raise InputError("the validation set is empty: give it at least one message")
+    if any((part == ignore_index).all() for part in numbers):
+        raise InputError(f"every message of a set has the ignored label {ignore_index}: ignore another, or none")
