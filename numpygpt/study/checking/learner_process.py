@@ -30,7 +30,7 @@ def run(path, name, draws, rights, limit):
     given = [handed(draw, right, i) for i, (draw, right) in enumerate(zip(draws, rights or [None] * len(draws)))]
     derive = [n for n, a in draws[0].arguments.items() if is_float(a)] if rights is None else []
     job = dict(path=str(path), function=name, draws=given, derive=derive, limit=limit)
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     env = dict(os.environ, OPENBLAS_NUM_THREADS="1", PYTHONIOENCODING="utf-8", PYTHONDONTWRITEBYTECODE="1")
     env["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
     with tempfile.TemporaryDirectory() as folder:

@@ -51,7 +51,7 @@ def query_row_overwritten():
 
 
 def only_the_query():
-    """Only the row that is read gets a gradient. All rows of its message are keys and values, with dkeys and dvalues."""
+    """Only the row that is read gets a gradient. All rows of its message are keys and values too."""
     dx = np.zeros_like(x)
     dx[rows] = shared(dy)[2] @ Wq.T
 
