@@ -146,6 +146,24 @@ def test_an_operation_of_ones_own_is_checked_by_its_own_derivative(tmp_path):
     assert not wrong.holds and "dfactor is right but for the factor 1/x.shape[0] (x.shape[0] = 5, 5, 5)." in wrong.lines
 
 
+def test_functions_of_ones_own_are_told_apart_by_their_names(tmp_path):
+    text = """
+        def scale(x, factor):
+            def dfactor(dy):
+                return (dy * x).sum(axis=0)
+
+            def dx(dy):
+                return {}
+
+            return x * factor, (dfactor, dx)
+    """
+    settings = dict(name="mine.py", described=scaled("x=(5,7)", "factor=(7,)"))
+    assert lines_of(tmp_path, text.format("dy * factor"), **settings).holds
+    for empty in ("None", "dy * facto"):
+        last = lines_of(tmp_path, text.format(empty), **settings).lines[-1]
+        assert last == f"dx {'is not written yet' if empty == 'None' else 'is wrong'}, dfactor holds"
+
+
 def test_an_operation_that_drops_imaginary_parts_is_not_called_wrong(tmp_path):
     text = "import numpy as np\n" + SCALE.format("dy * factor, (dy * x).sum(axis=0)")
     text = text.replace("y = x * factor\n\n", "y = np.abs(x * factor)\n\n")

@@ -18,7 +18,6 @@ from numpygpt.ops.linear import linear
 from numpygpt.ops.output_loss import output_loss
 from numpygpt.study import exercises
 from numpygpt.study.checking.exercise import built
-from numpygpt.study.checking.complex_step import operation_gradients
 from numpygpt.study.checking.judge import spoiled_gradients
 from numpygpt.study.checking.signs import close
 from numpygpt.training.adamw import AdamW

@@ -87,7 +87,7 @@ def weights_not_multiplied():
 
 
 def softmax_without_sum():
-    """The softmax's sum is missing: dscores = weights * (dweights - sum(dweights * weights)), for each row shares its
+    """The softmax's sum is missing: dscores = weights * (dweights - sum(dweights * weights)), because a row shares its
     sum."""
     dweights = dy @ transposed(v)
     ds = weights * dweights

@@ -57,10 +57,10 @@ from linear import linear
 from numpygpt.ops.attention import merge_heads, split_heads"""
 
 HINTS = (
-    "Every piece hands you its own backward. Call them in exactly the reverse order, each with what the one after "
-    "it returned. Give the results names: d and the name of the argument.",
-    "At y = a + fed and at a = x + projected a value goes two ways, so two gradients add up: dy and what comes back "
-    "through the MLP; then that sum and what comes back through the attention.",
+    "Every piece returns its gradient functions. Call them in reverse order, each with the result of the piece after "
+    "it. Name each result d and the name of the argument.",
+    "At y = a + fed and at a = x + projected a value takes two paths, so two gradients add up: dy and the gradient "
+    "through the MLP, then that sum and the gradient through the attention.",
     "With dy at y:\n"
     "    da = dy + what d_out, d_gelu, d_fc, d_norm2 make of dy, one after the other\n"
     "    dx = da + what d_proj, d_attention, d_qkv, d_norm1 make of da, one after the other",

@@ -3,10 +3,10 @@ from dataclasses import replace
 from . import attention
 
 HINTS = (
-    "It is attention with a mask: a row sees itself and those before. Which of the arrays on the way back are "
-    "touched by a constant, -inf, that is added to scores?",
-    "None by itself: the gradient of a sum with a constant goes through as it is. What later rows would get is 0 "
-    "because their weight is 0. So use the weights and the d_softmax of the forward pass, with the mask in them.",
+    "It is attention with a mask: a row sees itself and earlier rows. The mask adds a constant, -inf, to scores. Which "
+    "gradients does a constant change?",
+    "None: the gradient of a sum with a constant passes through unchanged. Later rows get 0, because their weight is "
+    "0. So use the weights and the d_softmax of the forward pass, which contain the mask.",
 )
 
 
@@ -68,7 +68,7 @@ def q_and_k_exchanged():
 
 
 def k_not_transposed():
-    """dk is made with dscores as it is, so that a key would hear of earlier rows only: dscores.T @ q."""
+    """dk is made with dscores as it is, so that a key would receive gradients from earlier rows only: dscores.T @ q."""
     dk = dscores(dy) @ q / sqrt_d
 
 

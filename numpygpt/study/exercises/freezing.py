@@ -63,7 +63,7 @@ def draws(rng):
 
 EXERCISE = Exercise(
     "freezing",
-    "which gradients freezing spares, and which it does not",
+    "which gradients freezing saves, and which it does not",
     freezing,
     HINTS,
     draws,

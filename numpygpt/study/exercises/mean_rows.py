@@ -23,7 +23,7 @@ def draws(rng):
     ]
 
 
-EXERCISE = Exercise("mean_rows", "a mean, and who shares it", mean_rows, HINTS, draws, __name__)
+EXERCISE = Exercise("mean_rows", "a mean, whose rows share its gradient", mean_rows, HINTS, draws, __name__)
 
 
 # Known mistakes

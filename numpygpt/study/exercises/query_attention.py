@@ -44,7 +44,7 @@ def query_row_forgotten():
 
 
 def query_row_overwritten():
-    """What comes back through q is put in place of what the row got as one of those looked at. The two add up."""
+    """The gradient through q replaces the row's gradient as key and value. The two add up."""
     dz, _, dq = shared(dy)
     dx = np.concatenate([dkeys(dz[b]) + dvalues(dz[b]) for b, (_, dkeys, dvalues) in enumerate(d_found)])
     dx[rows] = dq @ Wq.T

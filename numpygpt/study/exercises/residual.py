@@ -40,10 +40,10 @@ def residual(x, weight1, weight2):
 
 
 HINTS = (
-    "Go backwards: first what y = a + fed gives, then a = x + attended. How many ways lead from a to y, and from x "
+    "Go backwards: first what y = a + fed gives, then a = x + attended. How many paths lead from a to y, and from x "
     "to a?",
-    "Two each: as it is, and through the layer. Gradients of two ways add up. Find the gradient at a completely, "
-    "both its terms, before you go on below it.",
+    "Two each: past the layer, and through it. Gradients of two paths add up. Compute both terms of the gradient at "
+    "a before you go on to x. at_layers computes what all three gradients share.",
 )
 
 

@@ -32,8 +32,8 @@ def tied_output(ids, wte, targets):
 
 
 HINTS = (
-    "wte is used twice: rows of it are copied into x, and all of it makes the logits. What does a matrix that is "
-    "used twice get?",
+    "wte is used twice: its rows are copied into x, and the whole matrix makes the logits. What is the gradient of "
+    "a matrix that is used twice?",
     "The sum of both uses' gradients. Take dlogits as in cross_entropy, then dx and the output layer's share as in "
     "linear, then the embedding's share from dx, row by row, repeats included.",
 )
@@ -93,7 +93,7 @@ def not_divided():
 
 
 def dloss_forgotten():
-    """dloss is left out: backward is handed the gradient of the loss, and everything is multiplied by it."""
+    """dloss is left out. It is the gradient of the loss: multiply everything by it."""
     dwte = dwte / dloss
 
 
