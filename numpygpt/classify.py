@@ -1,4 +1,4 @@
-"""python -m numpygpt.classify: label new messages with a classifier that was trained."""
+"""python -m numpygpt.classify: label new messages with a trained classifier."""
 
 import numpygpt.system.process  # noqa: F401  before NumPy
 
@@ -19,30 +19,30 @@ from .text.batches import BATCH
 def arguments(argv=None):
     parser = command.parser(
         "classify",
-        "Label messages with a classifier from numpygpt.train. For each message one line: label, probability, text, "
-        "with tabs between.\n\n"
-        "With --explain, under each: what every token contributes to the margin, the answer's logit minus the next "
-        "one's. Integrated gradients follow the margin's gradient from a baseline to the message, and add up to its "
-        "change; the last column is the check, what the margin loses when the token is deleted.",
+        "Label messages with a classifier from numpygpt.train. Print one line for each message: label, probability "
+        "and text, separated by tabs.\n\n"
+        "With --explain, also print how much each token contributes to the margin, which is the answer's logit minus "
+        "the runner-up's. Integrated gradients follow the margin's gradient from a baseline to the message, and sum "
+        "to the margin's change. As a check, the last column shows how much the margin falls without the token.",
         [
             'python -m numpygpt.classify runs/001 "You have won a prize" "Home at six?"',
             "python -m numpygpt.classify runs/001 < messages.txt",
             'python -m numpygpt.classify runs/001 --explain "You have won a prize"',
         ],
     )
-    parser.add_argument("run", type=Path, help="the run folder that numpygpt.train left")
+    parser.add_argument("run", type=Path, help="a run folder of numpygpt.train")
     parser.add_argument(
         "text",
         nargs="*",
         default=argparse.SUPPRESS,
-        help="messages, after -- if one begins with a dash (default: from standard input, a message a line)",
+        help="messages, after -- if one begins with a dash (default: read standard input, one message per line)",
     )
-    parser.add_argument("--explain", action="store_true", help="which tokens made it so, under each message")
+    parser.add_argument("--explain", action="store_true", help="show how much each token contributes to the answer")
     parser.add_argument(
         "--baseline",
         choices=BASELINES,
         default="padding",
-        help="where --explain starts: the padding's embedding, or zero, for every token",
+        help="where --explain starts: every token's embedding is that of padding, or zero",
     )
     return parser.parse_intermixed_args(argv)
 
@@ -74,14 +74,14 @@ def _lines(file):
 
 
 def _checked(texts, where):
-    """The texts, of which there must be one, and none blank."""
+    """Yield the texts. Raise InputError if one is blank, or if there is none."""
     number = 0
     for number, text in enumerate(texts, start=1):
         if not text.strip():
             raise InputError(f"{where} {number}: there is no text to classify")
         yield text
     if not number:
-        raise InputError("standard input is empty: give messages there, one a line, or as arguments")
+        raise InputError("standard input is empty: give messages there, one per line, or as arguments")
 
 
 if __name__ == "__main__":

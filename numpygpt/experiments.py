@@ -17,10 +17,10 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from .system import command
-from .system.alone import LAUNCHERS, Alone, launched
 from .system.errors import InputError
 from .system.files import replacing
 from .system.settings import FINE_TUNING
+from .system.single_process import LAUNCHERS, SingleProcess, launched
 from .training.recipes import BOOK
 
 
@@ -123,7 +123,7 @@ def main(argv=None):
     if launched():
         share_out(argv)
     else:
-        run_all(argv, Alone())
+        run_all(argv, SingleProcess())
 
 
 def share_out(argv):

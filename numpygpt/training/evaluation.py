@@ -9,8 +9,8 @@ import numpy as np
 
 from ..ops.cross_entropy import cross_entropy
 from ..ops.softmax import softmax
-from ..system.alone import Alone
 from ..system.errors import InputError
+from ..system.single_process import SingleProcess
 from ..text.batches import BATCH
 from ..text.messages import quoted
 from .loader import Loader
@@ -243,7 +243,7 @@ def evaluate(
     naive_bayes: NaiveBayes | None = None,
     predictions: BinaryIO | None = None,
     report: Callable[[int], None] = lambda done: None,
-    ranks=Alone(),
+    ranks=SingleProcess(),
 ) -> Evaluation:
     """The classifier's Evaluation on (text, label), which may be any number: they are read as they are needed.
 
@@ -279,7 +279,9 @@ def evaluate(
     return evaluation
 
 
-def evaluate_loader(clf, loader: Loader, texts: Sequence[str], naive_bayes: NaiveBayes, ranks=Alone()) -> Evaluation:
+def evaluate_loader(
+    clf, loader: Loader, texts: Sequence[str], naive_bayes: NaiveBayes, ranks=SingleProcess()
+) -> Evaluation:
     """The same of the messages of a Loader that is not shuffled, whose frozen blocks ran already."""
 
     def logits(batch):

@@ -24,20 +24,20 @@ from functools import wraps
 import numpy as np
 
 from ..system import blas, command
-from ..system.alone import Alone, grains, launched
 from ..system.errors import InputError
+from ..system.single_process import SingleProcess, grains, launched
 
 CHECK_EVERY = 100  # steps between two comparisons of the ranks' parameters
 
 
 def on_every_rank(main):
-    """Makes main(argv, ranks) the main(argv) of a command. Without mpiexec the ranks are Alone; no MPI is imported."""
+    """Make main(argv, ranks) the main(argv) of a command. Without mpiexec, ranks is a SingleProcess; no MPI is used."""
 
     @wraps(main)
     def ranked(argv=None):
         started = launched()
         try:
-            every = Ranks() if started else Alone()
+            every = Ranks() if started else SingleProcess()
         except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py found no MPI
             raise InputError(f"under mpiexec numpygpt needs MPI: pip install mpi4py mpich ({error})") from None
         if every.size < started:
@@ -48,7 +48,7 @@ def on_every_rank(main):
     return ranked
 
 
-class Ranks(Alone):
+class Ranks(SingleProcess):
     """All ranks as one of them sees them, number `rank` of `size`. All methods are collective.
 
     `with` them, rank 0 alone prints, an error of one ends all, and a machine's cores are shared out to BLAS threads.

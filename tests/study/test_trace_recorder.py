@@ -23,14 +23,20 @@ def in_place(x):
 
 
 def pair(x):
-    kept, unused = x + 1, x + 2
+    kept, unused, shared = x + 1, x + 2, x + 3
     result = unused * 3
 
-    def backward(dy):
-        dx = dy * kept
-        return dx * 1
+    def inner(dy):
+        return dy * shared
 
-    return result, backward
+    def dx(dy):
+        product = dy * kept
+        return product * 1
+
+    def dz(dy):
+        return inner(dy)
+
+    return result, (dx, dz)
 
 
 def failing(x):
@@ -69,11 +75,11 @@ def test_a_branch_not_taken_has_no_value():
 
 
 def test_a_returned_expression_has_a_value_and_what_backward_reads_is_known_as_kept():
-    call, (_, backward) = recorded(pair, np.array([1.0]))
-    assert call.kept == ["kept"] and not call.backward
-    back, dx = recorded(backward, np.array([5.0]))
-    assert back.backward and back.function == call.function
-    assert np.array_equal(at(back, "return dx * 1")[0]["result"], dx)
+    call, (_, (dx, dz)) = recorded(pair, np.array([1.0]))
+    assert call.kept == {"dx": ["kept"], "dz": ["shared"]} and not call.function.nested
+    back, found = recorded(dx, np.array([5.0]))
+    assert back.function.nested and back.function.outer == "pair"
+    assert np.array_equal(at(back, "return product * 1")[0]["dx"], found)
 
 
 def test_the_tracing_ends_after_an_error_too():

@@ -1,13 +1,14 @@
 """One operation on a tiny example, forward and back: for the terminal."""
 
 import inspect
+import math
 import textwrap
 
 import numpy as np
 
-from ... import ops
 from ...ops.attention import attention
 from ...ops.cross_entropy import cross_entropy
+from ...ops.dot_product_attention import dot_product_attention
 from ...ops.embedding import embedding
 from ...ops.gelu import gelu
 from ...ops.layernorm import layernorm
@@ -19,7 +20,7 @@ from ...ops.softmax import softmax
 from ...system.errors import InputError
 from .check import operation_checks
 from .recorder import Recorder
-from .trace import Step, whole
+from .trace import WATCHED, Step
 from .words import WORDS
 
 N, D, H, C = 3, 4, 2, 2
@@ -39,7 +40,8 @@ def examples():
         linear: dict(x=numbers(N, D), weight=numbers(D, C), bias=numbers(C)),
         gelu: dict(x=2 * numbers(N, D)),
         softmax: dict(x=numbers(N, D)),
-        attention: dict(qkv=numbers(N, 3 * D), lengths=lengths, n_head=H),
+        attention: dict(qkv=numbers(N, 3 * D), T=N, n_head=H),
+        dot_product_attention: dict(q=numbers(N, D), k=numbers(N, D), v=numbers(N, D), sqrt_d=math.sqrt(D)),
         query_attention: dict(
             x=numbers(N, D),
             weight=numbers(D, 3 * D),
@@ -60,22 +62,16 @@ def trace_operation(op, arguments) -> Step:
     """The Step of an operation on these arguments, with a gradient dy of random numbers: one of ones would hide
     mistakes.
     """
-    op, settings = whole(op, {})
     names = [name for name in inspect.signature(op).parameters if name in arguments]
     floats = [name for name in names if np.asarray(arguments[name]).dtype.kind == "f"]
     settings = {name: arguments[name] for name in names if name not in floats and name != "ids"}
     given = {name: arguments[name] for name in names if name not in settings}
-    files = (str(ops.__path__[0]), inspect.getsourcefile(op))
-    with Recorder(lambda code: code.co_filename.startswith(files)) as recorder:
-        y, backward = op(**given, **settings)
+    with Recorder(lambda code: code.co_filename in WATCHED) as recorder:
+        y, functions = op(**given, **settings)
         dy = np.round(np.random.default_rng(1).standard_normal(np.shape(y)), 1) if np.ndim(y) else 1.0
-        gradients = backward(dy)
-    gradients = dict(zip(given, gradients if isinstance(gradients, tuple) else (gradients,)))
-    gradients = {name: gradient for name, gradient in gradients.items() if gradient is not None}
-    forward, backward = recorder.calls
-    return Step(
-        op.__name__, op, given, {}, settings, y, 0, list(gradients), gradients, [forward], [backward], False, dy
-    )
+        gradients = {function.__name__[1:]: function(dy) for function in functions}
+    forward, *backward = recorder.calls
+    return Step(op.__name__, op, given, {}, settings, y, 0, list(gradients), gradients, [forward], backward, False, dy)
 
 
 def in_terminal(name) -> str:
@@ -100,7 +96,7 @@ def in_terminal(name) -> str:
         lines = [line for text in words for line in textwrap.wrap(text, 110, subsequent_indent="    ")]
         parts.append("\n".join(lines) + "\n")
         for top in calls:
-            parts += [_call(call, call is top) for call in top.all() if call is top or call.makes_something()]
+            parts += map(_call, top.shown())
     return "\n".join(parts) + "\n" + check_table(operation_checks(step))
 
 
@@ -119,25 +115,12 @@ def check_table(checks) -> str:
     return "\n".join(lines)
 
 
-def _call(call, outermost):
-    """A call's text, line by line, with what each line made under it."""
-    function, out = call.function, []
-    first, last = (
-        function.backward
-        if call.backward and function.backward
-        else (function.first, function.first + len(function.lines) - 1)
-    )
-    for number in range(first, last + 1):
-        if function.doc and function.doc[0] <= number <= function.doc[1]:
-            continue
-        if not call.backward and function.backward and function.backward[0] <= number <= function.backward[1]:
-            continue
-        text = function.lines[number - function.first]
-        if not text.strip():
-            continue
+def _call(call):
+    """Return a call's text, with the values that each line made under it."""
+    out = []
+    for number, text in call.function.shown():
         out.append(f"{number:>4}  {text}")
-        is_def = text.strip().startswith("def ")
-        made = [call.arguments] if is_def else call.lines.get(number, [])
+        made = [call.arguments] if text.strip().startswith("def ") else call.lines.get(number, [])
         for values in made:
             out += [shown for name, value in values.items() for shown in _shown(name, value)]
     return "\n".join(out) + "\n"

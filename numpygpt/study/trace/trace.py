@@ -7,7 +7,6 @@ What is recorded is the shipped code while it runs, in float64. Nothing in `ops/
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +14,20 @@ import numpy as np
 from ... import ops
 from ...model import block as block_module
 from ...model.classifier import classifier
+from ...model.fast import groups
 from ...model.language import language_model
-from ...model.tape import NothingBelowLearns, Tape
+from ...model.tape import Tape
 from ...model.trainable import trainable_names
+from ...ops.attention import attention
 from ...ops.cross_entropy import cross_entropy
+from ...ops.output_loss import output_loss
 from ...system.errors import InputError
+from ...text.tokenizer import token_texts
+from .page import framed, page, save
 from .recorder import Call, Recorder
 
-OPERATIONS = Path(ops.__file__).parent
+# The files whose lines are recorded. What `remember` calls is recorded; `remember` itself has no formula.
+WATCHED = {str(file) for file in Path(ops.__file__).parent.glob("*.py") if file.name != "remember.py"}
 BLOCKS = {block_module.block.__code__, block_module.block_at.__code__}
 
 
@@ -46,7 +51,7 @@ class Step:
     arguments: dict
     parameters: dict[str, str]
     settings: dict
-    result: np.ndarray
+    result: np.ndarray | None = None
     number: int | None = None  # of the tape's calls; None of a block
     learns: list[str] = field(default_factory=list)
     gradients: dict[str, np.ndarray] = field(default_factory=dict)
@@ -82,10 +87,10 @@ class Step:
 
 
 class WatchedTape(Tape):
-    """A Tape that notes each operation, in `steps`, and where gradients add up, in `sums`: (parameter, before,
-    plus, after).
+    """A Tape that records each operation in `steps`, and where gradients add up in `sums`: (name, before, plus, after).
 
-    watched   the files whose functions the recorder records; an operation's is added before it runs
+    It runs every operation whole, in this thread, because the Recorder sees one thread. For one message the results
+    are the same.
     """
 
     def __init__(self, params, trainable, recorder, watched):
@@ -93,48 +98,40 @@ class WatchedTape(Tape):
         self.recorder, self.watched, self.steps, self.sums = recorder, watched, [], []
 
     def __call__(self, op, x, *names, **settings):
-        op, settings = whole(op, settings)
         self.watched.add(op.__code__.co_filename)
+        if op is attention:
+            ((_, settings),) = groups(x, **settings)  # one message is one group
         argument_names = list(inspect.signature(op).parameters)[: 1 + len(names)]
-        values = [x, *(self.params[name] for name in names)]
-        before = self._calls()
-        x_learns = self.something_learns
-        y, backward = super().__call__(op, x, *names, **settings)
+        wanted = [self.something_learns, *(name in self.trainable for name in names)]
         step = Step(
-            name="",
+            name=names[0].rsplit(".", 1)[0] if names and x.ndim == 2 and op is not output_loss else op.__name__,
             op=op,
-            arguments=dict(zip(argument_names, values)),
+            arguments=dict(zip(argument_names, [x, *(self.params[name] for name in names)])),
             parameters=dict(zip(argument_names[1:], names)),
             settings=settings,
-            result=np.array(y),
             number=len(self.steps),
-            learns=[
-                argument
-                for argument, learns in zip(argument_names, [x_learns, *(name in self.trainable for name in names)])
-                if learns
-            ],
-            forward=self._calls()[len(before) :],
+            learns=[argument for argument, learns in zip(argument_names, wanted) if learns],
+            ends=any(wanted) and not wanted[0],
         )
-        step.name = self._name(step)
         self.steps.append(step)
 
-        def watched(dy):
-            step.dy = np.array(dy)
-            before = self._calls()
-            try:
-                return backward(dy)
-            except NothingBelowLearns:
-                step.ends = True
-                raise
-            finally:
-                made = self._calls()[len(before) :]
-                if made:
-                    step.backward = made
-                    returned = made[0].returned
-                    found = dict(zip(argument_names, returned if isinstance(returned, tuple) else (returned,)))
-                    step.gradients = {name: found[name] for name in step.learns}
+        def watched(function):
+            def gradient(dy):
+                step.dy, before = np.array(dy), len(self._calls())
+                found = function(dy)
+                step.gradients[function.__name__[1:]] = np.array(found)
+                step.backward = (step.backward or []) + self._calls()[before:]
+                return found
 
-        return y, watched
+            return gradient
+
+        def whole(x, *params):
+            before = len(self._calls())
+            y, functions = op(x, *params, **settings)
+            step.result, step.forward = np.array(y), self._calls()[before:]
+            return y, [watched(function) for function in functions]
+
+        return super().__call__(whole, x, *names)
 
     def _add(self, name, dparam):
         before = np.array(self.grads[name]) if name in self.grads else None
@@ -143,25 +140,8 @@ class WatchedTape(Tape):
             self.sums.append((name, before, np.array(dparam), np.array(self.grads[name])))
 
     def _calls(self):
-        """The watched calls so far, at the place where we are."""
-        return list(self.recorder.open.calls if self.recorder.open else self.recorder.calls)
-
-    def _name(self, step):
-        if step.parameters and not step.op.__name__.startswith(("embedding", "output")):
-            return next(iter(step.parameters.values())).rsplit(".", 1)[0]
-        call = self.recorder.open
-        while call and call.code not in BLOCKS:
-            call = call.parent
-        return f"h.{call.number}.{step.op.__name__}" if call else step.op.__name__
-
-
-def whole(op, settings):
-    """(operation, settings) without the pieces it is made fast with: all rows at once, in this thread. Of one
-    message the numbers are the same.
-    """
-    if isinstance(op, partial):
-        op, settings = op.func, op.keywords | settings
-    return inspect.unwrap(op), settings
+        """Return the calls recorded so far inside the open call."""
+        return self.recorder.open.calls if self.recorder.open else self.recorder.calls
 
 
 @dataclass(repr=False)
@@ -206,19 +186,13 @@ class Trace:
 
     def page(self) -> str:
         """The whole page, HTML."""
-        from .page import page
-
         return page(self)
 
     def save(self, path) -> None:
         """Write the page. Raises InputError where the file exists."""
-        from .page import save
-
         save(path, self.page())
 
     def _repr_html_(self):
-        from .page import framed
-
         return framed(self.page())
 
 
@@ -227,11 +201,10 @@ def trace_classifier(clf, text, label, folded=False) -> Trace:
 
     folded   the last block computed for the one row that is read, as in training; else the textbook's, over all rows
 
-    Raises InputError for a message without tokens, an unknown label, LoRA's adapters, and `folded` where the classifier
-    reads the mean of all rows.
+    Raises InputError for a message without tokens, an unknown label, LoRA's adapters.
     """
-    if folded and clf.reading.position == "mean":
-        raise InputError("folded: this classifier reads the mean of all rows, not one: leave it out")
+    if folded and clf.pooling.position == "mean":
+        raise InputError("folded: this classifier reads the mean of all rows, not one row: omit it")
     if clf.lora_scale is not None:
         raise InputError(
             "a classifier with LoRA's adapters is not traced: save it and trace the run, whose weights have them added"
@@ -246,7 +219,7 @@ def trace_classifier(clf, text, label, folded=False) -> Trace:
 
     trace = Trace(
         text,
-        pieces(clf.encoding, ids),
+        token_texts(clf.encoding, ids),
         ids,
         clf.labels,
         str(label),
@@ -285,62 +258,41 @@ def trace_language(gpt, text, trainable="all") -> Trace:
         return language_model(tape, np.tile(ids[:-1], copies), lengths, np.tile(ids[1:], copies), gpt.config)
 
     params = as_float64(gpt.params)
-    trace = Trace(text, pieces(gpt.encoding, ids), ids, None, None, params, learning, gpt.config, gpt.source, None, run)
+    trace = Trace(
+        text, token_texts(gpt.encoding, ids), ids, None, None, params, learning, gpt.config, gpt.source, None, run
+    )
     return recorded(trace)
 
 
 def recorded(trace):
-    """The trace with its run recorded."""
-    watched = {block_module.__file__, *map(str, OPERATIONS.glob("*.py"))}
+    """Run the trace's forward and backward pass, record them, and return the trace."""
+    watched = {block_module.__file__, *WATCHED}
     with Recorder(lambda code: code.co_filename in watched) as recorder:
         tape = WatchedTape(trace.params, trace.trainable, recorder, watched)
         loss, backward = trace.run(tape)
         trace.grads = backward()
-    trace.loss, trace.sums = float(loss), tape.sums
-    trace.steps = _with_blocks(tape.steps, recorder.calls)
+    trace.loss, trace.sums, trace.steps = float(loss), tape.sums, tape.steps
+    _add_blocks(trace.steps, recorder.calls)
     return trace
 
 
-def _with_blocks(steps, calls):
-    """The steps, with each block's sums after its last operation."""
+def _add_blocks(steps, calls):
+    """Insert a step for each block's sums after the block's last operation, and name the block's operations after it."""
     forward = [call for call in calls if call.code in BLOCKS]
-    backward = {
-        id(f): b
-        for f, b in zip(reversed(forward), [c for c in calls if c.backward and c.function.name.startswith("block")])
-    }
-    found = list(steps)
-    for call in forward:
+    backward = [call for call in calls if call.function.nested and call.function.outer.startswith("block")]
+    backward += [None] * len(forward)  # where no backward pass ran
+    for call, back in zip(forward, reversed(backward[: len(forward)])):
         inside = {id(c) for c in call.all()}
-        place = max(i for i, step in enumerate(found) if step.forward and id(step.forward[0]) in inside)
-        back = backward.get(id(call))
-        found.insert(
-            place + 1,
-            Step(
-                f"h.{call.number}",
-                None,
-                {},
-                {},
-                {},
-                call.returned[0],
-                forward=[call],
-                backward=[back] if back else None,
-                ends=bool(back and back.ended),
-            ),
-        )
-    return found
+        own = [step for step in steps if step.number is not None and id(step.forward[0]) in inside]
+        name = next(".".join(step.name.split(".")[:2]) for step in own if step.parameters)  # h.3 of h.3.ln_1
+        for step in own:
+            if not step.parameters:
+                step.name = f"{name}.{step.name}"
+        found = Step(name, None, {}, {}, {}, call.returned[0], forward=[call])
+        if any(step.backward for step in own):
+            found.backward, found.ends = [back], back.ended
+        steps.insert(steps.index(own[-1]) + 1, found)
 
 
 def as_float64(params):
     return {name: np.asarray(array, np.float64) for name, array in params.items()}
-
-
-def pieces(encoding, ids):
-    """Each token's text; bytes that are no whole character as ⟨e2⟩."""
-    texts = []
-    for token in ids:
-        data = encoding.decode_single_token_bytes(int(token)) if token < encoding.n_vocab else b""
-        try:
-            texts.append(data.decode())
-        except UnicodeDecodeError:
-            texts.append("".join(chr(b) if b < 128 else f"⟨{b:02x}⟩" for b in data))
-    return texts
