@@ -1,4 +1,4 @@
-"""python -m numpygpt.classify: label new messages with a classifier that was trained."""
+"""python -m numpygpt.classify: label new messages with a trained classifier."""
 
 import numpygpt.system.process  # noqa: F401  before NumPy
 
@@ -19,30 +19,33 @@ from .text.batches import BATCH
 def arguments(argv=None):
     parser = command.parser(
         "classify",
-        "Label messages with a classifier from numpygpt.train. For each message one line: label, probability, text, "
-        "with tabs between.\n\n"
-        "With --explain, under each: what every token contributes to the margin, the answer's logit minus the next "
-        "one's. Integrated gradients follow the margin's gradient from a baseline to the message, and add up to its "
-        "change; the last column is the check, what the margin loses when the token is deleted.",
+        "Label messages with a classifier from numpygpt.train. Each message gives one line with the label, its "
+        "probability and the text, separated by tabs.\n\n"
+        "With --explain, a table under each line shows how much every token contributes to the margin, which is the "
+        "answer's logit minus the second-largest logit. Integrated gradients follow the margin's gradient from a "
+        "baseline to the message, and add up to the margin's change. The last column is a check: how much the margin "
+        "loses when the token is deleted.",
         [
             'python -m numpygpt.classify runs/001 "You have won a prize" "Home at six?"',
             "python -m numpygpt.classify runs/001 < messages.txt",
             'python -m numpygpt.classify runs/001 --explain "You have won a prize"',
         ],
     )
-    parser.add_argument("run", type=Path, help="the run folder that numpygpt.train left")
+    parser.add_argument("run", type=Path, help="a run folder from numpygpt.train")
     parser.add_argument(
         "text",
         nargs="*",
         default=argparse.SUPPRESS,
-        help="messages, after -- if one begins with a dash (default: from standard input, a message a line)",
+        help="messages, after -- if one begins with a dash (default: standard input, one message per line)",
     )
-    parser.add_argument("--explain", action="store_true", help="which tokens made it so, under each message")
+    parser.add_argument(
+        "--explain", action="store_true", help="show under each message how much every token contributes"
+    )
     parser.add_argument(
         "--baseline",
         choices=BASELINES,
         default="padding",
-        help="where --explain starts: the padding's embedding, or zero, for every token",
+        help="where --explain starts: the embedding of the padding token, or zero, for every token",
     )
     return parser.parse_intermixed_args(argv)
 
@@ -74,14 +77,14 @@ def _lines(file):
 
 
 def _checked(texts, where):
-    """The texts, of which there must be one, and none blank."""
+    """Yield the texts. Raise InputError where a text is blank, or there is none."""
     number = 0
     for number, text in enumerate(texts, start=1):
         if not text.strip():
-            raise InputError(f"{where} {number}: there is no text to classify")
+            raise InputError(f"{where} {number} is blank: there is no text to classify")
         yield text
     if not number:
-        raise InputError("standard input is empty: give messages there, one a line, or as arguments")
+        raise InputError("standard input is empty. Give messages there, one per line, or as arguments")
 
 
 if __name__ == "__main__":

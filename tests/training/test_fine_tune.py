@@ -283,8 +283,8 @@ def test_numpys_numbers_are_numbers():
 @pytest.mark.parametrize(
     "sets, message",
     [
-        (lambda training, validation: (training, []), "training, validation: give two Loaders, or two sets"),
-        (lambda training, validation: ([("hi", "label 0")], validation), "training, validation: give two Loaders"),
+        (lambda training, validation: (training, []), "training, validation: expected two Loaders, or two sets"),
+        (lambda training, validation: ([("hi", "label 0")], validation), "training, validation: expected two Loaders"),
     ],
 )
 def test_sets_of_two_kinds_are_refused(sets, message):
@@ -296,7 +296,7 @@ def test_sets_of_two_kinds_are_refused(sets, message):
 def test_an_empty_validation_set_is_called_that():
     task, (training, validation) = a_run()
     validation.indices, validation.numbers = validation.indices[:0], validation.numbers[:0]
-    with pytest.raises(InputError, match="the validation set is empty: give it at least one message"):
+    with pytest.raises(InputError, match="the validation set is empty. Give it at least one message"):
         fine_tune(task, training, validation, **RECIPE)
 
 

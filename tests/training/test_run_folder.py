@@ -16,7 +16,7 @@ def test_runs_are_numbered_and_never_overwritten(tmp_path, monkeypatch):
     assert new_folder(None) == Path("runs/001")
     (tmp_path / "runs" / "002").write_text("")
     assert [new_folder(None).name for _ in range(2)] == ["003", "004"]
-    with pytest.raises(InputError, match="runs/001 exists: choose another --out"):
+    with pytest.raises(InputError, match="runs/001 already exists. Choose another --out"):
         new_folder("runs/001")
 
 
