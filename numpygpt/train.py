@@ -305,7 +305,7 @@ def train(args, ranks, held):
         print(f"         Most tokens are padding: with --pad end there would be {times:.0f} times fewer")
     print(
         f"learning {args.trainable}: {learning:,} parameters, at rate {lr:g}; frozen: {total - learning:,}, "
-        f"the lowest {clf.depth} blocks run once",
+        f"the lowest {clf.frozen_blocks} blocks run once",
         flush=True,
     )
     if (args.model, args.data) == ("mini", "sample"):

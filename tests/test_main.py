@@ -46,7 +46,7 @@ def test_the_console_script_is_the_list_of_commands():
     process = python("-c", script)
     assert process.communicate() == (b"", b"error: 'generat' is not a command of numpygpt: did you mean generate?\n")
     assert (name, process.returncode) == ("numpygpt", 2)
-    with pytest.raises(InputError, match="'zzz' is not a command of numpygpt: the commands are train, evaluate, classify, "):
+    with pytest.raises(InputError, match="'zzz' is not a command of numpygpt: the commands are train, evaluate, "):
         listing.main(["zzz"])
 
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from itertools import zip_longest
 from pathlib import Path
 
@@ -10,22 +9,20 @@ import numpy as np
 import pandas as pd
 
 from ..model.classifier import classifier
-from ..model.lora import adapted_weights, adapters, merge
+from ..model.lora import adapters, merge
 from ..model.pooling import POSITIONS, Pooling
 from ..model.tape import Tape
 from ..model.trainable import choices, frozen_depth, trainable_names
-from ..ops.cross_entropy import cross_entropy
 from ..ops.softmax import softmax
-from ..system.blas import one_thread, parallel, threads
+from ..system.blas import parallel, threads
 from ..system.errors import InputError
 from ..system.memory import release
 from ..system.settings import CLASSIFIER, checked
 from ..text.batches import BATCH, encode, pack, padded_length
+from ..training.batch import batch_loss, product_threads
 from ..training.recipes import DEFAULT
 from ..training.rng import Generator, linear_init
 from .gpt import GPT
-
-NARROW = 512  # a width below which a product is so small that one thread does it best
 
 
 class Classifier:
@@ -92,12 +89,7 @@ class Classifier:
         return self._trainable
 
     @property
-    def narrow(self) -> bool:
-        """Whether its products are so small that one thread does each best."""
-        return self.config.n_embd < NARROW
-
-    @property
-    def depth(self) -> int:
+    def frozen_blocks(self) -> int:
         """How many of the lowest blocks come before everything that learns."""
         return frozen_depth(self.trainable, self.config)
 
@@ -119,17 +111,17 @@ class Classifier:
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """(B, C) float32: of each text, one number for each label; the largest is the answer."""
-        return self.logits_of(self.encode(texts))
+        return self._logits(self.encode(texts))
 
-    def logits_of(self, messages: Sequence[np.ndarray]) -> np.ndarray:
+    def _logits(self, messages: Sequence[np.ndarray]) -> np.ndarray:
         """The same of messages of token ids: some on each core."""
-        params = self.weights()[0]
-        at_once = BATCH * threads() if self.narrow else BATCH  # a wide model's rows take memory
+        params, _ = merge(self.params, self.config, self.lora_scale)
+        at_once = BATCH * threads() if self.config.narrow else BATCH  # a wide model's rows take memory
         count = math.ceil(min(at_once, len(messages)) / threads())
 
         def logits(start):
             ids, lengths = pack(messages[start : start + count])
-            with self._threads(0):
+            with product_threads(self, 0):
                 return classifier(Tape(params), ids, lengths, self.config, self.pooling)[0]
 
         parts = parallel(logits, range(0, len(messages), max(1, count)))
@@ -151,39 +143,11 @@ class Classifier:
                 f"{len(messages)} texts and {len(numbers)} labels: expected as many of both, and at least one"
             )
         ids, lengths = pack(messages)
-        return self.batch_loss(ids, lengths, numbers, 0)
-
-    def batch_loss(
-        self, x, lengths, numbers, start, ignore_index=None, smoothing=0.0
-    ) -> tuple[float, dict[str, np.ndarray]]:
-        """Like `loss`, for a batch: x is what enters block `start` (with 0, token ids), `numbers` are the labels'
-        places. ignore_index and smoothing are `cross_entropy`'s."""
-        params, d_weights = self.weights()
-        tape = Tape(params, self.trainable if d_weights is None else self.trainable | adapted_weights(self.config))
-        with self._threads(start):
-            logits, backward = classifier(tape, x, lengths, self.config, self.pooling, start)
-            loss, (dlogits,) = cross_entropy(logits, numbers, ignore_index, smoothing)
-            grads = backward(dlogits())
-        if d_weights is not None:
-            grads = d_weights(grads)
-        return float(loss), {name: grads[name] for name in self.trainable}
-
-    def batch_logits(self, x, lengths, start) -> np.ndarray:
-        """Return the logits (B, C) of a batch as in batch_loss."""
-        with self._threads(start):
-            return classifier(Tape(self.weights()[0]), x, lengths, self.config, self.pooling, start)[0]
-
-    def _threads(self, start):
-        """A context for a batch that enters block `start`. The products of a narrow model have one thread each; and a
-        wide one's of the last block's one row, and the head's: where all is idle, two threads are a fifth faster there,
-        but beside another program they wait for each other, and are two to three times slower."""
-        one_row = start >= self.config.n_layer - 1 and self.pooling.position != "mean"
-        return one_thread() if self.narrow or one_row else nullcontext()
+        return batch_loss(self, ids, lengths, numbers, 0)
 
     def weights(self):
-        """The parameters that the model runs on, and where LoRA's products are added to them, how their gradients go
-        back."""
-        return (self.params, None) if self.lora_scale is None else merge(self.params, self.config, self.lora_scale)
+        """Return `merge`'s result: the parameters that the model runs on, and how gradients reach LoRA's adapters."""
+        return merge(self.params, self.config, self.lora_scale)
 
     def trace(self, text: str, label: str, folded: bool = False):
         """Record the message's way through the model, forward and back: a `numpygpt.study.trace.trace.Trace`.

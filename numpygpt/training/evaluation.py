@@ -13,6 +13,7 @@ from ..system.alone import Alone
 from ..system.errors import InputError
 from ..text.batches import BATCH
 from ..text.messages import quoted
+from .batch import batch_logits
 from .loader import Loader
 from .measures import map_batches
 from .naive_bayes import NaiveBayes
@@ -284,7 +285,7 @@ def evaluate_loader(clf, loader: Loader, texts: Sequence[str], naive_bayes: Naiv
 
     def logits(batch):
         x, lengths, _ = loader.take(batch)
-        return clf.batch_logits(x, lengths, loader.prefix.depth)
+        return batch_logits(clf, x, lengths, loader.prefix.depth)
 
     evaluation = Evaluation(clf.labels, naive_bayes)
     evaluation.add(texts, loader.numbers, np.concatenate(map_batches(logits, loader, loader, ranks)))

@@ -13,6 +13,7 @@ from ..system.blas import threads
 from ..system.errors import InputError
 from ..system.settings import FINE_TUNING, checked
 from .adamw import AdamW
+from .batch import batch_loss
 from .loader import Loader, check_sets, loaders
 from .loop import train
 from .measures import accuracy, mean_loss
@@ -126,7 +127,7 @@ def fine_tune(
     >>> history[["epoch", "step", "examples"]].iloc[-1].tolist()
     [2, 1, 16]
     """
-    if not hasattr(clf, "batch_loss"):
+    if not hasattr(clf, "trainable"):
         raise InputError(f"clf: expected a Classifier, not a {type(clf).__name__}")
     if not isinstance(resume, ResumeFile | None):
         raise InputError(f"resume: expected a ResumeFile, not a {type(resume).__name__}")
@@ -146,11 +147,11 @@ def fine_tune(
     ignore_index, eval_batches, exact, label_smoothing = (
         settings[name] for name in ("ignore_index", "eval_batches", "exact", "label_smoothing")
     )
-    grain = GRAIN if exact else HALF if clf.narrow and ranks.size == 1 else None
+    grain = GRAIN if exact else HALF if clf.config.narrow and ranks.size == 1 else None
     state = State(AdamW(clf.params, clf.trainable, settings["lr"], weight_decay), training.generator)
 
     def mean(messages):
-        return clf.batch_loss(*training.take(messages), training.prefix.depth, smoothing=label_smoothing)
+        return batch_loss(clf, *training.take(messages), training.prefix.depth, smoothing=label_smoothing)
 
     def gradient(batch):
         """Return (loss, gradients) of the mean over the batch's messages that count, computed by all ranks."""

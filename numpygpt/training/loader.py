@@ -72,7 +72,9 @@ def loaders(
     batches(numbers[0], batch_size, drop_last=True)
     ids = (encode(frame["Text"], clf.encoding, clf.pad_to, clf.config.n_positions) for frame in frames)
     messages = chain.from_iterable(ids)  # lazily, because there may be many
-    prefix = FrozenPrefix(clf.params, clf.config, messages, clf.depth, clf.pooling, progress, cache, ranks, memory)
+    prefix = FrozenPrefix(
+        clf.params, clf.config, messages, clf.frozen_blocks, clf.pooling, progress, cache, ranks, memory
+    )
     generator, ends = Generator(seed), np.cumsum([len(part) for part in numbers])
     return [
         Loader(prefix, np.arange(end - len(part), end), part, batch_size, generator, shuffle=end == ends[0])

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..ops.cross_entropy import cross_entropy
 from ..system.blas import parallel
+from .batch import batch_logits
 from .loader import Loader
 
 
@@ -20,7 +21,7 @@ def mean_loss(clf, loader: Loader, ranks, most: int | None = None, ignore_index:
 
     def loss(batch):
         x, lengths, numbers = loader.take(batch)
-        return float(cross_entropy(clf.batch_logits(x, lengths, loader.prefix.depth), numbers, ignore_index)[0])
+        return float(cross_entropy(batch_logits(clf, x, lengths, loader.prefix.depth), numbers, ignore_index)[0])
 
     counted = [batch for batch in islice(loader, most) if (loader.numbers[batch] != ignore_index).any()]
     return float(np.mean(map_batches(loss, loader, counted, ranks))) if counted else math.nan
@@ -31,7 +32,7 @@ def accuracy(clf, loader: Loader, ranks, most: int | None = None) -> float:
 
     def right(batch):
         x, lengths, numbers = loader.take(batch)
-        return clf.batch_logits(x, lengths, loader.prefix.depth).argmax(axis=1) == numbers
+        return batch_logits(clf, x, lengths, loader.prefix.depth).argmax(axis=1) == numbers
 
     return float(np.mean(np.concatenate(map_batches(right, loader, islice(loader, most), ranks))))
 
