@@ -170,7 +170,7 @@ def test_a_model_of_random_weights_is_the_same_under_every_numpy(tmp_path):
         (lambda gpt: spam(gpt).loss("ab", ["ham", "spam"]), "expected a list of texts, not one text"),
         (lambda gpt: spam(gpt).numbers("ham"), "expected a list of labels, not one by itself"),
         (lambda gpt: spam(gpt).evaluate("ab", ["ham", "spam"]), "expected a list of texts"),
-        (lambda gpt: spam(gpt).evaluate([5], ["ham"]), "^message 1 is 5: a text is expected"),
+        (lambda gpt: spam(gpt).evaluate([5], ["ham"]), "^message 1 is 5: expected a text"),
         (
             lambda gpt: spam(gpt).explain("Hi", tolerance=np.nan),
             "^tolerance: expected a number at least 0 and at most 1",

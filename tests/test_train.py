@@ -98,7 +98,7 @@ def test_a_run_learns_and_leaves_what_its_folder_promises(here, capsys):
 def test_a_run_ends_with_what_evaluate_would_say_and_then_what_to_try(here, capsys):
     shown = output(capsys, train.main, *"--model model --data three.csv --epochs 3 --lr 0.02 --out new".split())
     evaluated = output(capsys, evaluate.main, "new")
-    summary = evaluated.split("\n\nmessages of each label")[0].split("\n\n", 1)[1]
+    summary = evaluated.split("\n\nnumber of messages with each label")[0].split("\n\n", 1)[1]
     assert re.match("accuracy: .*\nnaive Bayes .*\n\n.*\nham .*\norder .*\nspam .*\nmacro average", summary)
     end = r"[\d.]+ s\. .*\nNow try: python -m numpygpt.evaluate new\n +python -m numpygpt.classify new .*\n"
     results = r"\n\nTraining accuracy: .*\nValidation accuracy: .*\nTest accuracy: .*\n\nOn the 19 test messages:\n"

@@ -53,5 +53,5 @@ def test_no_value_in_run_json_can_be_another_one(here_with_run, key):
         "run/run.json",
         lambda b: json.dumps({name: entry for name, entry in json.loads(b).items() if name != key}).encode(),
     )
-    with pytest.raises(InputError, match=f"run.json: damaged .*{key}"):
+    with pytest.raises(InputError, match=f"run.json is damaged .*{key}"):
         load_run("run")
