@@ -116,14 +116,14 @@ REFUSED_BY_CLASSIFY = {
     "a flipped bit": (
         lambda: spoil("run/model.safetensors", lambda b: b[:-1] + bytes([b[-1] ^ 1])),
         "run",
-        "run: .*not what the training wrote",
+        "run: .*changed since the training",
     ),
     "another model's weights": (
         lambda: os.replace("model/model.safetensors", "run/model.safetensors"),
         "run",
-        "not what the training wrote",
+        "changed since the training",
     ),
-    "a truncated run.json": (lambda: spoil("run/run.json", lambda b: b[:99]), "run", "run.json is damaged .*Train again"),
+    "a truncated run.json": (lambda: spoil("run/run.json", lambda b: b[:99]), "run", "run.json is damaged .*Train"),
     "an empty run.json": (lambda: spoil("run/run.json", lambda b: b""), "run", "run.json is damaged"),
     "no JSON object": (lambda: spoil("run/run.json", lambda b: b"[1]"), "run", "run.json is damaged"),
     "JSON too deep": (lambda: spoil("run/run.json", lambda b: b"[" * 10**5), "run", "run.json is damaged"),

@@ -68,7 +68,7 @@ def test_ctrl_c_lets_pretraining_go_on_as_if_nothing_had_been(here, capsys, monk
         with pytest.raises(KeyboardInterrupt):
             pretrain.main([*arguments, "--out", "new"])
     assert "resume.safetensors" in os.listdir("new") and "config.json" not in os.listdir("new")
-    assert f"interrupted after step {at};" in capsys.readouterr().out
+    assert f"interrupted after step {at}." in capsys.readouterr().out
 
     before = contents(here / "new")
     assert "lr = '0.002', not '0.1'" in refusal(capsys, pretrain.main, *arguments, "--lr", "0.1", "--out", "new")

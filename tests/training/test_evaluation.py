@@ -199,8 +199,8 @@ def test_a_classifiers_answers_are_those_that_predict_gives(clf, monkeypatch):
         ([], [], "no messages"),
         (["hi"] * 20 + [""], ["ham"] * 21, "message 21 is empty"),
         (["hi"], ["eggs"], "unknown label 'eggs'"),
-        (["hi"], [], "not as many texts as labels"),
-        (["hi"], ["ham"] * 2, "not as many texts as labels"),
+        (["hi"], [], "numbers of texts and labels differ"),
+        (["hi"], ["ham"] * 2, "numbers of texts and labels differ"),
     ],
 )
 def test_messages_that_cannot_be_evaluated_are_refused(clf, monkeypatch, texts, labels, message):
