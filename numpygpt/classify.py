@@ -81,7 +81,7 @@ def _checked(texts, where):
     number = 0
     for number, text in enumerate(texts, start=1):
         if not text.strip():
-            raise InputError(f"{where} {number} is blank: there is no text to classify")
+            raise InputError(f"{where} {number}: there is no text to classify")
         yield text
     if not number:
         raise InputError("standard input is empty. Give messages there, one per line, or as arguments")

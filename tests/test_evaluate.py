@@ -139,4 +139,4 @@ def test_it_refuses_in_one_line_and_leaves_no_file(here, capsys, what):
 def test_a_pipe_which_cannot_be_read_twice_is_refused(made):
     process = python("-m", "numpygpt.evaluate", made / "run", "/dev/stdin", stdin=-1)
     _, err = process.communicate(b"Label,Text\nham,hi\n")
-    assert process.returncode == 2 and re.fullmatch(b"error: /dev/stdin: .*read twice.*\n", err)
+    assert process.returncode == 2 and re.fullmatch(b"error: /dev/stdin is a pipe.*read twice.*\n", err)

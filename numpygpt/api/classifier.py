@@ -97,7 +97,7 @@ class Classifier:
         self.gpt, self.config, self.encoding = gpt, gpt.config, gpt.encoding
         self.labels = [str(label) for label in labels]
         if len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:
-            raise InputError(f"labels {self.labels}: expected at least two different labels, each once")
+            raise InputError(f"labels {self.labels}: expected at least two names, all different")
         self.pad_to = padded_length("none" if pad is None else str(pad), [], self.config.n_positions)
         self.pooling = Pooling(position, causal)
         generator = Generator(seed)

@@ -28,9 +28,8 @@ class Cache:
         q, k, v = (split_heads(part, len(qkv), H)[0] for part in np.split(qkv, 3, axis=1))  # (H, T, d) each
         self.keys[n, :, self.length : end], self.values[n, :, self.length : end] = k, v
         keys, values = self.keys[n, :, :end], self.values[n, :, :end]
-        y, _ = dot_product_attention(
-            q, keys, values, math.sqrt(q.shape[-1]), causal=len(qkv) > 1
-        )  # a single row attends to all rows
+        causal = len(qkv) > 1  # a single new row attends to all rows
+        y, _ = dot_product_attention(q, keys, values, math.sqrt(q.shape[-1]), causal=causal)
         return merge_heads(y[None])
 
 
@@ -83,9 +82,8 @@ class Sampler:
     def __call__(self, logits):
         order = np.argsort(-logits, kind="stable")[: self.top_k]
         below = (logits[order] - logits[order[0]]).astype(np.float64)
-        probabilities, _ = softmax(
-            below / self.temperature
-        )  # with a tiny temperature this may hold -inf, but never nan
+        # With a tiny temperature, `below / temperature` may hold -inf, but never nan.
+        probabilities, _ = softmax(below / self.temperature)
         if self.top_p is not None:
             kept = np.searchsorted(np.cumsum(probabilities), self.top_p) + 1
             probabilities = probabilities[:kept] / probabilities[:kept].sum()

@@ -44,9 +44,8 @@ def random_parameters(config, seed, how="random"):
           "pytorch": the initialisation of PyTorch's layers, which the book's untrained model has. Embeddings are
           normal(0, 1); linear layers, including their biases, are uniform in ±1/sqrt(in).
     """
-    rng = np.random.RandomState(
-        seed % 2**32
-    )  # its numbers are the same in every version of NumPy, and runs depend on them
+    # A saved run depends on these numbers. RandomState draws the same ones in every version of NumPy.
+    rng = np.random.RandomState(seed % 2**32)
     params, shapes = {}, parameter_shapes(config)
     for name, shape in shapes.items():
         layer, kind = name.rsplit(".", 1)

@@ -151,7 +151,8 @@ def fine_tune(
     state = State(AdamW(clf.params, clf.trainable, settings["lr"], weight_decay), training.generator)
 
     def mean(messages):
-        return batch_loss(clf, *training.take(messages), training.prefix.depth, smoothing=label_smoothing)
+        x, lengths, numbers = training.take(messages)
+        return batch_loss(clf, x, lengths, numbers, training.prefix.depth, smoothing=label_smoothing)
 
     def gradient(batch):
         """Return (loss, gradients) of the mean over the batch's messages that count, computed by all ranks."""

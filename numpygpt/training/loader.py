@@ -61,11 +61,39 @@ def loaders(
     ranks=Alone(),
     memory: int | None = None,
 ) -> list[Loader]:
-    """Return a Loader for each of the sets, DataFrames with columns Label and Text or lists of (text, label).
+    """Run the frozen blocks once for each distinct message, and return a Loader for each set.
 
-    The first set is for training. The frozen blocks run here, once for each distinct message. progress, cache, ranks
-    and memory are FrozenPrefix's.
-    Raises InputError for a set of another form, and where the training messages do not fill one batch.
+    Parameters
+    ----------
+    clf : Classifier
+        The classifier to train or to measure.
+    sets : iterable of DataFrame or list of (text, label)
+        The sets of messages; DataFrames have columns Label and Text. The first set is for training, so it is shuffled.
+    batch_size : int
+        Messages in a batch.
+    seed : int
+        Draws the order of messages, as PyTorch draws it.
+    progress, cache, ranks, memory
+        As in `FrozenPrefix`.
+
+    Returns
+    -------
+    list of Loader
+        One per set. `fine_tune` takes the first two.
+
+    Raises
+    ------
+    InputError
+        If a set has another form, a label is unknown, or the training messages do not fill one batch.
+
+    Examples
+    --------
+    >>> import numpygpt
+    >>> clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"])
+    >>> messages = [("See you at six", "ham"), ("You have won a prize", "spam")] * 8
+    >>> training, validation = loaders(clf, [messages, messages[:2]])
+    >>> len(training), len(validation)
+    (2, 1)
     """
     frames = [_frame(part) for part in sets]
     numbers = [clf.numbers(frame["Label"].tolist()) for frame in frames]

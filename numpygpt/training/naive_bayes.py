@@ -16,6 +16,19 @@ class NaiveBayes:
     A text counts as its lower-case words of two characters or more. Every count of a word is one higher than observed,
     so that no word has probability 0. scikit-learn's CountVectorizer and MultinomialNB do the same:
         log p(label | text) = log p(label) + sum_words log p(word | label) + a constant
+
+    Parameters
+    ----------
+    messages : iterable of (text, label)
+        The training messages.
+    labels : list of str
+        The labels' names.
+
+    Examples
+    --------
+    >>> naive_bayes = NaiveBayes([("see you at six", "ham"), ("you won a prize", "spam")], ["ham", "spam"])
+    >>> naive_bayes.logits(["a prize for you"]).argmax(axis=1)
+    array([1])
     """
 
     def __init__(self, messages: Iterable[tuple[str, str]], labels: Sequence[str]):

@@ -133,9 +133,8 @@ class Ranks(Alone):
         for first in range(0, len(parts), self.size):
             now = parts[first : first + self.size]
             mine = now[min(self.rank, len(now) - 1)]  # spare ranks repeat the last part, which is not added twice
-            part_loss, grads = mean(
-                mine if len(mine) else items[:1]
-            )  # a rank without items sends a gradient too, with a share of 0
+            # A rank without items must send a gradient too. It has a share of 0.
+            part_loss, grads = mean(mine if len(mine) else items[:1])
             share = len(mine) / len(items)
             loss = sum(self.gather(part_loss * share)[: len(now)], loss)
             sent, grads = self._flat(grads, share)  # frees the gradients

@@ -55,9 +55,23 @@ def load_state(path, arrays, settings):
 class ResumeFile:
     """The file where `fine_tune` saves its State: every few seconds, after every epoch, and at Ctrl-C.
 
-    path    where the file exists, `fine_tune` resumes from it; settings and messages must be the same. The caller
-            deletes the file when the run is finished
-    every   seconds between saves
+    Parameters
+    ----------
+    path : str or Path
+        The file. If it exists, `fine_tune` resumes from it, and settings and messages must be the same. Delete the file
+        when the run is finished.
+    every : float
+        Seconds between saves.
+
+    Examples
+    --------
+    >>> import numpygpt, os
+    >>> messages = [("See you at six", "ham"), ("You have won a prize", "spam")] * 4
+    >>> def train(epochs, resume):
+    ...     clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"])
+    ...     return numpygpt.fine_tune(clf, messages, messages, epochs=epochs, resume=resume)
+    >>> len(train(2, ResumeFile("run.safetensors"))) == len(train(2, ResumeFile("run.safetensors")))
+    True
     """
 
     def __init__(self, path: str | Path, every: float = 60.0):

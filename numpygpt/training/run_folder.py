@@ -27,8 +27,7 @@ from .evaluation import Evaluation
 
 RESUME = "resume.safetensors"
 
-COLUMNS = ("epoch", "step", "examples", "loss")
-COLUMNS += ("train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
+COLUMNS = "epoch step examples loss train_loss validation_loss train_accuracy validation_accuracy".split()
 
 # The settings that decide a trained classifier's answers. The path of its model is not among them: it may move.
 DECIDING = ("weights", "seed", "labels", "position", "causal", "padded_length", "lora_scale", "config")
