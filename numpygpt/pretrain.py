@@ -121,7 +121,7 @@ def arguments(argv=None):
 
 
 def weighted_file(argument):
-    """Return (Path, weight) of FILE or FILE:WEIGHT. An existing file named FILE:WEIGHT is read as FILE."""
+    """Return (Path, weight) of FILE or FILE:WEIGHT. If a file has the whole name FILE:WEIGHT, its weight is 1."""
     name, _, weight = argument.rpartition(":")
     try:
         float(weight)
