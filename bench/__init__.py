@@ -1,5 +1,3 @@
 """Measurements of numpygpt beside PyTorch. `python -m bench --help` says how to repeat them."""
 
-from numpygpt.system.command import shorten_busy_waits
-
-shorten_busy_waits()  # as numpygpt's commands do, whose work is measured here
+import numpygpt.system.process  # noqa: F401  before NumPy, as in numpygpt's commands, which are measured here

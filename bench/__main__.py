@@ -64,7 +64,6 @@ def arguments(argv=None):
 
 
 def main():
-    command.shorten_busy_waits()  # for the processes that measure, as every command of numpygpt does for itself
     args = arguments()
     if found := machine.overrides(os.environ):
         print(f"measuring without {', '.join(found)}, set here: each library shall choose for itself", file=sys.stderr)

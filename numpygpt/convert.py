@@ -1,4 +1,4 @@
-"""python -m numpygpt.convert: turn any GPT-2 checkpoint into a Hugging Face folder, or compare two."""
+"""python -m numpygpt.convert: convert any GPT-2 checkpoint to a Hugging Face folder, or compare two checkpoints."""
 
 import numpygpt.system.process  # noqa: F401  before NumPy
 
@@ -15,35 +15,36 @@ from .system.errors import InputError
 def arguments(argv=None):
     parser = command.parser(
         "convert",
-        "Write the GPT-2 in SOURCE to FOLDER as Hugging Face's transformers has it: config.json, model.safetensors, "
-        "vocab.json and merges.txt. Every command of numpygpt reads SOURCE as it is, too; the folder is for other "
-        "programs, for a smaller file (--half), and for weights that you would rather not unpickle again.\n\n"
+        "Write the GPT-2 in SOURCE to FOLDER in the layout of Hugging Face's transformers: config.json, "
+        "model.safetensors, vocab.json and merges.txt. The commands of numpygpt read SOURCE directly: convert it for "
+        "other programs, for a smaller file (--half), or to replace a pickle by a safe format.\n\n"
         "SOURCE may be\n"
-        "  - a folder that transformers saved, its weights in one file or in shards,\n"
-        "    safetensors or pytorch_model.bin\n"
+        "  - a folder that transformers saved, with safetensors or pytorch_model.bin,\n"
+        "    in one file or in shards\n"
         "  - the folder of OpenAI's release: model.ckpt.*, hparams.json, encoder.json,\n"
         "    vocab.bpe (TensorFlow is not needed)\n"
-        "  - a file that PyTorch saved (.pth, .bin) or a .safetensors file, with Hugging\n"
-        "    Face's names or those of the book's GPTModel. Nothing in it is run. Without\n"
-        "    a config.json beside it the sizes are told from the tensors.",
+        "  - a file that PyTorch saved (.pth, .bin) or a .safetensors file, with the\n"
+        "    tensor names of Hugging Face or of the book's GPTModel. No code in it is\n"
+        "    run. Without a config.json in the same folder, the tensors' shapes give\n"
+        "    the sizes.",
         [
             "python -m numpygpt.convert models/124M gpt2-folder",
             "python -m numpygpt.convert gpt2-small-124M.pth gpt2-half --half",
             "python -m numpygpt.convert gpt2-small-124M.pth gpt2-folder --check",
         ],
     )
+    parser.add_argument("source", metavar="SOURCE", help="the checkpoint to read: a folder, a file or a model's name")
     parser.add_argument(
-        "source", metavar="SOURCE", help="the checkpoint to read: a folder, a file or the name of a model"
+        "folder", metavar="FOLDER", type=Path, help="the folder to write, which must not contain a model"
     )
     parser.add_argument(
-        "folder", metavar="FOLDER", type=Path, help="the folder to write, which must not hold a model yet"
+        "--half", action="store_true", help="write 16-bit floats: half the size, about three decimal digits"
     )
-    parser.add_argument("--half", action="store_true", help="16-bit floats: half the size, three decimal digits")
     parser.add_argument(
         "--check",
         action="store_true",
-        help="write nothing, but compare FOLDER (or a file) with SOURCE (rounded to 16 "
-        "bits with --half), tensor by tensor; the exit status is 1 if they differ",
+        help="write nothing; compare FOLDER (or a file) with SOURCE, tensor by tensor. With --half, round SOURCE to 16 "
+        "bits first. The exit status is 1 if they differ",
     )
     return parser.parse_args(argv)
 
@@ -59,7 +60,7 @@ def main(argv=None):
         if (args.folder / name).exists()
     ]
     if taken:
-        raise InputError(f"{args.folder}: {', '.join(taken)} already in it; name another folder")
+        raise InputError(f"{args.folder}: the folder already has {', '.join(taken)}; name another folder")
     config, params, encoding = load_checkpoint(args.source)
     save_folder(args.folder, config, params, encoding, dtype)
     count, size = sum(array.size for array in params.values()), (args.folder / "model.safetensors").stat().st_size
@@ -67,16 +68,18 @@ def main(argv=None):
 
 
 def check(source, other, dtype):
-    """Print the largest difference of each tensor; return 0 if there is none, otherwise 1.
+    """Print the largest difference of each tensor. Return 0 if all tensors are equal, otherwise 1.
 
     source, other   as in load_checkpoint
-    dtype           what the values of `source` are rounded to before
+    dtype           the type to which the values of `source` are rounded first
 
-    Raises InputError where the sizes differ.
+    Raises InputError if the models have different sizes.
     """
     (config, params), (other_config, others) = (load_weights(locate(which)) for which in (source, other))
     if config != other_config:
-        raise InputError(f"{source} and {other} have different sizes: {config} and {other_config}")
+        raise InputError(
+            f"{source} and {other} have different sizes: {config} and {other_config}; compare models of one size"
+        )
     different = 0
     for name, array in params.items():
         with np.errstate(over="ignore"):
@@ -89,7 +92,7 @@ def check(source, other, dtype):
 
 @np.errstate(invalid="ignore")
 def largest_difference(array, other):
-    """max |array - other|, where equal infinities and two NaNs do not differ, and one NaN makes it NaN."""
+    """Return max |array - other|. Equal infinities and two NaNs count as equal; a single NaN makes the result NaN."""
     same = (array == other) | (np.isnan(array) & np.isnan(other))
     return float(np.where(same, 0, np.abs(array - other)).max())
 

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 from .system import command
-from .system.alone import LAUNCHERS, Alone, launched
 from .system.files import replacing
 from .system.settings import FINE_TUNING
+from .system.single_process import LAUNCHERS, SingleProcess, launched
 from .training.experiments import ROWS, SETS, Run, summaries
 from .training.recipes import BOOK
 
@@ -69,7 +69,7 @@ def main(argv=None):
     if launched():
         share_out(argv)
     else:
-        run_all(argv, Alone())
+        run_all(argv, SingleProcess())
 
 
 def share_out(argv):

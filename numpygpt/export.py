@@ -1,4 +1,4 @@
-"""python -m numpygpt.export: write a trained classifier for transformers, or under the book's names."""
+"""python -m numpygpt.export: write a trained classifier for transformers, or with the book's tensor names."""
 
 import numpygpt.system.process  # noqa: F401  before NumPy
 
@@ -15,29 +15,29 @@ from .system.files import replacing
 def arguments(argv=None):
     parser = command.parser(
         "export",
-        "Write the classifier of a run folder, frozen weights and all, for use outside numpygpt.\n\n"
-        "For transformers: a folder from which AutoModelForTokenClassification (where the mean of all tokens is "
-        "classified; its mean over the tokens gives our logits) or AutoModelForSequenceClassification (where the last "
-        "one is), and AutoTokenizer, load our classifier, with its label names. The latter has no bias in the head, "
-        "so the bias moves into the final layernorm.\n\n"
-        "With --book: one file, book.safetensors, whose tensors the book's model.load_state_dict accepts (made with "
-        "qkv_bias=True and out_head = torch.nn.Linear(emb_dim, labels)); it reads the last token, so train with "
+        "Write the classifier of a run folder, with all its weights, for use outside numpygpt.\n\n"
+        "By default, write a folder for transformers' AutoTokenizer and model classes, with the label names. With mean "
+        "pooling, load it with AutoModelForTokenClassification: the mean of its logits over the tokens equals "
+        "numpygpt's logits. With last-token pooling, load it with AutoModelForSequenceClassification. That class has "
+        "no bias in the head, so the bias moves into the final layernorm.\n\n"
+        "With --book, write one file, book.safetensors, for the book's model.load_state_dict. Create that model with "
+        "qkv_bias=True and out_head = torch.nn.Linear(emb_dim, labels). It reads the last token, so train with "
         "--recipe book or --position last.",
         [
             "python -m numpygpt.export runs/001 spam-classifier",
             "python -m numpygpt.export runs/001 spam-classifier --book",
         ],
     )
-    parser.add_argument("run", metavar="RUN", type=Path, help="the run folder that numpygpt.train left")
+    parser.add_argument("run", metavar="RUN", type=Path, help="a run folder of numpygpt.train")
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="the folder to write, which must not exist yet")
-    parser.add_argument("--book", action="store_true", help="the book's names instead of transformers'")
+    parser.add_argument("--book", action="store_true", help="use the book's names instead of transformers'")
     return parser.parse_args(argv)
 
 
 def main(argv=None):
     args = arguments(argv)
     if args.folder.exists():
-        raise InputError(f"{args.folder} exists: name a folder that does not, or remove it")
+        raise InputError(f"{args.folder} already exists; name another folder or delete it")
     clf = load_run(args.run)
     if args.book:
         tensors = for_book(clf)
@@ -66,11 +66,11 @@ def main(argv=None):
         "  logits = model(**inputs).logits"
     )
     if votes and padded:
-        print("  logits = logits.mean(1)  # every token votes")
+        print("  logits = logits.mean(1)  # the mean over all tokens")
     elif votes:
         print(
-            "  votes = inputs['attention_mask'][..., None]  # every token has one, padding has none\n"
-            "  logits = (logits * votes).sum(1) / votes.sum(1)"
+            "  mask = inputs['attention_mask'][..., None]  # 1 for a token, 0 for padding\n"
+            "  logits = (logits * mask).sum(1) / mask.sum(1)  # the mean over all tokens"
         )
 
 

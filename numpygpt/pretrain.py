@@ -13,12 +13,12 @@ from .checkpoints.load import load_checkpoint
 from .model.config import Config
 from .model.parameters import fingerprint, random_parameters
 from .system import blas, command
-from .system.alone import Alone
 from .system.errors import InputError
 from .system.files import replacing
 from .system.interrupt import ctrl_c_waits
 from .system.memory import keep_freed_memory
 from .system.settings import PRETRAINING, Number
+from .system.single_process import SingleProcess
 from .text.bpe import learn_bpe
 from .text.documents import read_documents
 from .text.tokenizer import load_tokenizer
@@ -200,7 +200,7 @@ def main(argv, ranks):
         return
     save_folder(args.out, config, params, encoding, np.float16 if args.half else np.float32)
     _, stored, _ = load_checkpoint(args.out)
-    print(f"held-out perplexity of the stored model: {perplexity(stored, config, held_out, Alone()):.3f}")
+    print(f"held-out perplexity of the stored model: {perplexity(stored, config, held_out, SingleProcess()):.3f}")
     (args.out / RESUME).unlink()
     print(f'saved in {args.out}. Now try: python -m numpygpt.generate --model {args.out} "a beginning"')
 

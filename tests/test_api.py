@@ -167,7 +167,7 @@ def test_a_model_of_random_weights_is_the_same_under_every_numpy(tmp_path):
         (lambda gpt: spam(gpt, pad="longest"), "^cannot pad to 'longest': use none, end, context or a number"),
         (lambda gpt: spam(gpt, "lora", rank=0), "^rank: expected a whole number at least 1, got 0"),
         (lambda gpt: spam(gpt, "lora", alpha=np.nan), "^alpha: expected a number above 0 .*, got nan"),
-        (lambda gpt: spam(gpt).loss("ab", ["ham", "spam"]), "expected a list of texts, not one text"),
+        (lambda gpt: spam(gpt).loss("ab", ["ham", "spam"]), "expected a list of texts, got the single text"),
         (lambda gpt: spam(gpt).numbers("ham"), "expected a list of labels, not one label"),
         (lambda gpt: spam(gpt).evaluate("ab", ["ham", "spam"]), "expected a list of texts"),
         (lambda gpt: spam(gpt).evaluate([5], ["ham"]), "^message 1 is 5: expected a text"),

@@ -18,8 +18,8 @@ from bench.turns import in_turns, worst_difference
 from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
-from numpygpt.system.alone import Alone
 from numpygpt.system.errors import InputError
+from numpygpt.system.single_process import SingleProcess
 from numpygpt.text.bpe import learn_bpe
 
 ROOT = Path(__file__).parents[1]
@@ -263,7 +263,7 @@ def test_few_labels_learners_tell_two_labels_apart():
 def test_ranks_measures_the_same_parts_on_both_sides_and_computes_many_machines_from_them(monkeypatch):
     monkeypatch.setattr(ranks, "TOKENS", 6)
     config = Config(vocab_size=20, n_positions=8, n_embd=16, n_layer=2, n_head=2)
-    found = ranks.side(config, Alone())
+    found = ranks.side(config, SingleProcess())
     assert len(found) == 9 and all(number > 0 for numbers in found.values() for number in numbers)
     measured, _ = ranks.tables(found, found)
     assert measured.count("1 ×") == len(found) - 2  # an exchange has no other side

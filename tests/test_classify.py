@@ -125,7 +125,7 @@ REFUSED_BY_CLASSIFY = {
     ),
     "a truncated run.json": (lambda: spoil("run/run.json", lambda b: b[:99]), "run", "run.json is damaged .*Train"),
     "an empty run.json": (lambda: spoil("run/run.json", lambda b: b""), "run", "run.json is damaged"),
-    "no JSON object": (lambda: spoil("run/run.json", lambda b: b"[1]"), "run", "run.json is damaged"),
+    "not a JSON object": (lambda: spoil("run/run.json", lambda b: b"[1]"), "run", "run.json is damaged"),
     "JSON too deep": (lambda: spoil("run/run.json", lambda b: b"[" * 10**5), "run", "run.json is damaged"),
     "bytes that are no text": (lambda: spoil("run/run.json", lambda b: b"\xff\xfe" + b), "run", "run.json is damaged"),
     "the base model gone": (

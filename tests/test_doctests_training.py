@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the public names that train and measure a classifier."""
+"""The examples of what docstrings tell people to call, besides numpygpt.__all__; and what help(Classifier) shows."""
 
 import doctest
 from importlib import import_module
@@ -7,8 +7,7 @@ import pytest
 
 from numpygpt import Classifier
 
-MODULES = ("api.classifier", "api.run", "training.evaluation", "training.fine_tune", "training.loader")
-MODULES += ("training.naive_bayes", "training.plots", "training.resume", "training.schedule")
+MODULES = ("evaluation", "loader", "naive_bayes", "resume", "schedule")
 PUBLIC = """
     encode evaluate explain frozen_blocks logits loss numbers predict save trace trainable weights
 """.split()
@@ -17,7 +16,7 @@ PUBLIC = """
 @pytest.mark.parametrize("name", MODULES)
 def test_every_example_of_the_docstrings_runs_and_prints_what_is_written(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    failed, tried = doctest.testmod(import_module(f"numpygpt.{name}"))
+    failed, tried = doctest.testmod(import_module(f"numpygpt.training.{name}"))
     assert tried and not failed
 
 

@@ -102,7 +102,7 @@ REFUSED = {
         "run two.csv",
         "two.csv: unknown label 'bacon', 'eggs': this classifier knows ham, spam",
     ),
-    "a wrong column": (lambda: None, "run two.csv --text-column body", "two.csv: no columns are called 'body'"),
+    "a wrong column": (lambda: None, "run two.csv --text-column body", "two.csv: no columns have the name 'body'"),
     "columns without a usual name": (
         lambda: spoil("two.csv", lambda b: b.replace(b"Label", b"kind")),
         "run two.csv",

@@ -81,7 +81,7 @@ def test_folding_the_heads_bias_into_its_input_changes_no_logit():
     rng = np.random.default_rng(3)
     weight, bias, x = rng.standard_normal((24, 5)), rng.standard_normal(5), rng.standard_normal((4, 24))
     np.testing.assert_allclose((x + bias_before(weight, bias)) @ weight, x @ weight + bias, rtol=1e-6)
-    with pytest.raises(InputError, match="not independent"):
+    with pytest.raises(InputError, match="linearly dependent"):
         bias_before(np.repeat(weight[:, :1], 5, axis=1), bias)
 
 
@@ -105,7 +105,7 @@ def test_a_classifier_that_the_other_model_cannot_express_is_refused(options, ch
 def test_the_books_model_has_one_epsilon_and_transformers_any(tmp_path, monkeypatch):
     run = make_run(2, None, position="last")
     run.config = replace(run.config, layer_norm_epsilon=1e-6)
-    with pytest.raises(InputError, match="epsilon 1e-05; this classifier's is 1e-06"):
+    with pytest.raises(InputError, match="epsilon 1e-05, but this classifier uses 1e-06"):
         exported(run, tmp_path / "out", monkeypatch, "--book")
     assert not (tmp_path / "out").exists()
     folder = exported(run, tmp_path / "out", monkeypatch)

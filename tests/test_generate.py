@@ -85,4 +85,4 @@ def test_generate_refuses_in_one_line(here, capsys, options, expected):
 
 def test_generate_refuses_a_prompt_that_the_positions_do_not_hold(made, capsys):
     error = refusal(capsys, generate.main, "£" * 25, "--model", made / "model")
-    assert re.search(r"the text has \d+ tokens; .*model takes at most 24", error)
+    assert re.search(r"the text has \d+ tokens, but .*model takes at most 24", error)

@@ -12,7 +12,7 @@ import pytest
 from numpygpt import pretrain
 from numpygpt.checkpoints.load import BUNDLED, load_checkpoint
 from numpygpt.model.continuation import continuation
-from numpygpt.system.alone import Alone
+from numpygpt.system.single_process import SingleProcess
 from numpygpt.text.documents import read_documents
 from numpygpt.text.tokenizer import encode_message
 from numpygpt.training.pretraining import perplexity, windows
@@ -50,13 +50,13 @@ def card_number(pattern):
 def test_it_is_as_small_as_promised(mini):
     config, params, _ = mini
     assert sum(file.stat().st_size for file in FOLDER.iterdir()) <= 10_000_000
-    assert sum(array.size for array in params.values()) == card_number(r"A GPT-2 of ([\d,]+) parameters")
-    assert config.vocab_size == card_number(r"with\s+([\d,]+)\s+entries")
+    assert sum(array.size for array in params.values()) == card_number(r"This GPT-2 has ([\d,]+) parameters")
+    assert config.vocab_size == card_number(r"vocabulary of\s+([\d,]+)\s+entries")
 
 
 def test_its_card_states_the_perplexity_that_is_measured(mini, held_out):
     config, params, _ = mini
-    assert perplexity(params, config, held_out, Alone()) == pytest.approx(
+    assert perplexity(params, config, held_out, SingleProcess()) == pytest.approx(
         card_number(r"held-out perplexity is \*\*([\d.]+)"), rel=1e-3
     )
 
@@ -76,7 +76,7 @@ def test_transformers_computes_the_same_perplexity(mini, held_out):
             for window in some[:, :-1]
         ]
     # transformers shifts by itself, so it sees windows of one token less and predicts all but their first
-    ours = perplexity(params, config, some[:, :-1], Alone())
+    ours = perplexity(params, config, some[:, :-1], SingleProcess())
     assert ours == pytest.approx(math.exp(np.mean(losses)), rel=1e-3)
 
 

@@ -143,7 +143,7 @@ def test_the_second_ctrl_c_does_not_wait(here, monkeypatch):
 REFUSED_BY_PRETRAIN = {
     "a weight of nothing": ("text.txt:0", "expected a number above 0 and at most 1000, got '0'"),
     "a weight that is no number": ("text.txt:x", "text.txt:x: cannot read the text"),
-    "half of one document": ("text.txt:0.5", "text.txt: the file is one document, which cannot count 0.5 times"),
+    "half of one document": ("text.txt:0.5", "text.txt: the file is one document, which cannot be repeated 0.5 times"),
     "no text": ("absent.txt", "absent.txt: cannot read the text"),
     "not UTF-8": ("model/model.safetensors", "model.safetensors, line .*: not UTF-8"),
     "one document": ("text.txt", "no document is left to train on"),

@@ -19,8 +19,8 @@ from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.checkpoints.safetensors import read_safetensors, write_safetensors
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
-from numpygpt.system.alone import Alone
 from numpygpt.system.errors import InputError, Note
+from numpygpt.system.single_process import SingleProcess
 from numpygpt.text.bpe import learn_bpe
 from numpygpt.text.split import read_split, write_split
 from numpygpt.training.fine_tune import fine_tune
@@ -95,7 +95,7 @@ def test_fine_tuning_that_stops_after_any_step_goes_on_with_the_same_bits(tmp_pa
     recipe = dict(epochs=2, lr=1e-3, accumulate=accumulate, eval_every=2, eval_batches=1, schedule="cosine")
     expected, loaders = a_run()
     history = fine_tune(expected, *loaders, **recipe)
-    final = accuracy(expected, loaders[0], Alone())
+    final = accuracy(expected, loaders[0], SingleProcess())
     for stop in range(1, len(history) + 1):
         path = tmp_path / f"{stop}"
         clf, loaders = a_run()
@@ -106,7 +106,7 @@ def test_fine_tuning_that_stops_after_any_step_goes_on_with_the_same_bits(tmp_pa
         pd.testing.assert_frame_equal(found, history, check_exact=True)
         for name, array in expected.params.items():
             assert np.array_equal(clf.params[name], array), name
-        assert accuracy(clf, loaders[0], Alone()) == final, "the generator, too, is where it was"
+        assert accuracy(clf, loaders[0], SingleProcess()) == final, "the generator, too, is where it was"
 
 
 def test_a_file_of_other_settings_or_messages_is_not_gone_on_with(tmp_path):
@@ -213,7 +213,7 @@ def test_what_cannot_go_on_is_refused_in_one_line_and_left_as_it_is(here, capsys
     stopped_run(monkeypatch, "accuracy")
     before = {path.name: path.read_bytes() for path in Path("stopped").iterdir()}
     for options, error in {
-        "--epochs 3": "stopped has --epochs 2, not 3: leave --epochs out",
+        "--epochs 3": "stopped has --epochs 2, not 3. Leave --epochs out",
         "--data sample": "stopped has --data messages.csv, not sample",
         "--no-causal": "stopped has --causal True, not False",
         "--recipe book": "stopped has --recipe None, not book",

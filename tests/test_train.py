@@ -167,7 +167,7 @@ def test_ctrl_c_keeps_the_history_and_leaves_no_run_that_seems_finished(made, tm
 REFUSED_BY_TRAIN = {
     "a missing model": (lambda: None, "--model absent", "absent: no such folder or file"),
     "a model without weights": (lambda: os.remove("model/model.safetensors"), "", "model: "),
-    "a model without a tokenizer": (lambda: os.remove("model/merges.txt"), "", "model: no tokenizer in it"),
+    "a model without a tokenizer": (lambda: os.remove("model/merges.txt"), "", "model: the folder has no tokenizer"),
     "truncated weights": (
         lambda: spoil("model/model.safetensors", lambda b: b[:-1]),
         "",
@@ -214,8 +214,8 @@ REFUSED_BY_TRAIN = {
         "",
         "2 messages make sets of",
     ),
-    "an unknown text column": (lambda: None, "--text-column body", "two.csv: no columns are called 'body'"),
-    "an unknown label column": (lambda: None, "--label-column kind", "two.csv: no columns are called 'kind'"),
+    "an unknown text column": (lambda: None, "--text-column body", "two.csv: no columns have the name 'body'"),
+    "an unknown label column": (lambda: None, "--label-column kind", "two.csv: no columns have the name 'kind'"),
     "a pattern that fits nothing": (lambda: None, "--trainable h.2.*", "trainable: 'h.2.*' is neither"),
     "nothing trainable": (lambda: None, "--trainable=", "trainable: '' is neither"),
     "padding of a nonsense length": (lambda: None, "--pad short", "cannot pad to 'short'"),
@@ -234,7 +234,7 @@ REFUSED_BY_TRAIN = {
     "no place for an end": (
         lambda: save_model("model", replace(CONFIG, n_positions=1)),
         "--pad end",
-        "cannot pad to 'end': <.endoftext.> would take the model's only position; use none",
+        "cannot pad to 'end': <.endoftext.> would take the model's only position; use 'none'",
     ),
     "a seed too large": (lambda: None, f"--seed {2**63}", "--seed: expected a whole number"),
     "an unknown position": (lambda: None, "--position middle", "--position: invalid choice"),

@@ -1,4 +1,4 @@
-"""A pretrained GPT-2, ready to use: what `numpygpt.load` gives."""
+"""Load a pretrained GPT-2 and use it: logits, features, generation."""
 
 import codecs
 from collections.abc import Callable, Iterator, Sequence
@@ -24,9 +24,30 @@ from ..text.tokenizer import encode_message
 
 @dataclass
 class GPT:
-    """A GPT-2: its sizes, its parameters {GPT-2's name: float32 array}, its tokenizer, and where they come from.
+    """A pretrained GPT-2. `numpygpt.load` returns one.
 
-    weights   "pretrained": the source's own; "random" or "pytorch": its sizes, with random parameters drawn from `seed`
+    Parameters
+    ----------
+    config : Config
+        The sizes of the model.
+    params : dict of str to ndarray
+        Float32 arrays under GPT-2's names.
+    encoding : tiktoken.Encoding
+        The tokenizer.
+    source : str
+        The name or path from which the model was loaded.
+    weights : {"pretrained", "random", "pytorch"}
+        "pretrained" if the parameters come from the source. "random" and "pytorch" are two kinds of random parameters
+        of the same sizes.
+    seed : int
+        The seed of random parameters.
+
+    Examples
+    --------
+    >>> import numpygpt
+    >>> gpt = numpygpt.load("mini")
+    >>> gpt.config.n_layer, gpt.config.n_embd
+    (3, 224)
     """
 
     config: Config
@@ -43,18 +64,65 @@ class GPT:
         self.params = {name: np.asarray(array, np.float32) for name, array in self.params.items()}  # no copy of float32
 
     def encode(self, text: str) -> list[int]:
-        """The token ids of a text. A literal `<|endoftext|>` in it is text like any other. Raises InputError for
-        what is no text, and for one of too many tokens."""
+        """Return the token ids of a text.
+
+        Parameters
+        ----------
+        text : str
+            A literal `<|endoftext|>` in the text is ordinary text.
+
+        Returns
+        -------
+        list of int
+            At most `config.n_positions` token ids.
+
+        Raises
+        ------
+        InputError
+            If the text is not a string, or has more tokens.
+
+        Examples
+        --------
+        >>> import numpygpt
+        >>> gpt = numpygpt.load("mini")
+        >>> gpt.encode("Call me")
+        [34, 342, 335]
+        """
         if not isinstance(text, str):
             raise InputError(f"expected a text, got {text!r}")
         ids = encode_message(self.encoding, text)
         if len(ids) > self.config.n_positions:
-            raise InputError(f"the text has {len(ids)} tokens; {self.source} takes at most {self.config.n_positions}")
+            raise InputError(
+                f"the text has {len(ids)} tokens, but {self.source} takes at most {self.config.n_positions}; shorten it"
+            )
         return ids
 
     def logits(self, text: str | Sequence[int]) -> np.ndarray:
-        """(T, V) float32: after each of the text's T tokens, the next one's logits. Token ids may be given instead of
-        the text."""
+        """Return the logits of the next token after each token of a text.
+
+        Parameters
+        ----------
+        text : str or sequence of int
+            A text, or T token ids.
+
+        Returns
+        -------
+        ndarray of float32, shape (T, V)
+            Row t has a logit for each of the V vocabulary entries as the token after token t.
+
+        Raises
+        ------
+        InputError
+            If the text has no tokens, too many tokens or an unknown token id.
+
+        Examples
+        --------
+        >>> import numpygpt
+        >>> gpt = numpygpt.load("mini")
+        >>> logits = gpt.logits("Thank")
+        >>> gpt.encoding.decode([int(logits[-1].argmax())])
+        ' you'
+        """
         given = self.encode(text) if isinstance(text, str) else text
         try:
             ids = np.asarray(given)
@@ -69,10 +137,29 @@ class GPT:
         return language_logits(Tape(self.params), ids, np.array([len(ids)]), self.config)
 
     def features(self, texts: Sequence[str]) -> np.ndarray:
-        """(B, (n_layer + 1) n_embd) float32: what the model makes of each text at every depth, for another
-        classifier, as where labels are few: see `model.features`.
+        """Return features of texts for another classifier, which helps if labels are scarce.
 
-        A text is cut to the model's positions. Raises InputError for one without tokens.
+        The features are the mean rows of every depth of the model; see `numpygpt.model.features`.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            B texts. Each text is cut to `config.n_positions` tokens.
+
+        Returns
+        -------
+        ndarray of float32, shape (B, (n_layer + 1) n_embd)
+
+        Raises
+        ------
+        InputError
+            If a text has no tokens.
+
+        Examples
+        --------
+        >>> import numpygpt
+        >>> numpygpt.load("mini").features(["Are you home?", "You have WON"]).shape
+        (2, 896)
         """
         messages = list(encode(texts, self.encoding, None, self.config.n_positions))
 
@@ -84,19 +171,62 @@ class GPT:
         return np.concatenate([np.empty((0, width), np.float32), *parallel(some, range(0, len(messages), BATCH))])
 
     def trace(self, text: str, trainable: str = "all"):
-        """The text's way through the language model's loss, forward and back, with every number.
+        """Trace a text through the language model's loss, forward and backward, with every number.
 
-        A `numpygpt.study.trace.trace.Trace`, as Classifier.trace gives.
-        trainable   what learns, as for a Classifier. Raises InputError for a text of fewer than two tokens.
+        Parameters
+        ----------
+        text : str
+            A text of at least two tokens.
+        trainable : str
+            The parameters that learn, as for a Classifier.
+
+        Returns
+        -------
+        Trace
+            A `numpygpt.study.trace.trace.Trace`, like that of Classifier.trace.
+
+        Raises
+        ------
+        InputError
+            If the text has fewer than two tokens.
+
+        Examples
+        --------
+        >>> import numpygpt
+        >>> trace = numpygpt.load("mini").trace("See you soon")
         """
         from ..study.trace.trace import trace_language
 
         return trace_language(self, text, trainable)
 
     def generate(self, prompt: str = "", tokens: int = 60, **sampling) -> str:
-        """The prompt's continuation, up to `<|endoftext|>` or so many tokens, or until the model's positions are full.
+        """Return a continuation of the prompt.
 
-        sampling   as in `stream`
+        It ends before `<|endoftext|>`, after `tokens` tokens, or when the model's positions are full.
+
+        Parameters
+        ----------
+        prompt : str
+            The beginning of the text.
+        tokens : int
+            The largest number of tokens to generate.
+        **sampling
+            As in `stream`.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        InputError
+            If the prompt has too many tokens or the model's output is not a number.
+
+        Examples
+        --------
+        >>> import numpygpt
+        >>> numpygpt.load("mini").generate("Thank", tokens=6, greedy=True)
+        ' you for your help.'
         """
         return "".join(self.stream(prompt, tokens, **sampling))
 
@@ -110,20 +240,48 @@ class GPT:
         top_p: float | None = None,
         seed: int = 123,
     ) -> Iterator[str]:
-        """The continuation as it is made, piece by piece.
+        """Yield a continuation of the prompt, text by text, as the model generates it.
 
-        greedy   take the most probable token each time, instead of drawing one as a Sampler with the other settings
-                 does
+        Parameters
+        ----------
+        prompt : str
+            The beginning of the text.
+        tokens : int
+            The largest number of tokens to generate.
+        greedy : bool
+            Take the most probable token each time, and ignore the parameters below.
+        temperature : float
+            Divides the logits. Values below 1 favour probable tokens.
+        top_k : int, optional
+            Draw only from the k most probable tokens.
+        top_p : float, optional
+            Draw only from the most probable tokens that together have this probability.
+        seed : int
+            The seed of the draws.
 
-        Raises InputError for a number outside SAMPLING's bounds, and where the prompt is too long or the model's output
-        is no number.
+        Yields
+        ------
+        str
+            The text of one token. It is empty while a character is incomplete.
+
+        Raises
+        ------
+        InputError
+            If a number is outside its bounds in SAMPLING, the prompt has too many tokens, or the model's output is not
+            a number.
+
+        Examples
+        --------
+        >>> import numpygpt
+        >>> list(numpygpt.load("mini").stream("Thank", tokens=3, greedy=True))
+        [' you', ' for', ' your', '']
         """
         numbers = dict(tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
         tokens, *sampling = checked(SAMPLING, numbers).values()
         end = self.encoding.eot_token
         draw: Callable = np.argmax if greedy else Sampler(*sampling)
         ids = self.encode(prompt) or [end]
-        # An embedding may have more rows than there are tokens; those are never drawn.
+        # An embedding may have more rows than the tokenizer has tokens. Extra rows are never drawn.
         found = continuation(self.params, self.config, ids, lambda logits: draw(logits[: self.encoding.n_vocab]))
         decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a character may be several tokens
         for token in islice(found, tokens):
@@ -134,13 +292,34 @@ class GPT:
 
 
 def load(source: str, weights: str = "pretrained", seed: int = 123) -> GPT:
-    """A GPT-2 by name or path.
+    """Load a GPT-2 by name or path.
 
-    source    "mini" (bundled); "gpt2", "gpt2-medium", "gpt2-large" or "gpt2-xl" (downloaded once); or a folder or
-              file with the weights of one, in any usual format. What exists under that path wins over a name.
-    weights, seed   see GPT
+    Parameters
+    ----------
+    source : str
+        A path to a folder or file with the weights of a GPT-2, in any usual format; or a name: "mini" (bundled),
+        "gpt2", "gpt2-medium", "gpt2-large" or "gpt2-xl" (downloaded once). An existing path wins over a name.
+    weights : {"pretrained", "random", "pytorch"}
+        "pretrained" keeps the source's parameters. "random" and "pytorch" replace them by random parameters, drawn as
+        in GPT-2 or with PyTorch's defaults.
+    seed : int
+        The seed of random parameters.
 
-    Raises InputError, naming the file, where something is missing, damaged or not GPT-2's.
+    Returns
+    -------
+    GPT
+
+    Raises
+    ------
+    InputError
+        If something is missing, damaged or not GPT-2's. The message names the file.
+
+    Examples
+    --------
+    >>> import numpygpt
+    >>> gpt = numpygpt.load("mini")
+    >>> sum(array.size for array in gpt.params.values())
+    2560992
     """
     kinds = ("pretrained", *INITIALISATIONS)
     if weights not in kinds:

@@ -1,4 +1,4 @@
-"""Fine-tuned weights out: a classifier in the names, layouts and files of transformers, or under the book's names."""
+"""Convert a fine-tuned classifier to the tensors and files of transformers, or to the book's tensor names."""
 
 import json
 
@@ -13,33 +13,36 @@ PAD = "<|pad|>"
 
 
 def for_book(clf):
-    """{name: array} for the book's model.load_state_dict, made with qkv_bias=True and
-    out_head = torch.nn.Linear(emb_dim, labels).
+    """Return {name: array} for model.load_state_dict of the book's model.
 
-    Raises InputError where the book's model would give other answers than the Classifier does.
+    The model must be created with qkv_bias=True and have out_head = torch.nn.Linear(emb_dim, labels). Raises InputError
+    if the book's model would give other logits than the Classifier.
     """
     _refuse_what_others_cannot(clf, "the book's model", ("last",))
     if clf.config.layer_norm_epsilon != 1e-5:
         raise InputError(
-            f"the book's model has the layernorm epsilon 1e-05; this classifier's is {clf.config.layer_norm_epsilon:g}"
+            f"the book's model uses the layernorm epsilon 1e-05, but this classifier uses "
+            f"{clf.config.layer_norm_epsilon:g}; export it without --book"
         )
     tensors = to_book({name: array for name, array in clf.params.items() if not name.startswith("head.")}, clf.config)
     return tensors | {"out_head.weight": clf.params["head.weight"].T, "out_head.bias": clf.params["head.bias"]}
 
 
 def for_transformers(clf):
-    """({name: array}, {file name: text}) of the model of transformers that gives the Classifier's logits.
+    """Return ({name: array}, {file name: text}) of the transformers model that computes the Classifier's logits.
 
-    Where the mean of all rows is read, that is GPT2ForTokenClassification: the head is linear, so its logits of the
-    mean are the mean of its logits of the rows, a token's each, which that class gives. Otherwise it is
-    GPT2ForSequenceClassification, which reads the last token that is not padding. For messages of their own lengths,
-    that is what ours reads. For messages padded as in the book, the padding is text like any other and the last of it
-    is read: so what counts as padding there is a byte that UTF-8 text never holds, and the tokenizer gives no
-    attention mask. For messages that end in one `<|endoftext|>` (--pad end), the tokenizer appends it, and padding is
-    a new token <|pad|>, a row of zeros in the embedding.
+    Mean pooling becomes GPT2ForTokenClassification, which returns logits for each token. The head is linear, so the
+    mean of these logits equals the logits of the mean row.
 
-    The latter has no bias in the head, so the bias moves into the final layernorm. Raises InputError where they would
-    give other answers than the Classifier does.
+    Last-token pooling becomes GPT2ForSequenceClassification, which reads the last token that is not padding. Its head
+    has no bias, so the bias moves into the final layernorm. Padding depends on how the Classifier was trained:
+      - messages of their own lengths: both models read the same token
+      - messages padded as in the book: padding counts as text and its last token is read. So pad_token_id is a byte
+        that UTF-8 text never contains, and the tokenizer returns no attention mask
+      - messages that end in one `<|endoftext|>` (--pad end): the tokenizer appends it. Padding is a new token <|pad|>,
+        a row of zeros in the embedding
+
+    Raises InputError if the transformers model would give other logits than the Classifier.
     """
     _refuse_what_others_cannot(clf, "transformers' class", ("last", "mean"))
     votes = clf.pooling.position == "mean"
@@ -65,7 +68,7 @@ def for_transformers(clf):
         "tokenizer_class": "GPT2Tokenizer",
         "model_max_length": clf.pad_to if padded else clf.config.n_positions,
         "padding_side": "right",
-        "split_special_tokens": True,  # a literal <|endoftext|> in a message is text
+        "split_special_tokens": True,  # treats a literal <|endoftext|> in a message as ordinary text
         **{token: ENDOFTEXT for token in ("bos_token", "eos_token", "unk_token", "pad_token")},
     }
     if padded:
@@ -85,7 +88,7 @@ def for_transformers(clf):
 
 
 def ending_tokenizer(vocab, merges):
-    """tokenizer.json of a GPT-2 tokenizer that puts `<|endoftext|>` after each text and knows <|pad|>.
+    """Return the text of a tokenizer.json that appends `<|endoftext|>` to each text and has the extra token <|pad|>.
 
     vocab, merges   the contents of vocab.json and merges.txt
     """
@@ -114,16 +117,17 @@ def ending_tokenizer(vocab, merges):
 
 
 def bias_before(weight, bias):
-    """The shift (D,) of a linear layer's input that does what its bias (C,) does: shift @ weight = bias.
+    """Return a shift (D,) of a linear layer's input that replaces its bias (C,): shift @ weight = bias.
 
-    There is one, since weight (D, C) has fewer columns than rows and they are independent; of the many, the shortest
-    is taken. Raises InputError where the columns are not independent.
+    The weight (D, C) has fewer columns than rows, so solutions exist if its columns are independent. The result is the
+    shortest solution. Raises InputError if the columns are dependent.
     """
     weight, bias = weight.astype(np.float64), bias.astype(np.float64)
     shift, *_ = np.linalg.lstsq(weight.T, bias, rcond=None)
     if not np.allclose(shift @ weight, bias, rtol=1e-6, atol=1e-9):
         raise InputError(
-            "the head's columns are not independent, so its bias cannot be folded away; train with another --seed"
+            "the head's columns are linearly dependent, so its bias cannot move into the layernorm; "
+            "train with another --seed"
         )
     return shift.astype(np.float32)
 
@@ -131,6 +135,6 @@ def bias_before(weight, bias):
 def _refuse_what_others_cannot(clf, which, positions):
     if clf.pooling.position not in positions or not clf.pooling.causal:
         raise InputError(
-            f"{which} reads --position {' or '.join(positions)}, under a causal mask; this classifier was trained with "
-            f"--position {clf.pooling.position}{'' if clf.pooling.causal else ' --no-causal'}"
+            f"{which} needs --position {' or '.join(positions)} and a causal mask, but this classifier was trained "
+            f"with --position {clf.pooling.position}{'' if clf.pooling.causal else ' --no-causal'}"
         )

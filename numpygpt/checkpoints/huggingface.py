@@ -1,4 +1,4 @@
-"""A checkpoint folder as Hugging Face's transformers has it: config.json, model.safetensors, vocab.json, merges.txt."""
+"""Write a checkpoint folder in transformers' layout: config.json, model.safetensors, vocab.json, merges.txt."""
 
 from pathlib import Path
 
@@ -11,18 +11,17 @@ from .safetensors import write_safetensors
 
 
 def save_folder(folder, config, params, encoding=None, dtype=np.float32):
-    """Write the model, and its tiktoken.Encoding where there is one,
-    so that load_checkpoint and transformers can load it.
+    """Write a model, and its tiktoken.Encoding if given, to a folder that load_checkpoint and transformers can load.
 
     dtype   np.float32, or np.float16 for half the size
 
-    Each file is replaced whole or not at all, and none unless the weights could be written. Raises InputError where a
-    weight does not fit dtype or the encoding is not of GPT-2's kind, and OSError where the folder cannot be written.
+    Each file is replaced atomically, the weights first: if they fail, all old files stay. Raises InputError if a weight
+    overflows dtype or the encoding is not built like GPT-2's, and OSError if the folder cannot be written.
     """
     folder = Path(folder)
     texts = {"config.json": config_json(config)} | (tokenizer_files(encoding) if encoding else {})
     folder.mkdir(parents=True, exist_ok=True)
-    # transformers insists on the entry "format"
+    # transformers requires the entry "format".
     write_safetensors(folder / "model.safetensors", params, {"format": "pt"}, dtype)
     for name, text in texts.items():
         with replacing(folder / name) as file:

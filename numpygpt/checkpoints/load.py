@@ -1,4 +1,4 @@
-"""The one door through which pretrained weights come in."""
+"""Load pretrained weights, from any source and in any format."""
 
 import json
 from pathlib import Path
@@ -24,13 +24,13 @@ _HPARAMS = {
 
 
 def load_checkpoint(source):
-    """(Config, {name: float32 array}, tiktoken.Encoding) of a pretrained GPT-2.
+    """Return (Config, {name: float32 array}, tiktoken.Encoding) of a pretrained GPT-2.
 
-    source   a folder or file as in load_weights, or where none is called so, a name in BUNDLED or SIZES
+    source   a folder or file as in load_weights, or a name in BUNDLED or SIZES; an existing path wins over a name
 
-    The tokenizer is the folder's vocab.json and merges.txt, or encoder.json and vocab.bpe; without them
-    GPT-2's own, if the vocabulary has its 50,257 entries. Raises InputError, naming the file, where something
-    is missing, damaged or not GPT-2's.
+    The tokenizer comes from vocab.json and merges.txt, or encoder.json and vocab.bpe, in the folder. If these files are
+    missing and the vocabulary has 50,257 entries, the tokenizer is GPT-2's own. Raises InputError, naming the file, if
+    something is missing, damaged or not GPT-2's.
     """
     path = locate(source)
     config, params = load_weights(path)
@@ -39,15 +39,16 @@ def load_checkpoint(source):
     encoding = load_tokenizer(folder if own or config.vocab_size != Config.vocab_size else "gpt2")
     if encoding.n_vocab > config.vocab_size:
         raise InputError(
-            f"{folder}: the tokenizer has {encoding.n_vocab} entries, the model's embedding only {config.vocab_size}"
+            f"{folder}: the tokenizer has {encoding.n_vocab} entries, but the model's embedding only "
+            f"{config.vocab_size}; use the tokenizer that belongs to the model"
         )
     return config, params, encoding
 
 
 def locate(source):
-    """The path of a checkpoint: `source` where it exists, else what has that name, downloaded if need be.
+    """Return the path of a checkpoint: `source` if it exists, otherwise the model of that name, downloaded if needed.
 
-    Raises InputError where nothing has, or the download fails.
+    Raises InputError if there is no such path or name, or the download fails.
     """
     path, name = Path(source), str(source)
     if path.exists():
@@ -56,21 +57,20 @@ def locate(source):
         return BUNDLED[name]
     if name in SIZES:
         return fetch_model(name)
-    raise InputError(f"{source}: no such folder or file, nor one of the models {', '.join((*BUNDLED, *SIZES))}")
+    raise InputError(f"{source}: no such folder or file; the models with a name are {', '.join((*BUNDLED, *SIZES))}")
 
 
 def load_weights(source):
-    """(Config, {name: float32 array}) of a GPT-2; arrays are read-only, views of the file where they can be.
+    """Return (Config, {name: float32 array}) of a GPT-2. The arrays are read-only, and views of the file if possible.
 
-    source   a weights file (safetensors, sharded safetensors' index, TensorFlow checkpoint's index, PyTorch state dict,
-             the tensors under Hugging Face's, OpenAI's or the book's names), or a folder with one in it
+    source   a weights file, or a folder that contains one: safetensors, the index of sharded safetensors, the index of
+             a TensorFlow checkpoint, or a PyTorch state dict; with Hugging Face's, OpenAI's or the book's tensor names
 
-    The sizes are those of config.json, or of OpenAI's hparams.json, beside the weights. Without either they are told
-    from the tensors' shapes, and n_head is n_embd / 64, as in every GPT-2 that OpenAI published.
+    The sizes come from config.json, or from OpenAI's hparams.json, in the same folder. Without these files the sizes
+    come from the tensors' shapes, and n_head is n_embd / 64, as in every GPT-2 that OpenAI published.
 
-    Raises InputError where a file is damaged, the weights are not those of the Config, or the output
-    layer is not tied to the token embedding, and OSError where a file cannot be read. All names and
-    shapes are checked before any data is read.
+    All names and shapes are checked before any data is read. Raises InputError if a file is damaged, the weights
+    contradict the Config, or the output layer is not tied to the token embedding; OSError if a file cannot be read.
     """
     path = Path(source)
     path = find_weights(path) if path.is_dir() else path
@@ -86,7 +86,7 @@ def load_weights(source):
     if output_layer is not None and not _same(output_layer, stored["wte.weight"]):
         raise InputError(
             f"{path}: the output layer, lm_head.weight, differs from the token embedding, wte.weight; "
-            "GPT-2's are tied, so this is another model or a classifier"
+            "GPT-2 shares one matrix for both, so this is a classifier or another model"
         )
     return config, {name: tensor.read() for name, tensor in stored.items()}
 
@@ -96,7 +96,7 @@ def _same(output_layer, embedding):
 
 
 def _read_hparams(path):
-    """The Config of OpenAI's hparams.json."""
+    """Return the Config in OpenAI's hparams.json."""
     try:
         entries = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:

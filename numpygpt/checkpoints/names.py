@@ -1,8 +1,7 @@
-"""Other people's names for GPT-2's tensors, turned into ours and back, and the check that all of them are there.
+"""Translate other projects' names for GPT-2's tensors to ours and back, and check that all tensors are present.
 
-Every function takes {name: tensor}, where a tensor need only have `shape` and `dtype`: it may still
-lie on the disk. Only what is not stored as we have it, but transposed or in parts, is read by the
-function that a _Derived tensor carries.
+Every function takes {name: tensor}. A tensor needs only a `shape` and a `dtype`, so its data may still be on disk. A
+tensor that is stored transposed or in parts becomes a _Derived tensor, which is read later.
 """
 
 import re
@@ -16,15 +15,15 @@ from ..model.config import Config
 from ..model.parameters import parameter_shapes
 from ..system.errors import InputError, Note
 
-# The causal masks, which older files carry along. They are constants, not parameters (`attn.c_attn.bias` is one).
+# The causal masks in older files. They are constants, not parameters (but `attn.c_attn.bias` is a parameter).
 _MASK = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
 
 _BLOCK = re.compile(r"h\.(\d{1,4})\.")
 
-_LISTED = 3  # tensors named in an error or a note; the rest are counted
+_LISTED = 3  # tensors named in an error or a note; further tensors are counted
 
-# The book's names, of the model and of its block N (behind `trf_blocks.N.`), with ours.
-# Its linear layers are [out, in].
+# The book's names and ours, for the model and for its block N (after `trf_blocks.N.`). The book's matrices are
+# [out, in].
 _BOOK = {
     "tok_emb.weight": "wte.weight",
     "pos_emb.weight": "wpe.weight",
@@ -52,7 +51,7 @@ _OPENAI = re.compile(r"model/(?:(wte|wpe)|(?:h(\d{1,4})/)?([\w/]+)/([gwb]))")
 
 @dataclass(frozen=True)
 class _Derived:
-    """A tensor made from stored ones when it is read."""
+    """A tensor that is computed from stored tensors when it is read."""
 
     shape: tuple
     dtype: np.dtype
@@ -60,10 +59,10 @@ class _Derived:
 
 
 def to_gpt2(tensors, source):
-    """The tensors under our names, whoever named them: Hugging Face, OpenAI or the book. Raises InputError as these do.
+    """Return the tensors under our names. Accepts the names of Hugging Face, OpenAI and the book.
 
-    A name that nobody gives stays as it is, for check_parameters to complain of.
-    `lm_head.weight` stays, where there is one.
+    Unknown names stay as they are: check_parameters reports them. `lm_head.weight` stays too. Raises InputError like
+    the three functions below.
     """
     if any(name.startswith("model/") for name in tensors):
         return from_openai(tensors, source)
@@ -73,9 +72,9 @@ def to_gpt2(tensors, source):
 
 
 def from_hugging_face(tensors, source):
-    """The tensors of a Hugging Face GPT-2, without the `transformer.` that newer files put first, and without masks.
+    """Rename the tensors of a Hugging Face GPT-2: drop the prefix `transformer.` of newer files, and the masks.
 
-    `lm_head.weight` stays, where there is one. Raises InputError where a tensor occurs with and without the prefix.
+    `lm_head.weight` stays. Raises InputError if a tensor occurs with and without the prefix.
     """
     named = {}
     for name, tensor in tensors.items():
@@ -88,10 +87,10 @@ def from_hugging_face(tensors, source):
 
 
 def from_openai(tensors, source):
-    """The tensors of OpenAI's release: `model/h0/attn/c_attn/w` is ours but for a first axis of size 1.
+    """Rename the tensors of OpenAI's release. Its `model/h0/attn/c_attn/w` has an extra first axis of size 1.
 
-    What a training saved beside the model is left aside, with a Note that names it: a step counter, an optimizer's
-    moments, which stand outside `model/` or under the name of the variable that they belong to (`model/wte/Adam`).
+    Training state is skipped, with a Note that lists it: a step counter, and an optimizer's moments. Their names are
+    outside `model/` or extend the name of their variable (`model/wte/Adam`).
     """
     named, aside = {}, []
     for name, tensor in tensors.items():
@@ -108,15 +107,15 @@ def from_openai(tensors, source):
         named[name] = tensor
     if aside:
         more = f" and {len(aside) - _LISTED} more" if len(aside) > _LISTED else ""
-        warnings.warn(f"{source}: left aside what is not the model's: {', '.join(aside[:_LISTED])}{more}", Note, 2)
+        warnings.warn(f"{source}: skipped tensors of the training: {', '.join(aside[:_LISTED])}{more}", Note, 2)
     return named
 
 
 def from_book(tensors, source):
-    """The tensors of the book's GPTModel: matrices transposed, query, key and value side by side, masks left out.
+    """Rename the tensors of the book's GPTModel: transpose matrices, join query, key and value, drop masks.
 
-    Its models trained without query, key and value biases (`qkv_bias` False) get zeros, which are the same function.
-    Raises InputError where some of a block's three matrices or biases are missing or do not match.
+    Models without query, key and value biases (`qkv_bias` False) get zeros, which leaves their function unchanged.
+    Raises InputError if one of a block's three matrices or biases is missing or has another shape.
     """
     named, attention = {}, {}
     for name, tensor in tensors.items():
@@ -134,7 +133,7 @@ def from_book(tensors, source):
     for block, held in attention.items():
         for kind in ("weight", "bias"):
             parts = [held.get(f"{part}.{kind}") for part in _QUERY_KEY_VALUE]
-            if kind == "bias" and parts == [None, None, None]:  # then held has the three weights and nothing else
+            if kind == "bias" and parts == [None, None, None]:  # then `held` contains only the three weights
                 parts = [np.broadcast_to(np.float32(0), tensor.shape[:1]) for tensor in held.values()]
             _check_alike(parts, [f"{source}: trf_blocks.{block}.{part}.{kind}" for part in _QUERY_KEY_VALUE])
             named[f"h.{block}.attn.c_attn.{kind}"] = _side_by_side(parts)
@@ -142,10 +141,9 @@ def from_book(tensors, source):
 
 
 def to_book(params, config):
-    """{name: array} that the book's `GPTModel.load_state_dict` accepts, its masks included; views where they can be.
+    """Return {name: array} for the book's `GPTModel.load_state_dict`, masks included. The arrays are views if possible.
 
-    `out_head.weight` is the token embedding. A classifier puts its own head,
-    [labels, n_embd], and `out_head.bias` there.
+    `out_head.weight` is the token embedding. A classifier replaces it by its head [labels, n_embd] and `out_head.bias`.
     """
     named = {book: params[ours] for book, ours in _BOOK.items() if ours != "lm_head.weight"}
     mask = np.triu(np.ones((config.n_positions, config.n_positions), np.float32), k=1)
@@ -160,18 +158,18 @@ def to_book(params, config):
 
 
 def deduced_config(tensors, source):
-    """The Config of tensors under our names, from their shapes; heads are 64 wide, as in all of OpenAI's sizes.
+    """Deduce the Config from the shapes of tensors under our names. Heads are 64 wide, as in all of OpenAI's sizes.
 
-    Raises InputError where a size cannot be told.
+    Raises InputError if the shapes do not determine a size.
     """
     sizes = _sizes(tensors)
     for key in ("vocab_size", "n_positions", "n_embd", "n_layer"):
         if not sizes.get(key):
-            raise InputError(f"{source}: its tensors show no {key}: these are not GPT-2's weights")
+            raise InputError(f"{source}: no tensor shows {key}, so these are not the weights of a GPT-2")
     if sizes["n_embd"] % 64:
         raise InputError(
-            f"{source}: n_embd is {sizes['n_embd']}, no multiple of the 64 that a GPT-2's head is wide, so the number "
-            "of heads cannot be told; put a config.json beside it"
+            f"{source}: n_embd is {sizes['n_embd']}, not a multiple of 64, the width of a GPT-2 head, so the number of "
+            "heads is unknown; put a config.json in the same folder"
         )
     return Config(**sizes, n_head=sizes["n_embd"] // 64)
 
@@ -179,8 +177,8 @@ def deduced_config(tensors, source):
 def check_parameters(tensors, config, source):
     """Raise InputError unless the tensors are exactly the parameters of a GPT-2 of this Config.
 
-    The error names `source`, and either the size in the Config that the tensors contradict,
-    or the tensors that are missing, unknown, of another shape or no floats.
+    The error names `source`. It then names the size in the Config that the tensors contradict, or the tensors that are
+    missing, unknown, of another shape or not floats.
     """
     for key, found in _sizes(tensors).items():
         if getattr(config, key) != found:
@@ -203,7 +201,7 @@ def check_parameters(tensors, config, source):
 
 
 def _sizes(tensors):
-    """The sizes of a Config that tensors show at a glance: the highest numbered block and the embeddings' shapes."""
+    """Return the sizes that the names and shapes show: the highest block number and the embeddings' shapes."""
     sizes = {"n_layer": max((int(match[1]) + 1 for match in map(_BLOCK.match, tensors) if match), default=0)}
     if "wte.weight" in tensors and len(tensors["wte.weight"].shape) == 2:
         sizes["vocab_size"], sizes["n_embd"] = tensors["wte.weight"].shape
@@ -218,7 +216,7 @@ def _check_alike(tensors, names):
             raise InputError(f"{name} is missing")
         if not tensor.shape or tensor.shape != tensors[0].shape or tensor.dtype.kind != "f":
             raise InputError(
-                f"{name} is {tensor.dtype} of shape {tuple(tensor.shape)}, expected floats like the query's"
+                f"{name} is {tensor.dtype} of shape {tuple(tensor.shape)}, expected floats of the query's shape"
             )
 
 
@@ -228,7 +226,7 @@ def _without_first_axis(tensor):
 
 
 def _side_by_side(tensors):
-    """Matrices [out, in], or vectors [out], as one [in, out + out + …] or [out + out + …]."""
+    """Join matrices [out, in], or vectors [out], into one [in, out + out + …] or [out + out + …]."""
     outputs = [tensor.shape[0] for tensor in tensors]
     shape = (*tensors[0].shape[1:], sum(outputs))
 

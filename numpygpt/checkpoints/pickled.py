@@ -1,9 +1,8 @@
-"""A pickle of tensors and plain containers, read without running anything.
+"""Read a pickle of tensors and plain containers without running any code from it.
 
-A pickle is a program for a small stack machine, some of whose instructions call any function of any
-module. This machine lacks those: a name that the pickle asks for must be one of the few that a state dict
-consists of, or is refused. (Python's own `pickle.Unpickler` with an allow-list of names would still
-reserve as much memory as a pickle says it needs.)
+A pickle is a program for a small stack machine. Some of its instructions can call any function of any module. The
+machine in this file has no such instructions, and it accepts only the few names that a state dict needs. (An allow-list
+for Python's own `pickle.Unpickler` is not enough: it allocates as much memory as a pickle claims to need.)
 """
 
 import pickletools
@@ -31,7 +30,7 @@ _PARAMETER = "torch._utils _rebuild_parameter"
 
 @dataclass(frozen=True)
 class PickledStorage:
-    """What a pickle says of a storage, the one-dimensional buffer that tensors are views of; the data are elsewhere."""
+    """A pickle's description of a storage, the one-dimensional buffer behind tensors. The data are stored elsewhere."""
 
     key: str
     stored_as: str  # a key of STORED
@@ -44,7 +43,7 @@ class PickledStorage:
 
 @dataclass(frozen=True)
 class PickledTensor:
-    """A view of a storage: its element (i, j, …) is the storage's element offset + i strides[0] + j strides[1] + …"""
+    """A view of a storage. Its element (i, j, …) is the storage's element offset + i strides[0] + j strides[1] + …"""
 
     storage: PickledStorage
     offset: int
@@ -54,34 +53,34 @@ class PickledTensor:
 
 @dataclass(frozen=True)
 class _Name:
-    """A name that the pickle asked for and may have."""
+    """An allowed name that the pickle asked for."""
 
     text: str  # module and name, with a space between
 
 
 def unpickle(file, where):
-    """(the object that the next pickle of the file makes, {key: PickledStorage} of the storages it mentions).
+    """Return (the object in the file's next pickle, {key: PickledStorage} of the storages it mentions).
 
-    where   what the errors begin with
+    where   the first words of every error
 
-    Tensors are PickledTensors, an OrderedDict is a dict. Raises InputError where the pickle asks for anything else, by
-    the name of what it asks for, or is damaged. It takes memory in proportion to the pickle's length.
+    Tensors become PickledTensors and an OrderedDict becomes a dict. Memory use is proportional to the pickle's length.
+    Raises InputError if the pickle asks for any other name, which the error quotes, or is damaged.
     """
     storages = {}
     try:
         return _run(pickletools.genops(file), storages), storages
     except _Refused as error:
         raise InputError(f"{where}: {error}") from None
-    except (ValueError, TypeError, LookupError) as error:  # what senseless instructions end in
-        raise InputError(f"{where}: damaged, or no pickle: {str(error)[:200]!r}") from None
+    except (ValueError, TypeError, LookupError) as error:  # the results of invalid instructions
+        raise InputError(f"{where}: damaged, or not a pickle: {str(error)[:200]!r}") from None
 
 
 class _Refused(Exception):
-    """What the pickle asks for and does not get."""
+    """The pickle asks for something that a state dict does not need."""
 
 
 def _run(instructions, storages):
-    stack, marks, memo = [], [], {}  # marks: the stacks that MARK set aside
+    stack, marks, memo = [], [], {}  # marks: the stacks that MARK saved
     for instruction, argument, _ in instructions:
         match instruction.name:
             case "PROTO" | "FRAME":
@@ -147,7 +146,7 @@ def _run(instructions, storages):
             case "REDUCE":
                 arguments = stack.pop()
                 stack[-1] = _call(stack[-1], arguments)
-            case "BUILD":  # the attributes of an OrderedDict, of which a state dict has _metadata
+            case "BUILD":  # the attributes of an OrderedDict, such as a state dict's _metadata
                 stack.pop()
                 _checked(stack[-1], dict)
             case "INST":
@@ -156,7 +155,7 @@ def _run(instructions, storages):
                 return stack.pop()
             case name:
                 raise _Refused(
-                    f"its pickle has the instruction {name}, which no state dict needs; save the state dict alone"
+                    f"its pickle has the instruction {name}, which no state dict needs; save only model.state_dict()"
                 )
 
 
@@ -168,12 +167,12 @@ def _allowed(text):
 
 def _refusal(text):
     name = repr(text[:200].replace(" ", "."))
-    allowed = "only tensors and plain containers are read; save model.state_dict() alone"
+    allowed = "numpygpt reads only tensors and plain containers; save only model.state_dict()"
     return f"its pickle asks for {name}, refused: {allowed}"
 
 
 def _call(name, arguments):
-    """What PyTorch's functions of these names return."""
+    """Return the result of the PyTorch function of this name."""
     match _checked(name, _Name).text, _checked(arguments, tuple):
         case "collections OrderedDict", ():
             return {}
@@ -181,33 +180,26 @@ def _call(name, arguments):
             return tensor
         case "torch._utils _rebuild_tensor_v2", (PickledStorage() as storage, offset, tuple(shape), tuple(strides), *_):
             return _tensor(storage, offset, shape, strides)
-    raise TypeError(f"{name.text} is called with other arguments than a state dict's")
+    raise TypeError(f"{name.text} is called with arguments that no state dict has")
 
 
 def _storage(identifier):
     match identifier:
-        # Before the zip format a sixth entry could make the storage a part of another; PyTorch has long written None.
-        case ("storage", _Name(name), str(key), _, int(count)) | (
-            "storage",
-            _Name(name),
-            str(key),
-            _,
-            int(count),
-            None,
-        ):
+        # Before the zip format, a sixth entry could make a storage a part of another. PyTorch now writes None there.
+        case ("storage", _Name(name), str(key), _, int(count), *rest) if rest in ([], [None]):
             if name in _STORAGES and 0 <= count < 2**60:
                 return PickledStorage(key, _STORAGES[name], count)
     raise ValueError("a storage is described in an unknown way")
 
 
 def _tensor(storage, offset, shape, strides):
-    """The view, checked to lie within its storage."""
+    """Return the view. Raises ValueError if it reaches beyond its storage."""
     numbers = (offset, *shape, *strides)
     if (
         not all(type(number) is int and 0 <= number < 2**60 for number in numbers)
         or not len(shape) == len(strides) <= MOST_AXES
     ):
-        raise ValueError("a tensor's offset, shape or strides are no whole numbers that fit each other")
+        raise ValueError("a tensor's offset, shape or strides are not whole numbers or do not match")
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides))
     if 0 not in shape and last >= storage.count:
         raise ValueError(f"a tensor reaches element {last} of storage {storage.key}, which has {storage.count}")
@@ -215,10 +207,10 @@ def _tensor(storage, offset, shape, strides):
 
 
 def _set(target, items):
-    """Keys and values in turn. Keys are names and numbers: hashing a deeply nested tuple could exhaust the stack."""
+    """Store alternating keys and values. Keys must be names or numbers: hashing nested tuples can exhaust the stack."""
     keys, values = items[::2], items[1::2]
     if len(keys) != len(values) or not all(type(key) in (str, int) for key in keys):
-        raise TypeError("a dict has keys that are neither names nor numbers")
+        raise TypeError("a dict has a key that is neither a name nor a number")
     _checked(target, dict).update(zip(keys, values))
 
 

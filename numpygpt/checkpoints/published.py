@@ -1,4 +1,4 @@
-"""The published GPT-2 models by name, kept in the cache folder."""
+"""Download the published GPT-2 models by name into the cache folder."""
 
 import warnings
 
@@ -8,10 +8,9 @@ from ..system.errors import InputError, Note
 from ..system.files import replacing
 
 _HUB = "https://huggingface.co/openai-community"
-_OPENAI = (
-    "https://openaipublic.blob.core.windows.net/gpt-2/models/124M"  # has the tokenizer's two files too, byte for byte
-)
-_REVISION = "607a30d783dfa663caf39e06633721c8d4cfcd7e"  # of gpt2; of the larger models none is fixed here
+# OpenAI serves identical copies of the tokenizer's two files.
+_OPENAI = "https://openaipublic.blob.core.windows.net/gpt-2/models/124M"
+_REVISION = "607a30d783dfa663caf39e06633721c8d4cfcd7e"  # of gpt2; the larger models have no fixed revision here
 
 # (bytes, SHA-256) of gpt2's files at that revision. All sizes share its tokenizer.
 _PUBLISHED = {
@@ -23,14 +22,14 @@ _AT_OPENAI = {"vocab.json": "encoder.json", "merges.txt": "vocab.bpe"}
 
 
 def fetch_model(name):
-    """The folder with config.json, model.safetensors, vocab.json and merges.txt of a published GPT-2,
-    downloaded if need be.
+    """Return the folder of a published GPT-2: config.json, model.safetensors, vocab.json, merges.txt.
 
     name   one of model.config.SIZES
 
-    Complete files are used without a network; one that is not as published is replaced once its successor is verified.
-    Of the larger models' weights no hash is known beforehand: they are verified by what the hub announces, and used if
-    they are there. Raises InputError, with what to put where, if something is missing and cannot be downloaded.
+    Missing files are downloaded. Complete files need no network. A damaged file is replaced once its replacement is
+    verified. The hashes of the larger models' weights are not known here: a download is verified by the hash that the
+    hub announces, and an existing file is used unverified. If a download fails, raises InputError, which says which
+    files to put where.
     """
     folder = cache_folder() / name
     if not _lacking(folder, name) and _has_config(folder, name):
@@ -40,11 +39,11 @@ def fetch_model(name):
             with replacing(folder / "config.json") as file:
                 file.write(config_json(SIZES[name]).encode())
         try:
-            for file in _lacking(folder, name):  # looked up anew: another process may have fetched it meanwhile
+            for file in _lacking(folder, name):  # checked again: another process may have downloaded it meanwhile
                 if not _published(name, file):
                     warnings.warn(
-                        f"{name}: no revision of {file} is fixed, as it is for gpt2: what {_HUB}/{name} has on its "
-                        "branch main today is downloaded, and verified by the SHA-256 announced there",
+                        f"{name}: numpygpt knows no fixed revision of {file}, so it downloads today's version from "
+                        f"the branch main of {_HUB}/{name} and verifies the SHA-256 announced there",
                         Note,
                         stacklevel=2,
                     )
@@ -55,14 +54,14 @@ def fetch_model(name):
             lacking = _lacking(folder, name)
             raise InputError(
                 f"{name}: {', '.join(lacking)} missing or damaged in {folder}, "
-                f"and the download failed ({error}); run again to continue it, or put there yourself: "
+                f"and the download failed ({error}); run the command again to resume it, or put these files there: "
                 f"{', '.join(_urls(name, file)[0] for file in lacking)}"
             ) from None
     return folder
 
 
 def _lacking(folder, name):
-    """The files that are not in the folder as published."""
+    """Return the names of the files that are missing in the folder or differ from the published ones."""
     lacking = []
     for file in _PUBLISHED:
         published = _published(name, file)
@@ -72,12 +71,12 @@ def _lacking(folder, name):
 
 
 def _published(name, file):
-    """(bytes, SHA-256) of a model's file, or None where we do not know them."""
+    """Return (bytes, SHA-256) of a model's file, or None if they are not known here."""
     return _PUBLISHED[file] if name == "gpt2" or file in _AT_OPENAI else None
 
 
 def _urls(name, file):
-    """Where a model's file is, the best source first."""
+    """Return the URLs of a model's file, the best first."""
     if _published(name, file) is None:
         return [f"{_HUB}/{name}/resolve/main/{file}"]
     urls = [f"{_HUB}/gpt2/resolve/{_REVISION}/{file}"]

@@ -1,9 +1,9 @@
-"""State dicts that `torch.save` wrote: `pytorch_model.bin` and the book's `.pth`, in both of its formats.
+"""Read the state dicts of `torch.save`, such as `pytorch_model.bin` and the book's `.pth`, in both file formats.
 
-Since PyTorch 1.6 the file is a zip archive: `NAME/data.pkl`, a pickle that describes the tensors, and `NAME/data/KEY`,
-the raw data of each storage, never compressed. Before, it was five pickles in a row (a magic number, the format's
-version, the writing machine, the state dict, the storages' keys), and then for each key 8 bytes, its number of
-elements, and the raw data. Source: torch/serialization.py, _save and _legacy_save
+Since PyTorch 1.6 the file is a zip archive. `NAME/data.pkl` is a pickle that describes the tensors, and
+`NAME/data/KEY` has the uncompressed data of each storage. Older files begin with five pickles: a magic number, the
+format's version, the writing machine, the state dict, and the storages' keys. For each key follow 8 bytes with the
+number of elements, and the raw data. Source: torch/serialization.py, _save and _legacy_save
 """
 
 import io
@@ -28,22 +28,22 @@ _VERSION = 1001  # of the older format
 _LONGEST = 1 << 20  # bytes of a pickle or of a zip directory; GPT-2 XL's have about 200,000
 _PIECE = 1 << 18  # bytes
 
-_STATE = "model_state_dict"  # where the book's model_and_optimizer.pth has it
+_STATE = "model_state_dict"  # the key of the model's state dict in the book's model_and_optimizer.pth
 _AGAIN = "the file is damaged: copy or download it again"
 
 
 @dataclass(frozen=True)
 class _Placed:
-    """Where a storage's data lie in the file."""
+    """The place of a storage's data in the file."""
 
     start: int
     nbytes: int
-    crc: int  # 0: not known
+    crc: int  # 0 if unknown
 
 
 @dataclass(frozen=True)
 class _Dense(StoredTensor):
-    """A tensor that lies in its storage without gaps, as all do in a freshly trained state dict."""
+    """A tensor that is contiguous in its storage, as usual in a trained model's state dict."""
 
     place: _Placed
 
@@ -58,7 +58,7 @@ class _Dense(StoredTensor):
 
 @dataclass(frozen=True)
 class _Strided(_Dense):
-    """A tensor that is a transposed or otherwise spaced view of its storage."""
+    """A tensor that is a transposed or otherwise strided view of its storage."""
 
     strides: tuple  # bytes
 
@@ -75,11 +75,11 @@ class _Strided(_Dense):
 
 
 def open_pytorch(path):
-    """{name: StoredTensor} of the state dict in the file, which is checked whole before any tensor's data are read.
+    """Return {name: StoredTensor} of the state dict in the file. Check the whole file before reading any tensor's data.
 
-    Of a dict that holds "model_state_dict" among others, as the book saves with its optimizer, that one is taken.
-    Raises InputError, naming the file and the tensor, where the pickle asks for anything but tensors and plain
-    containers (nothing is run), or the file is truncated, damaged or compressed.
+    If the file holds a dict with the entry "model_state_dict", as the book saves it with an optimizer, return the
+    tensors in that entry. No code from the file is run. Raises InputError, naming the file and the tensor, if the
+    pickle asks for more than tensors and plain containers, or if the file is truncated, damaged or compressed.
     """
     path = Path(path)
     with open(path, "rb") as file:
@@ -94,12 +94,12 @@ def open_pytorch(path):
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, PickledTensor):
             raise InputError(
-                f"{path}: entry {str(name)[:100]!r} is no tensor with a name; save model.state_dict() alone"
+                f"{path}: entry {str(name)[:100]!r} is not a tensor with a name; save only model.state_dict()"
             )
         tensors[name] = _located(path, mapping, name, tensor, places)
-    # A tied output layer can double what the file holds. More would be a small file that needs much memory.
+    # A tied output layer counts twice. Anything larger is a small file made to use much memory.
     if sum(tensor.nbytes for tensor in tensors.values()) > 2 * mapping.size():
-        raise InputError(f"{path}: its tensors are more than twice as large as the file: too many share their data")
+        raise InputError(f"{path}: its tensors need more than twice the file's size: too many share their data")
     return tensors
 
 
@@ -107,7 +107,7 @@ def _located(path, mapping, name, tensor, places):
     storage = tensor.storage
     place = places.get(storage.key)
     if place is None or place.nbytes != storage.nbytes:
-        held = "which is not in the file" if place is None else f"but the file has {place.nbytes}"
+        held = "which is missing in the file" if place is None else f"but the file has {place.nbytes}"
         key = storage.key[:100]
         raise InputError(
             f"{path}: tensor {name[:100]!r} needs {storage.nbytes} bytes of storage {key!r}, {held}; {_AGAIN}"
@@ -121,32 +121,32 @@ def _located(path, mapping, name, tensor, places):
 
 
 class _ShortReads(io.FileIO):
-    """A file that refuses to be read in large pieces, as zipfile would read a directory that claims to be large."""
+    """A file that refuses large reads, so that zipfile does not load a directory that claims to be large."""
 
     def read(self, size=-1):
         if size > _LONGEST:
-            raise zipfile.BadZipFile(f"its directory is said to take {size} bytes")
+            raise zipfile.BadZipFile(f"its directory claims {size} bytes")
         return super().read(size)
 
 
 def _open_zip(path):
-    """(what data.pkl makes, {key: _Placed}) of the newer format."""
+    """Return (the object in data.pkl, {key: _Placed}) of the newer format."""
     try:
         with _ShortReads(path) as file, zipfile.ZipFile(file) as archive:
             members = {info.filename: info for info in archive.infolist()}
-    # NotImplementedError is what zipfile raises for a version or compression that it does not know.
+    # zipfile raises NotImplementedError for an unknown version or compression.
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, OSError, struct.error) as error:
-        raise InputError(f"{path}: not a whole zip archive ({str(error)[:200]!r}); {_AGAIN}") from None
+        raise InputError(f"{path}: not a complete zip archive ({str(error)[:200]!r}); {_AGAIN}") from None
     pickles = [name for name in members if name.endswith("/data.pkl")]
     if len(pickles) != 1:
         raise InputError(
-            f"{path}: a zip archive, but not torch.save's: expected one member data.pkl, found {len(pickles)}"
+            f"{path}: a zip archive, but not from torch.save: expected one member data.pkl, found {len(pickles)}"
         )
     folder = pickles[0].removesuffix("data.pkl")
     with open(path, "rb") as file:
         if f"{folder}byteorder" in members and _content(path, file, members[f"{folder}byteorder"]) != b"little":
             raise InputError(
-                f"{path}: written by a big-endian machine; load it with PyTorch there and save it as safetensors"
+                f"{path}: written on a big-endian machine; load the file with PyTorch and save it as safetensors"
             )
         pickle = io.BytesIO(_content(path, file, members[pickles[0]]))
         content, storages = unpickle(pickle, path)
@@ -155,7 +155,7 @@ def _open_zip(path):
 
 
 def _content(path, file, member):
-    """The bytes of a small member."""
+    """Return the bytes of a small member."""
     place = _place(path, file, member)
     if place.nbytes > _LONGEST:
         raise InputError(f"{path}: {member.filename[:100]!r} takes {place.nbytes} bytes, expected at most {_LONGEST}")
@@ -166,15 +166,15 @@ def _content(path, file, member):
 
 
 def _place(path, file, member):
-    """Where a member's data lie: behind its own header, of 30 bytes, a name and an extra field."""
+    """Locate a member's data. A header of 30 bytes, a name and an extra field precede them."""
     name, start, size = member.filename[:100], member.header_offset, os.fstat(file.fileno()).st_size
     if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size or member.flag_bits & 1:
-        raise InputError(f"{path}: {name!r} is compressed or encrypted, as torch.save never does; zip it with `zip -0`")
+        raise InputError(f"{path}: {name!r} is compressed or encrypted, unlike torch.save's; zip it with `zip -0`")
     file.seek(start if 0 <= start < size else size)
     header = file.read(30)
     start += 30 + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
     if header[:4] != ZIP_START or start + member.file_size > size:
-        raise InputError(f"{path}: {name!r} is not where the directory says; {_AGAIN}")
+        raise InputError(f"{path}: {name!r} is not at the place that the directory gives; {_AGAIN}")
     return _Placed(start, member.file_size, member.CRC)
 
 
@@ -187,16 +187,19 @@ def _crc(file, start, count):
 
 
 def _open_legacy(path, file):
-    """(what the state dict's pickle makes, {key: _Placed}) of the older format."""
+    """Return (the object in the state dict's pickle, {key: _Placed}) of the older format."""
     file.seek(0)
     pickles = io.BytesIO(file.read(_LONGEST))
     if not pickles.getvalue().startswith(LEGACY_START):
-        raise InputError(f"{path}: not a file of torch.save's")
+        raise InputError(f"{path}: not a file from torch.save; save model.state_dict() with PyTorch")
     (_, (version, _), (machine, _), (content, storages), (keys, _)) = [unpickle(pickles, path) for _ in range(5)]
     if version != _VERSION or not isinstance(machine, dict) or machine.get("little_endian") is not True:
-        raise InputError(f"{path}: not torch.save's older format, version {_VERSION}, from a little-endian machine")
+        raise InputError(
+            f"{path}: expected torch.save's older format, version {_VERSION}, from a little-endian machine; "
+            "load the file with PyTorch and save it as safetensors"
+        )
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or set(keys) != set(storages):
-        raise InputError(f"{path}: its list of storages is not that of its tensors; {_AGAIN}")
+        raise InputError(f"{path}: its list of storages does not match its tensors; {_AGAIN}")
     places, start, size = {}, pickles.tell(), os.fstat(file.fileno()).st_size
     for key in keys:
         file.seek(start)

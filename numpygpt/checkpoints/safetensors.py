@@ -1,8 +1,8 @@
-"""The safetensors format: weights as raw bytes behind a JSON header that cannot run code.
+"""Read and write the safetensors format: a JSON header, which cannot run code, and raw weights.
 
-A file is 8 bytes, the header's length (little-endian); the header, JSON of `name -> {dtype, shape, data_offsets}` with
-an optional `__metadata__`; then the tensors' bytes, little-endian, end to end without holes. Source:
-https://github.com/huggingface/safetensors#format
+A file begins with 8 bytes, the header's length (little-endian). The header is JSON: `name -> {dtype, shape,
+data_offsets}` and an optional `__metadata__`. The tensors' little-endian bytes follow, end to end without holes.
+Source: https://github.com/huggingface/safetensors#format
 """
 
 import json
@@ -22,16 +22,15 @@ _NAMES = {dtype: name for name, dtype in STORED.items() if name != "BF16"}
 
 _LONGEST_HEADER = 100_000_000  # bytes; the reference implementation's limit
 
-_brief = reprlib.Repr()  # quotes what a damaged file holds, on one line of bounded length
+_brief = reprlib.Repr()  # quotes the content of a damaged file, on one line of bounded length
 _brief.maxstring = _brief.maxother = 100
 
 
 def open_safetensors(path):
-    """{name: StoredTensor} of every tensor in the file, which is checked whole before any of its data is read.
+    """Return {name: StoredTensor} of every tensor in the file. Check the whole header before reading any data.
 
-    Raises InputError, naming the file and the tensor, where the file is not what the format prescribes: a header that
-    is truncated, no JSON or ambiguous; an unknown type; sizes that contradict each other; data that overlap, leave
-    holes or end early.
+    Raises InputError, naming the file and the tensor, if the file violates the format: the header is truncated,
+    ambiguous or not JSON; a type is unknown; sizes contradict each other; data overlap, leave holes or end early.
     """
     path = Path(path)
     with open(path, "rb") as file:
@@ -42,7 +41,7 @@ def open_safetensors(path):
         if length > min(_LONGEST_HEADER, size - 8):
             raise InputError(
                 f"{path}: truncated, or not a safetensors file: its first 8 bytes announce a header of {length} bytes, "
-                f"the file has {size - 8} more and a header at most {_LONGEST_HEADER}"
+                f"but {size - 8} bytes follow, and a header has at most {_LONGEST_HEADER}"
             )
         header = _parse(path, file.read(length))
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -65,26 +64,28 @@ def open_safetensors(path):
             )
         expected = end
     if expected != size - 8 - length:
-        raise InputError(f"{path}: its tensors hold {expected} bytes, but {size - 8 - length} follow the header")
+        raise InputError(f"{path}: its tensors have {expected} bytes, but {size - 8 - length} follow the header")
     return tensors
 
 
 def read_safetensors(path):
-    """{name: array} of every tensor in the file, read-only;
-    floats of every kind come as float32. See open_safetensors."""
+    """Return {name: read-only array} of every tensor in the file. Floats of every kind become float32.
+
+    Raises InputError like open_safetensors.
+    """
     return {name: tensor.read() for name, tensor in open_safetensors(path).items()}
 
 
 def write_safetensors(path, tensors, metadata=None, dtype=None):
-    """Write {name: array} with {str: str} metadata to `path`, whole or not at all, one array at a time.
+    """Write {name: array} with {str: str} metadata to `path`, atomically. Convert one array at a time.
 
-    dtype   the type to store every array in; None keeps each one's own
+    dtype   the type in which to store every array; None keeps the arrays' own types
 
-    Raises InputError, naming the tensor, where a value does not fit dtype.
+    Raises InputError, naming the tensor, if a value overflows dtype.
     """
     header = {"__metadata__": metadata} if metadata else {}
     types = {name: np.dtype(dtype or array.dtype).newbyteorder("<") for name, array in tensors.items()}
-    order = sorted(tensors, key=lambda name: -types[name].itemsize)  # widest first, so that every one lies aligned
+    order = sorted(tensors, key=lambda name: -types[name].itemsize)  # widest first, which aligns every tensor
     begin = 0
     for name in order:
         end = begin + tensors[name].size * types[name].itemsize
@@ -104,13 +105,13 @@ def write_safetensors(path, tensors, metadata=None, dtype=None):
 
 
 def _parse(path, text):
-    """The header's {name: entry} without its metadata."""
+    """Return the header's {name: entry} without its metadata."""
     try:
         header = json.loads(text.decode(), object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a safetensors file: its header is not valid JSON ({error})") from None
     if not isinstance(header, dict):
-        raise InputError(f"{path}: not a safetensors file: its header is no JSON object")
+        raise InputError(f"{path}: not a safetensors file: its header is not a JSON object")
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise InputError(f"{path}: __metadata__ in the header must map names to strings, found {_brief.repr(metadata)}")
@@ -127,7 +128,7 @@ def _without_duplicates(pairs):
 
 
 def _checked(where, entry):
-    """(type's name, shape, first byte, byte after the last) of a tensor's header entry."""
+    """Return (name of the type, shape, first byte, end) from a tensor's header entry."""
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise InputError(f"{where}: expected dtype, shape and data_offsets, found {_brief.repr(entry)}")
     stored_as, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]

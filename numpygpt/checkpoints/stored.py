@@ -1,4 +1,4 @@
-"""One tensor of an open checkpoint file, whatever the format: shape and type are known, the data still on the disk."""
+"""Represent one tensor of an open checkpoint file in any format. Its data stay on disk until they are read."""
 
 import math
 import mmap
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-# What a type is called (safetensors' names, which every format here uses), and how its bytes are read.
-# NumPy has no bfloat16: it is the upper half of a float32.
+# The names of types (safetensors' names, used for every format here), and how to read their bytes. NumPy has no
+# bfloat16: a bfloat16 is the upper half of a float32.
 STORED = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
@@ -25,13 +25,13 @@ STORED = {
     "BOOL": np.dtype("?"),
 }
 
-MOST_AXES = 32  # an ndarray's limit in NumPy 1
-_CHUNK = 1 << 17  # elements converted at a time, so that a load needs hardly more memory than its result
+MOST_AXES = 32  # the limit of NumPy 1
+_CHUNK = 1 << 17  # elements converted at a time, so that loading needs little more memory than its result
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """One tensor of an open file, its elements end to end from byte `start`."""
+    """One tensor of an open file. Its elements are contiguous from byte `start`."""
 
     path: Path
     mapping: mmap.mmap
@@ -41,7 +41,7 @@ class StoredTensor:
 
     @property
     def dtype(self):
-        """The type that read() gives: float32 for every kind of float, otherwise the stored one."""
+        """Return the type of read(): float32 for every kind of float, otherwise the stored type."""
         return STORED["F32"] if self.stored_as in ("F64", "F16", "BF16") else STORED[self.stored_as]
 
     @property
@@ -49,13 +49,13 @@ class StoredTensor:
         return math.prod(self.shape) * STORED[self.stored_as].itemsize
 
     def verify(self):
-        """Raise InputError where the data contradict their checksum. This is the format that has none."""
+        """Raise InputError if the data do not match their checksum. Formats with checksums override this method."""
 
     def read(self):
-        """The tensor as a read-only array: a view of the mapped file where that serves, else a copy.
+        """Return the tensor as a read-only array: a view of the memory-mapped file if possible, otherwise a copy.
 
-        A copy is needed where the type changes, and where the data lie unaligned (as in the published GPT-2 files),
-        which every later product would pay for.
+        A copy is needed to change the type. It is also needed for unaligned data (as in the published GPT-2 files),
+        which would slow down every later matrix product.
         """
         stored, count = STORED[self.stored_as], math.prod(self.shape)
         if stored == self.dtype and self.start % stored.itemsize == 0 and count:
@@ -64,11 +64,10 @@ class StoredTensor:
         return self.copy()
 
     def copy(self):
-        """The tensor as a read-only array of its own, read through the file:
-        the map's pages would count as memory too."""
+        """Return the tensor as a new read-only array. Read it through the file: pages of the map count as memory."""
         self.verify()
         stored, result = STORED[self.stored_as], np.empty(math.prod(self.shape), self.dtype)
-        with open(self.path, "rb") as file, np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf
+        with open(self.path, "rb") as file, np.errstate(over="ignore"):  # large float64 values become inf
             file.seek(self.start)
             for begin in range(0, len(result), _CHUNK):
                 part = result[begin : begin + _CHUNK]
@@ -79,6 +78,5 @@ class StoredTensor:
 
 
 def widened(stored, stored_as):
-    """An array of stored numbers with their values: bfloat16, which NumPy lacks,
-    as the float32 of which it is the upper half."""
+    """Return the values of stored numbers. Widen bfloat16, which NumPy lacks, to float32."""
     return (stored.astype(np.uint32) << 16).view(np.float32) if stored_as == "BF16" else stored

@@ -1,4 +1,4 @@
-"""The file in a folder that holds a checkpoint's weights, and its tensors: told by what is in it, not by its name."""
+"""Find the weights file in a checkpoint folder and open its tensors. The content decides the format, not the name."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from ..system.errors import InputError
 from . import pytorch, tensorflow
 from .safetensors import open_safetensors
 
-# What transformers looks for, in its order. An index lists the shards of a model too large for one file.
+# The names that transformers looks for, in its order. An index lists the shards of a model too large for one file.
 _CUSTOMARY = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _INDEX = ".index.json"
 _SUFFIXES = {
@@ -21,10 +21,10 @@ _SUFFIXES = {
 
 
 def find_weights(folder):
-    """The path of the one file to give to open_weights: a customary name, else the only file with weights in it.
+    """Return the path of the folder's weights file: one with a customary name, otherwise the only file with weights.
 
-    Of several TensorFlow checkpoints, the one that the file `checkpoint` names.
-    Raises InputError where there is none, or no telling which.
+    If there are several TensorFlow checkpoints, return the one that the file `checkpoint` names. Raises InputError if
+    there are no weights, or several files and no rule to choose one.
     """
     folder = Path(folder)
     for name in _CUSTOMARY:
@@ -38,31 +38,35 @@ def find_weights(folder):
         found = [path for path in found if newest and path.name == newest[1].decode() + ".index"] or found
     if not found:
         raise InputError(
-            f"{folder}: no weights in it: expected a safetensors file, a TensorFlow checkpoint or a PyTorch state dict"
+            f"{folder}: the folder has no weights; "
+            "expected a safetensors file, a TensorFlow checkpoint or a PyTorch state dict"
         )
     if len(found) > 1:
         raise InputError(
-            f"{folder}: weights in {', '.join(path.name for path in found[:5])}; name the one file to read"
+            f"{folder}: several files have weights: {', '.join(path.name for path in found[:5])}; name the file to read"
         )
     return found[0]
 
 
 def open_weights(path):
-    """{name: StoredTensor} of a weights file, or of all shards that an index lists.
-    Raises InputError where it is damaged."""
+    """Return {name: StoredTensor} of a weights file, or of all shards in an index.
+
+    Raises InputError if a file is damaged.
+    """
     path = Path(path)
     if path.name.endswith(_INDEX):
         return _open_shards(path)
-    opener = _opener(path) or _SUFFIXES.get(path.suffix)  # the suffix tells whose complaint a damaged file deserves
+    opener = _opener(path) or _SUFFIXES.get(path.suffix)  # the suffix selects the error for a damaged file
     if opener is None:
         raise InputError(
-            f"{path}: neither a safetensors file, nor a TensorFlow checkpoint's index, nor a PyTorch state dict"
+            f"{path}: unknown format; expected a safetensors file, a TensorFlow checkpoint's index or a PyTorch "
+            "state dict"
         )
     return opener(path)
 
 
 def _opener(path):
-    """The function that opens a file of this content, or None."""
+    """Return the function that opens a file with this content, or None."""
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         start = file.read(len(pytorch.LEGACY_START))
@@ -78,7 +82,7 @@ def _opener(path):
 
 
 def _open_shards(path):
-    """{name: StoredTensor} of what the index lists, each from the shard that it names."""
+    """Return {name: StoredTensor} of the tensors in an index, each from its shard."""
     try:
         index = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -87,17 +91,19 @@ def _open_shards(path):
     if not isinstance(files, dict):
         raise InputError(f"{path}: expected a JSON object whose weight_map maps tensors to files")
     for name, file in files.items():
-        # A plain name only: an index must not lead out of its folder, nor to an index.
+        # Accept only plain names: an index must not refer to another folder or to another index.
         if not isinstance(file, str) or not re.fullmatch(r"[\w.-]+\.(safetensors|bin)", file):
             raise InputError(
-                f"{path}: {name[:100]!r} lies in {str(file)[:100]!r}, expected the name of a .safetensors or .bin file"
+                f"{path}: {name[:100]!r} is in {str(file)[:100]!r}, expected the name of a .safetensors or .bin file"
             )
     shards = {}
     for file in sorted(set(files.values())):
         if not (path.parent / file).exists():
-            raise InputError(f"{path}: it lists the shard {file}, which is not in the folder; copy or download it too")
+            raise InputError(f"{path}: its shard {file} is missing in the folder; copy or download it too")
         shards[file] = open_weights(path.parent / file)
     for name, file in files.items():
         if name not in shards[file]:
-            raise InputError(f"{path.parent / file}: tensor {name[:100]!r} is not in it, although {path.name} says so")
+            raise InputError(
+                f"{path.parent / file}: tensor {name[:100]!r}, listed in {path.name}, is missing; download both again"
+            )
     return {name: shards[file][name] for name, file in files.items()}

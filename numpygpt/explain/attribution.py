@@ -18,10 +18,10 @@ from ..ops.embedding import embedding
 from ..ops.layernorm import layernorm
 from ..ops.linear import linear
 from ..ops.softmax import softmax
-from ..study.trace.trace import pieces
 from ..system.blas import parallel
 from ..system.errors import InputError
 from ..system.settings import EXPLAINING, checked
+from ..text.tokenizer import token_texts
 from ..training.frozen_features import BATCH_ROWS
 
 BASELINES = ("padding", "zero")
@@ -120,7 +120,7 @@ def explain(clf, text, baseline="padding", tolerance=0.01, progress=lambda done,
     padding = ids == clf.encoding.eot_token  # a message's own text has none: there it is ordinary characters
     answer, runner_up = clf.labels[margin.answer], clf.labels[margin.runner_up]
     return Explanation(
-        tokens=pieces(clf.encoding, ids),
+        tokens=token_texts(clf.encoding, ids),
         ids=ids,
         padding=padding,
         label=answer,

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from ..ops.softmax import softmax
-from ..study.trace.trace import pieces
 from ..system.errors import InputError
 from ..text.split import read_set
-from ..text.tokenizer import encode_message
+from ..text.tokenizer import encode_message, token_texts
 from ..training.evaluation import evaluate
 from ..training.naive_bayes import NaiveBayes
 from .attribution import after_each_token, explain
@@ -116,7 +115,7 @@ class Served:
         own, whole = int((ids != self.clf.encoding.eot_token).sum()), len(encode_message(self.clf.encoding, text))
         cut = f"Cut: this run reads the first {own:,} of the message's {whole:,} tokens."
         return {
-            "tokens": pieces(self.clf.encoding, ids),
+            "tokens": token_texts(self.clf.encoding, ids),
             "ids": ids.tolist(),
             "padding": len(ids) - own,
             "note": cut if own < whole else None,

@@ -1,4 +1,4 @@
-"""What all commands share: errors in one line, help that keeps its layout, a progress line."""
+"""Provide what all commands share: one-line errors, help texts that keep their layout, and a progress line."""
 
 import argparse
 import io
@@ -15,7 +15,7 @@ from .errors import InputError, Note
 
 
 def parser(module, description, examples):
-    """An ArgumentParser for `python -m numpygpt.<module>` that shows defaults, and examples at the end."""
+    """Return an ArgumentParser for `python -m numpygpt.<module>` whose help shows defaults and ends with examples."""
     return _Parser(
         prog=f"python -m numpygpt.{module}",
         description=description,
@@ -24,16 +24,16 @@ def parser(module, description, examples):
     )
 
 
-_DASHES = "\0--"  # stands for a `--` that is an argument; no command line holds a NUL
+_DASHES = "\0--"  # represents a `--` that is a value; no command line contains a NUL
 
 
 class _Parser(argparse.ArgumentParser):
-    """After a `--` every argument is a value, another `--` too. argparse drops those, depending on its version."""
+    """A parser for which every argument after `--` is a value, even another `--`. Some versions of argparse drop it."""
 
     def parse_known_args(self, args=None, namespace=None):
         return super().parse_known_args(_kept(args), namespace)
 
-    def parse_known_intermixed_args(self, args=None, namespace=None):  # in newer Pythons without the one above
+    def parse_known_intermixed_args(self, args=None, namespace=None):  # newer Pythons do not call the method above
         return super().parse_known_intermixed_args(_kept(args), namespace)
 
     def _get_value(self, action, value):
@@ -51,7 +51,7 @@ def _kept(args):
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
     def _fill_text(self, text, width, indent):
-        """Paragraphs fill the lines; a line that begins with a blank stays as it is."""
+        """Wrap paragraphs. Keep lines that begin with a blank as they are."""
         paragraph = re.compile(r"^\S.*(\n\S.*)*", re.MULTILINE)
         return paragraph.sub(lambda found: textwrap.fill(found[0], width, break_on_hyphens=False), text)
 
@@ -61,17 +61,17 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
 
 
 def run(main):
-    """Run a command's main() and exit: bad input is one line on standard error and status 2, never a traceback.
+    """Run a command's main() and exit. Bad input prints one line on standard error and exits with status 2.
 
-    Ctrl-C is one line, too, with what main() says of it: KeyboardInterrupt's argument.
+    Ctrl-C prints one line too, with the argument of main's KeyboardInterrupt.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a notebook's is none
-        # A character that the terminal lacks is no reason to stop. Line by line: where standard error goes to the same
-        # pipe or file, its lines stand where they were written.
+    if isinstance(sys.stdout, io.TextIOWrapper):  # false in a notebook
+        # A character that the terminal cannot show must not stop the command. Line buffering keeps the order of lines
+        # if standard error goes to the same pipe or file.
         sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
         with warnings.catch_warnings():
-            # NumPy's, of overflow: a loss that is no number has its own error.
+            # NumPy's overflow warnings: a loss that is not a number has its own error.
             warnings.simplefilter("ignore", RuntimeWarning)
             warnings.showwarning = _show_warning
             try:
@@ -81,23 +81,25 @@ def run(main):
         return
     except (InputError, OSError, MemoryError, KeyboardInterrupt) as error:
         status = failed(error)
-    if sys.stdout is sys.__stdout__:  # what could not be written must not be tried again at exit
+    if sys.stdout is sys.__stdout__:  # Python must not write the rest again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status)
 
 
 def failed(error):
-    """Say in one line on standard error why a command ends, and return its exit status. What is no fault of the user
-    or the system has its traceback."""
+    """Print in one line on standard error why a command ends. Return its exit status.
+
+    An error of the program itself prints a traceback.
+    """
     match error:
-        case SystemExit():  # argparse has said it
+        case SystemExit():  # argparse has printed the reason
             return error.code
-        case BrokenPipeError():  # the reader of a pipe, `head` say, has seen enough
+        case BrokenPipeError():  # the reader of a pipe, such as `head`, has ended
             return 0
         case InputError() | OSError():
             message = str(error)
         case MemoryError():
-            message = f"out of memory ({error}): try a smaller model or batch"
+            message = f"out of memory ({error}); use a smaller model or batch"
         case KeyboardInterrupt():
             print("\n" + "; ".join(["interrupted", *map(str, error.args)]), file=sys.stderr)
             return 130
@@ -116,7 +118,7 @@ def _show_warning(message, category, *where):
 
 
 def number(wanted):
-    """An argparse type: a Number's values."""
+    """Return an argparse type: the values of a Number."""
 
     def parse(text):
         try:
@@ -131,7 +133,7 @@ def number(wanted):
 
 
 def memory_size(text):
-    """An argparse type: "4GB", "500 MB", "1e9" -> bytes."""
+    """Convert "4GB", "500 MB" or "1e9" to bytes. An argparse type."""
     found = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([kMGT]?)B?\s*", text, re.IGNORECASE)
     try:
         return int(float(found[1]) * 1000 ** " kmgt".index(found[2].lower() or " "))
@@ -140,11 +142,15 @@ def memory_size(text):
 
 
 class Progress:
-    """A live line on standard error, rewritten in place:
-    `label 40 % | 1,234 unit/s | 12 s left`. Silent where it is no terminal."""
+    """A live line on standard error, rewritten in place: `label 40% | 1,234 unit/s | 12 s left`.
 
-    def __init__(self, label, unit):
-        self.label, self.unit = label, unit
+    first   the units that were done before
+
+    Prints nothing if standard error is not a terminal.
+    """
+
+    def __init__(self, label, unit, first=0):
+        self.label, self.unit, self.first = label, unit, first
         self.started, self.shown, self.live = time.monotonic(), 0.0, sys.stderr.isatty()
 
     def __call__(self, done, total, note=""):
@@ -152,12 +158,12 @@ class Progress:
         if not self.live or (now - self.shown < 0.1 and done < total):
             return
         self.shown = now
-        rate = done / max(now - self.started, 1e-9)
+        rate = (done - self.first) / max(now - self.started, 1e-9)
         left = (total - done) / max(rate, 1e-9)
         line = f"{self.label} {done / total:4.0%} | {rate:,.0f} {self.unit}/s | {left:.0f} s left{note}"
         print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
 
     def clear(self):
-        """Remove the line, before something else is printed."""
+        """Remove the line. Call this before you print something else."""
         if self.live:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)

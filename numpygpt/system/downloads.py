@@ -1,51 +1,47 @@
-"""Files from the network into the cache folder: resumed where a connection broke, verified before they get their name.
+"""Download files into the cache folder: resume broken downloads, and verify every file before it gets its name.
 
-A file grows as `.NAME.HASH.partial` beside its place and is renamed when its length and SHA-256 are
-right. So a file under its own name was whole once, whatever happened since, and what an interrupted
-process left is continued by the next.
+A download is written to `.NAME.HASH.partial`, next to its destination. It is renamed once its length and SHA-256 are
+right, so a file under its own name was complete once. The next process resumes what an interrupted one left behind.
 """
 
 import functools
 import hashlib
 import http.client
+import io
 import os
 import re
 import sys
 import time
 import urllib.request
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
+from .command import Progress
 from .errors import InputError
 from .files import lock, replacing
 
-_TIMEOUT = 30  # seconds without a byte after which a connection counts as broken
+_TIMEOUT = 30  # seconds without a byte before a connection counts as broken
 _PAUSES = (1, 2, 4)  # seconds before each further try
-_POLL = 0.2  # seconds between looks at a lock that another process holds, and between two states of the progress line
+_POLL = 0.2  # seconds between two attempts to take a lock that another process holds
 _CHUNK = 1 << 18  # bytes
+_REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class Unavailable(Exception):
-    """Why a source does not give the file: a part of a line for the user."""
+    """The reason why a source does not provide a file, as part of a line for the user.
 
+    retry   whether another try may succeed
+    """
 
-class _Passing(Unavailable):
-    """A reason that may be gone at the next try."""
-
-
-class _Unreached(_Passing):
-    """No connection: offline, most likely."""
-
-
-class _NoSuchPart(_Passing):
-    """The rest of the file is not to be had, but the whole may be."""
+    def __init__(self, reason, retry=False):
+        super().__init__(reason)
+        self.retry = retry
 
 
 def cache_folder():
-    """Where downloads are kept: NUMPYGPT_HOME, else `numpygpt` in the platform's folder for a user's caches."""
+    """Return the folder for downloads: NUMPYGPT_HOME, or else `numpygpt` in the platform's cache folder."""
     if os.environ.get("NUMPYGPT_HOME"):
         return Path(os.environ["NUMPYGPT_HOME"]).expanduser().absolute()
     try:
@@ -55,17 +51,17 @@ def cache_folder():
             caches = Path.home() / "Library" / "Caches"
         else:
             caches = os.environ.get("XDG_CACHE_HOME", "")
-            if not os.path.isabs(caches):  # a relative one is to be ignored: XDG Base Directory Specification
+            if not os.path.isabs(caches):  # the XDG Base Directory Specification ignores relative paths
                 caches = Path.home() / ".cache"
     except RuntimeError:
-        raise InputError("no home folder to keep downloads in; set NUMPYGPT_HOME to a folder for them") from None
+        raise InputError("there is no home folder for downloads; set NUMPYGPT_HOME to a folder for them") from None
     return Path(caches) / "numpygpt"
 
 
 def is_verified(path, size, sha256):
-    """Whether the file is there with this length and SHA-256, which is computed only once for a state of the file.
+    """Return whether the file exists with this length and SHA-256. Compute the hash once for each state of the file.
 
-    Raises InputError where it cannot be read.
+    Raises InputError if the file cannot be read.
     """
     record = _record(path)
     try:
@@ -77,7 +73,7 @@ def is_verified(path, size, sha256):
             return False
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be read ({error.strerror}); change its permissions or set NUMPYGPT_HOME"
+            f"{path}: cannot read the file ({error.strerror}); change its permissions or set NUMPYGPT_HOME"
         ) from None
     _remember(path, sha256)
     return True
@@ -85,10 +81,10 @@ def is_verified(path, size, sha256):
 
 @contextmanager
 def exclusive(folder):
-    """Inside the block `folder` exists and no other process is inside such a block for it; until then this one waits.
+    """Create `folder` and lock it for the duration of the block. Wait while another process holds the lock.
 
-    The lock, on an empty file that stays, is the operating system's: it ends with its process, however that ends.
-    Raises InputError where the folder cannot be locked, and for an OSError in the block.
+    The operating system holds the lock, on an empty file that is never deleted. The lock ends with its process, even if
+    that process is killed. Raises InputError if the folder cannot be locked, and for any OSError in the block.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -100,13 +96,12 @@ def exclusive(folder):
             yield
     except OSError as error:
         raise InputError(
-            f"{folder}: cannot keep downloads there ({error.strerror or error}); set NUMPYGPT_HOME to another folder"
+            f"{folder}: cannot store downloads there ({error.strerror or error}); set NUMPYGPT_HOME to another folder"
         ) from None
 
 
 def first_of(urls, fetch):
-    """fetch(url) of the first url for which it does not raise Unavailable;
-    else Unavailable, with the reason of each."""
+    """Return fetch(url) of the first URL that works. Raises Unavailable with the reason of each URL if none does."""
     reasons = []
     for url in urls:
         try:
@@ -117,201 +112,151 @@ def first_of(urls, fetch):
 
 
 def download(path, urls, size, sha256):
-    """Make `path` the file with this length and SHA-256, from the first of the urls that gives it.
+    """Download `path`, of this length and SHA-256, from the first URL that provides it.
 
-    Call it inside exclusive(path.parent). What was received of the file is kept for the next call, and
-    what `path` held stays, until the whole is verified. Raises Unavailable with the reasons, and OSError
-    where the folder cannot be written.
+    Call this inside exclusive(path.parent). An interrupted download is resumed by the next call. The old content of
+    `path` stays until the new file is verified. Raises Unavailable with the reasons, and OSError if the folder cannot
+    be written.
     """
     partial = path.with_name(f".{path.name}.{sha256[:8]}.partial")
-    if not sys.stderr.isatty():
-        print(f"downloading {path.name} ({size / 1e6:.1f} MB) to {path.parent}", file=sys.stderr)
-    first_of(urls, lambda url: _complete(partial, url, path.name, size, sha256))
+    print(f"downloading {path.name} ({size / 1e6:.1f} MB) to {path.parent}", file=sys.stderr)
+    first_of(urls, lambda url: _complete(partial, url, size, sha256))
     os.replace(partial, path)
     _remember(path, sha256)
 
 
 def announced(url):
-    """(bytes, SHA-256) of a large file, as the Hugging Face hub announces
-    them in the answer that redirects to its content.
+    """Return (bytes, SHA-256) of a large file, from the headers with which the Hugging Face hub redirects to it.
 
-    Raises Unavailable where it does not.
+    Raises Unavailable if the headers are missing.
     """
-
-    def head():
-        with _open(urllib.request.Request(url, method="HEAD"), _Stay) as reply:
-            return reply.headers
-
-    headers = _again(head)
-    sha256, size = headers.get("X-Linked-Etag", "").strip('"'), headers.get("X-Linked-Size", "")
-    if not re.fullmatch("[0-9a-f]{64}", sha256) or not re.fullmatch("[0-9]{1,15}", size):
+    with _retry(lambda: _open(url, _REDIRECTS, "HEAD")) as reply:
+        sha256, size = reply.headers.get("X-Linked-Etag", "").strip('"'), _number(reply.headers.get("X-Linked-Size"))
+    if size is None or not re.fullmatch("[0-9a-f]{64}", sha256):
         raise Unavailable("it does not say which length and SHA-256 the file has")
-    return int(size), sha256
+    return size, sha256
 
 
 def get(url, limit):
-    """The content at url, which nothing vouches for yet.
-    Raises Unavailable, also where it is longer than `limit` bytes."""
-
-    def attempt():
-        content = b""
-        with _open(urllib.request.Request(url)) as reply:
-            length = _number(reply.headers.get("Content-Length"))
-            while chunk := _read(reply, min(_CHUNK, limit + 1 - len(content))):
-                content += chunk
-        if len(content) > limit:
-            raise Unavailable(f"it sends more than {limit} bytes")
-        if length is not None and len(content) < length:
-            raise _Passing(f"the connection broke after {len(content)} of {length} bytes")
-        return content
-
-    return _again(attempt)
+    """Return the unverified content at a URL. Raises Unavailable, also if the content exceeds `limit` bytes."""
+    with io.BytesIO() as file:
+        _retry(lambda: _append(file, url, limit=limit), file.tell)
+        return file.getvalue()
 
 
-def _complete(partial, url, name, size, sha256):
-    """Make `partial` the whole file, from what it already has and what url gives."""
+def _complete(partial, url, size, sha256):
+    """Complete the partial file from the URL and verify it. Raises Unavailable."""
     if partial.is_file() and partial.stat().st_size > size:
         partial.unlink()
     for _ in range(2):
         with open(partial, "ab") as file:
-            start = _again(lambda: _continue(file, url, name, size), file.tell)
+            start = _retry(lambda: _append(file, url, size), file.tell)
             file.flush()
             os.fsync(file.fileno())
         if _digest(partial) == sha256:
             return
         partial.unlink()
         if start == 0:
-            break  # it came in one piece, otherwise the fault may lie in an earlier one: once more, from the beginning
-    raise Unavailable("it sends another content than was published (the SHA-256 differs)")
+            break  # One connection sent the whole file. Otherwise an earlier part may be wrong: start again, once.
+    raise Unavailable("its file is not the published one (the SHA-256 differs)")
 
 
-def _continue(file, url, name, size):
-    """Append to `file` what it lacks, over one connection; the number of bytes that it had before."""
-    start = file.tell()
+def _append(file, url, size=None, limit=None):
+    """Append the missing bytes to `file` over one connection. Return the number of bytes that it had before.
+
+    size    the length of the complete file, or None if it is unknown; then give `limit`, the largest length allowed
+    """
+    start = file.seek(0, os.SEEK_END)
     if start == size:
         return start
-    try:
-        with _open(urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})) as reply:
-            position = _first_byte(reply, start, size)
-            with _progress(name, position, size) as show:
-                while position < size:
-                    chunk = _read(reply, min(_CHUNK, size - position))
-                    if not chunk:
-                        raise _Passing(f"the connection broke after {position} of {size} bytes")
-                    # A server that ignores Range sends the beginning again. What we have of it stays: an answer that
-                    # only poses as the file (a hotel's login page) must not cost what an hour has brought.
-                    file.write(chunk[max(0, start - position) :])
-                    position += len(chunk)
-                    show(position)
-        return start
-    except _NoSuchPart:
-        file.truncate(0)
-        file.seek(0)
-        raise
+    with _open(url, (416,), **({"Range": f"bytes={start}-"} if start else {})) as reply:
+        sent = re.fullmatch(f"bytes {start}-[0-9]+/([0-9]+|[*])", reply.headers.get("Content-Range", ""))
+        if reply.status == 416 or (reply.status == 206 and not sent):
+            file.truncate(0)
+            raise Unavailable(f"it does not send the missing part (HTTP {reply.status})", retry=True)
+        position, length = (start, sent[1]) if sent else (0, reply.headers.get("Content-Length"))
+        length = _number(length)
+        if size is not None and length not in (None, size):
+            raise Unavailable(f"its file has {length} bytes, expected {size}")
+        size, progress = size or length, Progress(urlsplit(url).path.rpartition("/")[2], "kB", position / 1e3)
+        try:
+            while position != size:
+                chunk = _read(reply, (size or limit + 1) - position)
+                if not chunk and size is None:
+                    break
+                if not chunk:
+                    raise Unavailable(f"the connection broke after {position} of {size} bytes", retry=True)
+                # A server that ignores Range sends the beginning again. The file keeps its own beginning: a login page
+                # with status 200 must not delete an hour's download.
+                file.write(chunk[max(0, start - position) :])
+                position += len(chunk)
+                if limit is not None and position > limit:
+                    raise Unavailable(f"it sends more than {limit} bytes")
+                progress(position / 1e3, (size or limit) / 1e3)
+        finally:
+            progress.clear()
+    return start
 
 
-def _first_byte(reply, start, size):
-    """At which byte of the file the reply begins, after a look at the length that it announces for the whole."""
-    if reply.status != 206:
-        position, length = 0, reply.headers.get("Content-Length")
-    elif sent := re.fullmatch(f"bytes {start}-[0-9]+/([0-9]+|[*])", reply.headers.get("Content-Range", "")):
-        position, length = start, sent[1]
-    else:
-        raise _NoSuchPart("it sends another part of the file than was asked for")
-    if _number(length) not in (None, size):
-        raise Unavailable(f"its file has {length} bytes, expected {size}")
-    return position
+def _retry(attempt, position=lambda: 0):
+    """Return attempt(), which is repeated after growing pauses while its error may pass.
 
-
-def _again(attempt, position=lambda: 0):
-    """attempt(), again after ever longer pauses while it fails for a reason that may pass.
-
-    A try that brings position() further than ever starts the pauses afresh. A server that was of no help yet and is not
-    reached is not waited for: who is offline wants to know at once.
+    Progress of position() makes any error worth a retry and resets the pauses. Without progress, an unreachable server
+    fails at once: offline users should not wait.
     """
     furthest = first = position()
     pauses = iter(_PAUSES)
     while True:
         try:
             return attempt()
-        except _Passing as error:
+        except Unavailable as error:
             if position() > furthest:
                 furthest, pauses = position(), iter(_PAUSES)
             pause = next(pauses, None)
-            if pause is None or (isinstance(error, _Unreached) and furthest == first):
+            if pause is None or not (error.retry or furthest > first):
                 raise
             time.sleep(pause)
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
-    """Makes an answer that redirects an answer like any other."""
-
-    def http_error_302(self, request, reply, code, message, headers):
-        return reply
-
-    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+    def redirect_request(self, *_):
+        """Follow no redirect: urllib then raises an HTTPError, which has the headers."""
 
 
-_opener = functools.cache(urllib.request.build_opener)  # reads the system's certificates each time it makes one
+_opener = functools.cache(urllib.request.build_opener)  # building one reads the system's certificates
 
 
-def _open(request, *handlers):
-    """The reply to a request, redirects followed. Raises Unavailable, and nothing else."""
-    request.add_header("User-Agent", "numpygpt")  # some servers turn urllib's own away
+def _open(url, accepted=(), method="GET", **headers):
+    """Return the reply to a request, also if its status is an `accepted` error. Raises only Unavailable.
+
+    GET follows redirects, HEAD does not. Proxies come from the environment.
+    """
+    # Some servers reject urllib's own User-Agent.
+    request = urllib.request.Request(url, method=method, headers={"User-Agent": "numpygpt"} | headers)
     try:
-        return _opener(*handlers).open(request, timeout=_TIMEOUT)
+        return _opener(*[_Stay] * (method == "HEAD")).open(request, timeout=_TIMEOUT)
     except HTTPError as error:
+        if error.code in accepted:
+            return error
         error.close()
-        if error.code == 416:
-            raise _NoSuchPart("it answers HTTP 416") from None
-        kind = _Passing if error.code in (408, 429) or error.code >= 500 else Unavailable
-        raise kind(f"it answers HTTP {error.code}") from None
+        passing = error.code in (408, 429) or error.code >= 500
+        raise Unavailable(f"it answers HTTP {error.code}", passing) from None
     except URLError as error:
-        raise _Unreached(f"it cannot be reached, {_brief(error.reason)}") from None
-    except (
-        OSError,
-        http.client.HTTPException,
-        ValueError,
-    ) as error:  # ValueError: it redirects to something that is no URL
-        raise _Passing(f"it gives no valid answer, {_brief(error)}") from None
+        raise Unavailable(f"it cannot be reached, {_brief(error.reason)}") from None
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: it redirects to an invalid URL
+        raise Unavailable(f"it gives no valid answer, {_brief(error)}", retry=True) from None
 
 
-def _read(reply, limit):
-    """At least one byte and at most `limit`; none at the end, or where the connection broke."""
+def _read(reply, most):
+    """Return at least one byte, or none at the end and where the connection breaks."""
     try:
-        return reply.read1(limit)
+        return reply.read1(min(_CHUNK, most))
     except (OSError, http.client.HTTPException):
         return b""
 
 
-@contextmanager
-def _progress(name, first, size):
-    """A function to call with the number of bytes that are there;
-    on a terminal it shows them, the rate and the time left."""
-    began, shown = time.monotonic(), 0
-
-    def show(position):
-        nonlocal shown
-        now = time.monotonic()
-        if now - shown < _POLL and position < size:
-            return
-        shown = now
-        rate = (position - first) / max(now - began, 1e-3)
-        left = timedelta(seconds=round((size - position) / rate))
-        line = f"{name}: {position / 1e6:.1f} of {size / 1e6:.1f} MB, {rate / 1e6:.1f} MB/s, {left} left"
-        print(f"\r{line:<78}", end="", file=sys.stderr, flush=True)
-
-    if not sys.stderr.isatty():
-        yield lambda position: None
-        return
-    try:
-        yield show
-    finally:
-        print(file=sys.stderr)
-
-
 def _record(path):
-    """The file beside `path` that says in which state it was verified."""
+    """Return the path of the file that records in which state `path` was verified."""
     return path.with_name(f".{path.name}.verified")
 
 
@@ -325,7 +270,7 @@ def _remember(path, sha256):
         with replacing(_record(path)) as file:
             file.write(_state(path, sha256))
     except OSError:
-        pass  # a folder that may only be read: the hash is computed again the next time
+        pass  # a read-only folder: the hash is computed again next time
 
 
 def _digest(path):

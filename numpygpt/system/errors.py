@@ -1,12 +1,20 @@
-"""What a user is meant to see: the one exception, and the one warning."""
+"""Define the exception and the warning for the user."""
 
 
 class InputError(ValueError):
-    """Bad input: one line that says what is wrong, where, and what to do.
+    """Bad input. The message is one line that says what is wrong, where, and what to do.
 
-    Every command prints the message without a traceback and exits with status 2.
+    Commands print the message without a traceback and exit with status 2.
+
+    Examples
+    --------
+    >>> import numpygpt
+    >>> numpygpt.load("gpt3")
+    Traceback (most recent call last):
+        ...
+    numpygpt.system.errors.InputError: gpt3: no such folder or file; the models with a name are mini, gpt2, ...
     """
 
 
 class Note(UserWarning):
-    """Something that a user should know, though nothing is wrong. Every command prints it on one line and goes on."""
+    """Something that the user should know, although nothing is wrong. Commands print it on one line and continue."""

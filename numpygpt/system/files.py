@@ -1,4 +1,4 @@
-"""Writing files so that a crash, a full disk or Ctrl-C never leaves half of one, and a file that one process holds."""
+"""Replace files atomically, so that a crash, a full disk or Ctrl-C never leaves half a file, and lock files."""
 
 import errno
 import os
@@ -16,15 +16,15 @@ except ImportError:  # Windows
 
 @contextmanager
 def replacing(path):
-    """An open binary file that becomes `path` when the block ends well, and is removed when it does not.
+    """Open a binary file that becomes `path` if the block succeeds, and is deleted if the block raises.
 
-    What `path` held before stays whole until the last byte of its successor is on the disk. The new file has the
-    permissions that any new file gets. Raises OSError as open() and write() do, and for a path without a file's name.
+    The old content of `path` stays complete until the last byte of the new file is on disk. The new file gets the usual
+    permissions of a new file. Raises OSError like open() and write(), and for a path without a file name.
     """
     path = Path(path)
     if not path.name:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    # In the same folder: os.replace must not cross disks.
+    # The temporary file is in the same folder because os.replace cannot move files between disks.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     file = open(temporary, "xb")
     try:
@@ -40,16 +40,16 @@ def replacing(path):
 
 
 def _sync_folder(folder):
-    """Put the names in a folder on the disk, too: else a power cut may bring the file back that was replaced."""
+    """Sync the directory, so that the rename survives a power cut."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
-        with suppress(OSError):  # not every network's disk can
+        with suppress(OSError):  # some network disks do not support it
             os.fsync(descriptor)
         os.close(descriptor)
 
 
 def lock(file):
-    """Whether this process has the lock of the file now; closing it, or the end of the process, gives it back."""
+    """Try to lock the open file. Return whether it worked. Closing the file or ending the process frees the lock."""
     try:
         if fcntl:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

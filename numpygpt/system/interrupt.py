@@ -1,4 +1,4 @@
-"""Ctrl-C that waits until what was begun can be saved."""
+"""Delay Ctrl-C until the program can save its work."""
 
 import signal
 import threading
@@ -7,9 +7,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def ctrl_c_waits():
-    """`with ctrl_c_waits() as pressed`: the first Ctrl-C only makes pressed() true; the second does not wait.
+    """Delay Ctrl-C inside the block. In `with ctrl_c_waits() as pressed`, the first Ctrl-C only makes pressed() true.
 
-    Signals come to a program's main thread: in any other this changes nothing.
+    A second Ctrl-C interrupts at once. In threads other than the main thread, which receives signals, this has no
+    effect.
     """
     came = []
     if threading.current_thread() is not threading.main_thread():

@@ -1,5 +1,4 @@
-"""The numbers that a user may set: their types and bounds, for the options of the commands and the arguments of the
-functions alike."""
+"""Define the type and bounds of every number that a user can set, as a command's option or a function's argument."""
 
 import math
 import textwrap
@@ -13,9 +12,12 @@ from .errors import InputError
 
 @dataclass(frozen=True)
 class Number:
-    """An int or a float from `low` to `high`; with `above`, `low` itself is outside. With `optional`, None is inside.
+    """The set of allowed values: an int or float from `low` to `high`.
 
-    `str` describes it, for an error.
+    above      exclude `low` itself
+    optional   include None
+
+    str(number) describes the values, for an error.
     """
 
     kind: type
@@ -25,7 +27,7 @@ class Number:
     optional: bool = False
 
     def __contains__(self, value):
-        """NumPy's numbers count, too. True and False do not."""
+        """Accept NumPy's numbers, but not True and False."""
         if value is None:
             return self.optional
         if isinstance(value, bool) or not isinstance(value, Integral if self.kind is int else Real):
@@ -47,7 +49,7 @@ _SEED = Number(int, 0, 2**63 - 1)
 _COUNT = Number(int, 1)
 _RATE = Number(float, 0, 1e3, above=True)
 _DECAY = Number(float, 0, 1e3)
-_LIMIT = Number(float, 0, above=True)  # inf is no limit
+_LIMIT = Number(float, 0, above=True)  # inf means no limit
 
 CLASSIFIER = {"rank": _COUNT, "alpha": Number(float, 0, 1e6, above=True), "seed": _SEED}
 

@@ -1,24 +1,26 @@
-"""From texts to batches: the one way, for training and for classify,
-in which a message is encoded, cut, padded and packed."""
+"""Turn texts into batches: encode, cut, pad and pack messages, in the same way for training and for classify."""
 
 import numpy as np
 
 from ..system.errors import InputError
 from .tokenizer import encode_message
 
-BATCH = 32  # messages that go forward together where nothing is learned
+BATCH = 32  # messages per batch of a forward pass without training
 
 
 def padded_length(mode, lengths, n_positions):
-    """How many tokens every message is cut and padded to; None where each keeps its own length, "end" where it also
-    gets one `<|endoftext|>`.
+    """Return the number of tokens to which every message is cut and padded.
 
-    mode is "longest" (the longest of `lengths`, the training messages' token counts; without them it is refused),
-    "none", "end", "context" (n_positions) or a number up to n_positions, else InputError. The answer belongs to the
-    trained model: its predictions depend on it.
+    mode   "longest": the largest of `lengths`, the training messages' token counts, which must be given
+           "none": the result is None, and every message keeps its own length
+           "end": the result is "end", and every message gets one final `<|endoftext|>`
+           "context": n_positions
+           a number from 1 to n_positions
+
+    Store the result with the trained model: its predictions depend on it. Raises InputError for any other mode.
     """
     if mode == "end" and n_positions == 1:
-        raise InputError("cannot pad to 'end': <|endoftext|> would take the model's only position; use none")
+        raise InputError("cannot pad to 'end': <|endoftext|> would take the model's only position; use 'none'")
     if mode == "none":
         return None
     if mode == "end":
@@ -38,29 +40,31 @@ def padded_length(mode, lengths, n_positions):
 
 
 def encode(texts, encoding, pad_to, n_positions):
-    """Yields int32 arrays (T,), the token ids of each text: cut to pad_to tokens and padded on the right to as many
-    with `<|endoftext|>`, as the book does; with pad_to None only cut, to n_positions; with "end" cut to one less, and
-    one `<|endoftext|>` after it, which pretraining has put after every document.
+    """Yield the token ids of each text, an int32 array (T,).
 
-    Raises InputError for a text without tokens or what is no text, giving its number from 1; and for a single text.
+    pad_to   a number: cut to so many tokens, or pad on the right with `<|endoftext|>`, as in the book
+             None: cut to n_positions
+             "end": cut to n_positions - 1, and append one `<|endoftext|>`, which ended every document in pretraining
+
+    Raises InputError if `texts` is a single string, or with the number, from 1, of a text that is empty or no string.
     """
     if isinstance(texts, str):
-        raise InputError(f"expected a list of texts, not one text by itself: {texts[:40]!r}")
+        raise InputError(f"expected a list of texts, got the single text {texts[:40]!r}; put it into a list")
     most = {None: n_positions, "end": n_positions - 1}.get(pad_to, pad_to)
     for number, text in enumerate(texts, start=1):
         if not isinstance(text, str):
-            raise InputError(f"message {number} is {text!r}: a text is expected")
+            raise InputError(f"message {number} is {text!r}; expected a text")
         ids = encode_message(encoding, text)[:most]
         if not ids:
-            raise InputError(f"message {number} is empty: there is nothing to classify; remove it or give it text")
+            raise InputError(f"message {number} is empty, so there is nothing to classify; remove it or add text")
         padding = {None: 0, "end": 1}.get(pad_to, most - len(ids))
         yield np.array(ids + [encoding.eot_token] * padding, np.int32)
 
 
 def batches(order, batch_size, drop_last):
-    """Cut an order of messages (N,) into arrays of batch_size; of the last one's remainder, too, unless it is dropped.
+    """Cut an order of messages (N,) into arrays of batch_size. Drop a smaller last array if drop_last is true.
 
-    Raises InputError where that drops everything.
+    Raises InputError if no array is left.
     """
     if drop_last and len(order) < batch_size:
         raise InputError(f"{len(order)} training messages do not fill one batch of {batch_size}: use a smaller batch")
@@ -69,5 +73,5 @@ def batches(order, batch_size, drop_last):
 
 
 def pack(messages):
-    """The messages' tokens laid end to end: (ids (N,), lengths (B,))."""
+    """Concatenate the messages' tokens. Return (ids (N,), lengths (B,))."""
     return np.concatenate(messages), np.array([len(message) for message in messages])

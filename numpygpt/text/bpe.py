@@ -1,4 +1,4 @@
-"""Learning a byte-level BPE vocabulary from text (Sennrich, Haddow and Birch 2016, on bytes as in GPT-2)."""
+"""Learn a byte-level BPE vocabulary from text (Sennrich, Haddow and Birch 2016, on bytes as in GPT-2)."""
 
 import heapq
 import re
@@ -9,18 +9,16 @@ import tiktoken
 from ..system.errors import InputError
 from .tokenizer import ENDOFTEXT, SINGLE_BYTES, WORDS
 
-# Python's re has no \p{L}: letters are word characters that are neither digits nor `_`.
-# Only learning uses this; the encoding that is learned splits text by GPT-2's own pattern.
+# Python's re has no \p{L}, so a letter is a word character that is neither a digit nor `_`. Only learning uses this
+# pattern; the learned encoding splits text by GPT-2's own pattern.
 _SPLIT = re.compile(r"'(?:[sdmt]|ll|ve|re)| ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
 
 
 def learn_bpe(texts, size):
-    """A tiktoken.Encoding of `size` entries: the 256 bytes,
-    the merges of the most frequent neighbours, and `<|endoftext|>` last.
+    """Return a tiktoken.Encoding of `size` entries: the 256 bytes, the learned merges, and `<|endoftext|>` last.
 
-    Each step joins the pair of neighbouring tokens that is most frequent within words (the smaller pair of
-    ids where two are equally so), until the vocabulary is full. Raises InputError where the text is too
-    small for so many, or size too small.
+    Each step merges the most frequent pair of neighbouring tokens within words, until the vocabulary is full. A tie
+    goes to the smaller pair of ids. Raises InputError if `size` is below 257 or the text yields too few merges.
     """
     if size < 257:
         raise InputError(f"a vocabulary of {size} entries is too small: 256 bytes and <|endoftext|> make 257")
@@ -30,13 +28,13 @@ def learn_bpe(texts, size):
     counts = list(counts.values())
     tokens = [bytes([byte]) for byte in SINGLE_BYTES]
 
-    pairs, where = Counter(), defaultdict(set)  # how often a pair occurs, and in which words
+    pairs, where = Counter(), defaultdict(set)  # each pair's count, and the words that contain it
     for w, word in enumerate(words):
         for pair in zip(word, word[1:]):
             pairs[pair] += counts[w]
             where[pair].add(w)
-    # The most frequent pair is on top. A changed count is pushed anew, and an entry whose count is out of date dropped
-    # when it comes up: that saves a look at every pair at every step.
+    # The most frequent pair is on top. A changed count is pushed as a new entry, and outdated entries are dropped when
+    # they reach the top. So no step has to look at every pair.
     heap = [(-count, pair) for pair, count in pairs.items()]
     heapq.heapify(heap)
     while len(tokens) < size - 1:

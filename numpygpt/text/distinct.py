@@ -1,4 +1,4 @@
-"""The distinct messages of a data set, so that work on a message is done once however often it occurs."""
+"""Find the distinct messages of a data set, so that repeated messages are computed only once."""
 
 import hashlib
 from array import array
@@ -9,9 +9,9 @@ import numpy as np
 class DistinctMessages:
     """The token ids of the distinct messages, in order of appearance.
 
-    slot     (messages,) the place of each given message among the distinct ones
-    ids      the token ids of all distinct messages, laid end to end
-    counts   (distinct,) the tokens of each
+    slot     (messages,) the index of each given message among the distinct messages
+    ids      the concatenated token ids of all distinct messages
+    counts   (distinct,) the number of tokens of each distinct message
     """
 
     def __init__(self, messages):

@@ -1,4 +1,4 @@
-"""Plain text to pretrain on."""
+"""Read plain text for pretraining."""
 
 import math
 
@@ -6,12 +6,14 @@ from ..system.errors import InputError
 
 
 def read_documents(paths, lines=False, weights=None):
-    """The documents of UTF-8 text files, without surrounding blanks:
-    one a file, or with `lines` one a line. Empty ones are skipped.
+    """Read UTF-8 text files. Return a list of documents: one per file, or one per line if `lines` is true.
 
-    weights   for each file how often each of its documents comes (default: 1): 2 is twice, 0.5 every second document
-    Raises InputError, naming the file and line, for a file that cannot be read or is not UTF-8; for a weight that would
-    leave a file out, or that is no whole number where the file is one document; and where there is no text at all.
+    weights   how often the documents of each file are repeated, 1 by default: 2 repeats every document, and 0.5 keeps
+              every second one
+
+    Surrounding whitespace is removed and empty documents are skipped. Raises InputError, naming the file and line, if a
+    file cannot be read or is not UTF-8; if a weight leaves out a whole file, or is not a whole number for a file that
+    is one document; and if there is no document.
     """
     documents = []
     for path, weight in zip(paths, weights or [1] * len(paths)):
@@ -26,15 +28,15 @@ def read_documents(paths, lines=False, weights=None):
         found = [document for document in found if document]
         if found and weight % 1 and not lines:
             raise InputError(
-                f"{path}: the file is one document, which cannot count {weight:g} times; "
-                "give a whole number, or --lines"
+                f"{path}: the file is one document, which cannot be repeated {weight:g} times; "
+                "use a whole number or --lines"
             )
         if found and len(found) * weight < 1:
             raise InputError(
-                f"{path}: a weight of {weight:g} leaves out all of its {len(found)} documents; give a larger one"
+                f"{path}: a weight of {weight:g} leaves out all of its {len(found)} documents; use a larger weight"
             )
         for i, document in enumerate(found):
             documents += [document] * (math.floor((i + 1) * weight) - math.floor(i * weight))
     if not documents:
-        raise InputError(f"{', '.join(map(str, paths))}: there is no text")
+        raise InputError(f"{', '.join(map(str, paths))}: there is no text to train on; name files with text")
     return documents

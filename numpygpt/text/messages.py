@@ -1,4 +1,4 @@
-"""Labelled messages from a file: the UCI SMS Spam Collection as published, or any CSV or TSV with a header."""
+"""Read labelled messages from a file: the UCI SMS Spam Collection as published, or any CSV or TSV with a header."""
 
 import csv
 import io
@@ -13,55 +13,57 @@ import pandas as pd
 
 from ..system.errors import InputError
 
-# Column names that need no --label-column and --text-column, in lower case.
-# v1 and v2 are Kaggle's copy of the UCI data.
+# Column names, in lower case, that need no --label-column and --text-column. Kaggle's copy of the UCI data has v1 and
+# v2.
 _USUAL = {
     "label": {"label", "class", "category", "v1"},
     "text": {"text", "message", "sms", "v2"},
 }
 
-_CSV_LIMIT = threading.Lock()  # two readers at once must not take each other's limit for that of the process
+_CSV_LIMIT = threading.Lock()  # keeps two concurrent readers from restoring each other's field limit
 
 
 def read_messages(path, text_column=None, label_column=None, book_quotes=False):
-    """The messages of a UTF-8 file: a DataFrame of strings with columns Label and Text, in file order.
+    """Read the messages of a UTF-8 file. Return a DataFrame of strings with columns Label and Text, in file order.
 
-    A tab in the first line makes it tab-separated: no quoting, a quote is a character like any other (as IANA's TSV has
-    it). Otherwise it is comma-separated with standard CSV quoting, and its first line is a header. Tab-separated, two
-    fields, no column asked for: label and text without a header, unless line 1 itself is a usual pair of names.
+    A tab in the first line makes the file tab-separated, without quoting: a quote is an ordinary character (as in
+    IANA's TSV). Any other file is comma-separated, with standard CSV quoting and a header in line 1. A tab-separated
+    file with two fields has no header, unless you name a column or line 1 is a usual pair of names. Its fields are
+    label and text.
 
-    Labels lose surrounding blanks, texts nothing; `NA`, `None` and `nan` are texts like others. Empty lines are
-    skipped. book_quotes reads a tab-separated file with CSV quoting, as the book does: in the UCI file a message that
-    opens with a quote then swallows its neighbours (5,572 rows instead of 5,574).
+    Labels lose surrounding whitespace; texts stay unchanged. `NA`, `None` and `nan` are ordinary texts. Empty lines are
+    skipped. book_quotes reads a tab-separated file with CSV quoting, as the book does: in the UCI file, a message that
+    begins with a quote then swallows its neighbours (5,572 rows instead of 5,574).
 
-    Raises InputError, naming the file and where it can the line: a file that cannot be read, is empty or not
-    UTF-8, a line with too few or too many fields, an unclosed quote, a missing label or text, columns that
-    cannot be told, fewer than two labels.
+    Raises InputError, naming the file and if possible the line, for a file that cannot be read, is empty or not UTF-8;
+    a line with too few or too many fields; an unclosed quote; a missing label or text; unknown columns; fewer than two
+    labels.
     """
     has_header, messages = _open(path, text_column, label_column, book_quotes)
     frame = pd.DataFrame(messages, columns=["Text", "Label"])[["Label", "Text"]]
     counts = Counter(frame["Label"])
     if len(counts) < 2:
         found = f"every message has the label {frame['Label'][0]!r}" if counts else "there are no messages"
-        raise InputError(f"{path}: {found}; at least two labels are needed")
+        raise InputError(f"{path}: {found}; a classifier needs at least two labels")
     if not has_header and len(counts) > 2 and counts[frame["Label"][0]] == 1:
         raise InputError(
             f"{path}, line 1: no other message has the label {frame['Label'][0]!r}; "
-            "if the line is a header, pass --text-column and --label-column"
+            "if this line is a header, pass --text-column and --label-column"
         )
     return frame
 
 
 def stream_messages(path, text_column=None, label_column=None, book_quotes=False):
-    """The same messages one by one, (text, label), for a file of any length; of any number of labels, one or none too.
+    """Return an iterator of (text, label) over the messages that read_messages reads, for files of any length.
 
-    Raises InputError as read_messages does: for the columns at once, for a line when its turn comes.
+    The file may have any number of labels, including none. Raises InputError like read_messages: for the columns at
+    once, and for a line when the iterator reaches it.
     """
     return _open(path, text_column, label_column, book_quotes)[1]
 
 
 def _open(path, text_column, label_column, book_quotes):
-    """(whether line 1 is a header, an iterator of (text, label))"""
+    """Return (whether line 1 is a header, an iterator of (text, label))."""
     path = Path(path)
     lines, head = _lines(path), []
     for line in lines:
@@ -72,7 +74,7 @@ def _open(path, text_column, label_column, book_quotes):
     rows = _rows(path, chain(head, lines), tabbed, book_quotes)
     first = next(rows, None)
     if first is None:
-        raise InputError(f"{path}: the file is empty; expected one labelled message a line")
+        raise InputError(f"{path}: the file is empty; expected one labelled message per line")
     names = [name.strip() for name in first[1]]
     asked = text_column is not None or label_column is not None
     usual = all(usual_names.intersection(map(str.lower, names)) for usual_names in _USUAL.values())
@@ -103,12 +105,12 @@ def _open(path, text_column, label_column, book_quotes):
 
 
 def label_names(frame):
-    """The distinct labels of read_messages' frame, sorted. A label's place in this list is its number, 0 … C-1."""
+    """Return the sorted distinct labels of a frame. A label's index in this list is its number, 0 … C-1."""
     return sorted(set(frame["Label"]))
 
 
 def _lines(path):
-    """The lines of a UTF-8 file, with what ends them: \\n, \\r\\n or \\r."""
+    """Yield the lines of a UTF-8 file, with their line ends: \\n, \\r\\n or \\r."""
     try:
         file = path.open("rb")
     except OSError as error:
@@ -120,13 +122,12 @@ def _lines(path):
             except UnicodeDecodeError:
                 raise InputError(f"{path}, line {number}: not UTF-8; save the file as UTF-8") from None
             if "\0" in text:
-                raise InputError(f"{path}, line {number}: a NUL character; expected a text file saved as UTF-8")
+                raise InputError(f"{path}, line {number}: a NUL character; save the file as UTF-8 text")
             yield from io.StringIO(text, newline="")
 
 
 def _rows(path, lines, tabbed, book_quotes):
-    """(line number, fields) of each row that is not an empty line.
-    A quoted field may span lines; the number is its first."""
+    """Yield (line number, fields) of each row, without empty lines. A quoted field may span lines: its first counts."""
     if not tabbed:
         dialect = dict(delimiter=",", strict=True)
     elif book_quotes:
@@ -144,12 +145,12 @@ def _rows(path, lines, tabbed, book_quotes):
                 line = reader.line_num + 1
         except csv.Error as error:
             raise InputError(
-                f"{path}, line {line}: {error}; is there a quote that is not closed, or not doubled?"
+                f"{path}, line {line}: {error}; look for a quote that is not closed or not doubled"
             ) from None
 
     rows = numbered()
     while True:
-        with _long_fields():  # not while others have the turn: the limit is the process's
+        with _long_fields():  # only while reading: the limit belongs to the whole process
             some = list(islice(rows, 1000))
         if not some:
             return
@@ -158,7 +159,7 @@ def _rows(path, lines, tabbed, book_quotes):
 
 @contextmanager
 def _long_fields():
-    """Inside, a field may have any length. csv's own limit, 131,072 characters, is the process's, and comes back."""
+    """Allow fields of any length inside the block. Restore csv's limit, 131,072 characters, which is process-wide."""
     with _CSV_LIMIT:
         before = csv.field_size_limit(2**31 - 1)  # a C long has 32 bits on Windows
         try:
@@ -168,20 +169,22 @@ def _long_fields():
 
 
 def quoted(text):
-    """A CSV field: in quotes where pandas would quote, and around a lone carriage return too; before Python 3.13 the
-    csv module forgot that one."""
+    """Return the text as a CSV field. Quote where pandas does, and around a lone carriage return as well.
+
+    The csv module does not quote a lone carriage return before Python 3.13.
+    """
     return '"' + text.replace('"', '""') + '"' if any(character in text for character in ',"\r\n') else text
 
 
 def _column(path, names, kind, wanted):
-    """The place of the label or the text column: the one called `wanted`,
-    or where that is None, the one with a usual name."""
+    """Return the index of the label or text column: the column `wanted`, or if None, the one with a usual name."""
     places = [i for i, name in enumerate(names) if (name.lower() in _USUAL[kind] if wanted is None else name == wanted)]
     if len(places) == 1:
         return places[0]
     columns = textwrap.shorten(", ".join(map(repr, names)), 300, placeholder=" …")
     if wanted is None:
         raise InputError(
-            f"{path}: which column is the {kind}? Pass --text-column and --label-column; line 1 has {columns}"
+            f"{path}: cannot tell which column is the {kind}; pass --text-column and --label-column; "
+            f"line 1 has {columns}"
         )
-    raise InputError(f"{path}: {len(places) or 'no'} columns are called {wanted!r}; line 1 has {columns}")
+    raise InputError(f"{path}: {len(places) or 'no'} columns have the name {wanted!r}; line 1 has {columns}")

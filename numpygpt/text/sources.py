@@ -1,4 +1,4 @@
-"""The data sets that go by a name."""
+"""Find message files and the data sets that have a name."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ SAMPLE = Path(__file__).parents[1] / "assets" / "sample" / "messages.tsv"
 
 
 def find_messages(source):
-    """The path of a message file: `source` itself, or where no such file exists,
-    `sample`, bundled, or `sms`, downloaded once.
+    """Return the path of a message file: `source`, or if that does not exist, the data set of this name.
 
-    Raises InputError where `sms` has to be downloaded and cannot.
+    The names are `sample`, which is bundled, and `sms`, which is downloaded once. Raises InputError if the download
+    fails.
     """
     path = Path(source)
     if path.exists():

@@ -1,5 +1,4 @@
-"""The three sets that training works with: as many messages of each label,
-shuffled, cut, and written as the book does."""
+"""Split messages into training, validation and test sets: balance, shuffle, cut and write them as the book does."""
 
 from pathlib import Path
 
@@ -13,10 +12,10 @@ SETS = ("train.csv", "validation.csv", "test.csv")  # their files in a run folde
 
 
 def balance(frame, seed=123):
-    """As many messages of every label as the rarest one has, label after label in sorted order.
+    """Draw equally many messages of every label, as many as the rarest label has. Sort the result by label.
 
-    Messages are drawn with pandas' `.sample(random_state=seed)`, seed 0 … 2^32 - 1; the rarest label keeps its messages
-    in file order. Of the UCI data that makes the book's set: 747 ham drawn, then all 747 spam.
+    Messages are drawn with pandas' `.sample(random_state=seed)`, seed 0 … 2^32 - 1. The rarest label keeps all messages
+    in file order. For the UCI data the result is the book's set: 747 drawn ham messages, then all 747 spam messages.
     """
     groups = [frame[frame["Label"] == name] for name in label_names(frame)]
     size = min(map(len, groups))
@@ -25,14 +24,14 @@ def balance(frame, seed=123):
 
 
 def split(frame, train=0.7, validation=0.1, seed=123):
-    """(training, validation, test) frames: everything shuffled with pandas, then cut; the test set is the rest.
+    """Shuffle the messages with pandas and cut them. Return (training, validation, test) frames.
 
-    Sizes are int(messages * fraction), as the book's.
-    Raises InputError where the fractions leave one of the sets empty.
+    The first two sets have int(messages * fraction) messages, as in the book. The test set has the remaining messages.
+    Raises InputError if the fractions are invalid or a set is empty.
     """
     if not (train > 0 and validation > 0 and train + validation < 1):
         raise InputError(
-            f"fractions {train} for training and {validation} for validation: both above 0, together below 1"
+            f"the fractions {train} for training and {validation} for validation must be above 0 and add to less than 1"
         )
     shuffled = frame.sample(frac=1, random_state=seed).reset_index(drop=True)
     first, second = int(len(frame) * train), int(len(frame) * validation)
@@ -40,7 +39,8 @@ def split(frame, train=0.7, validation=0.1, seed=123):
     if not all(map(len, sets)):
         sizes = " / ".join(str(len(part)) for part in sets)
         raise InputError(
-            f"{len(frame)} messages make sets of {sizes} (training / validation / test); none may be empty: use more"
+            f"{len(frame)} messages make sets of {sizes} (training / validation / test), but no set may be empty; "
+            "use more messages"
         )
     return sets
 
@@ -48,8 +48,8 @@ def split(frame, train=0.7, validation=0.1, seed=123):
 def write_split(folder, sets, names):
     """Write (training, validation, test) to train.csv, validation.csv and test.csv in an existing folder.
 
-    Columns Label, a label's place in `names`, and Text: byte for byte what pandas' to_csv writes in the book,
-    and every text reads back as it was. Raises OSError as open() and write() do.
+    The columns are Label, the label's index in `names`, and Text. The files are byte for byte those that the book
+    writes with pandas' to_csv, and every text reads back unchanged. Raises OSError like open() and write().
     """
     for file_name, part in zip(SETS, sets):
         rows = [f"{names.index(label)},{quoted(text)}\n" for label, text in zip(part["Label"], part["Text"])]
@@ -58,18 +58,18 @@ def write_split(folder, sets, names):
 
 
 def read_set(path, names):
-    """The messages of a file that write_split wrote, one by one, (text, label), labels by their names again.
+    """Yield (text, label) of each message in a file from write_split, with the labels' names.
 
-    Raises InputError where the file is another, or not there.
+    Raises InputError if the file is missing or has other labels.
     """
     numbers = {str(number): name for number, name in enumerate(names)}
     for text, number in stream_messages(path):
         if number not in numbers:
-            raise InputError(f"{path}: label {number!r} is none of 0 to {len(names) - 1}, which training wrote")
+            raise InputError(f"{path}: label {number!r} is not one of 0 to {len(names) - 1}, which training wrote")
         yield text, numbers[number]
 
 
 def read_split(folder, names):
-    """The (training, validation, test) frames that write_split wrote to the folder. Raises InputError as read_set."""
+    """Read the (training, validation, test) frames from a folder of write_split. Raises InputError like read_set."""
     sets = ([*read_set(Path(folder) / name, names)] for name in SETS)
     return tuple(pd.DataFrame(part, columns=["Text", "Label"]) for part in sets)

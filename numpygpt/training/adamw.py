@@ -83,20 +83,20 @@ class AdamW:
         root = math.sqrt(1 - beta2**self.t)
         rate, eps = self.lr * root / (1 - beta1**self.t), self.eps * root
 
-        def update(p, g, m, v):  # all in place: a chunk's arrays and one scratch array stay in the cache
-            s = scratch(p)
+        def update(p, g, m, v):
+            part = np.multiply(g, 1 - beta1, out=scratch(p))  # one scratch array, so that all five stay in the cache
             m *= beta1
-            m += np.multiply(g, 1 - beta1, out=s)
+            m += part
+            part = np.multiply(g, g, out=part)
+            part *= 1 - beta2
             v *= beta2
-            np.multiply(g, g, out=s)
-            s *= 1 - beta2
-            v += s
-            np.sqrt(v, out=s)
-            s += eps
-            np.divide(m, s, out=s)
-            s *= rate
+            v += part
+            change = np.sqrt(v, out=part)
+            change += eps
+            np.divide(m, change, out=change)
+            change *= rate
             p *= 1 - self.lr * self.weight_decay
-            p -= s
+            p -= change
 
         each_chunk(update, [(p, grads[name], self.m[name], self.v[name]) for name, p in self.params.items()])
 

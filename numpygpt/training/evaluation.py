@@ -9,8 +9,8 @@ import numpy as np
 
 from ..ops.cross_entropy import cross_entropy
 from ..ops.softmax import softmax
-from ..system.alone import Alone
 from ..system.errors import InputError
+from ..system.single_process import SingleProcess
 from ..text.batches import BATCH
 from ..text.messages import quoted
 from .batch import batch_logits
@@ -288,7 +288,7 @@ def evaluate(
     naive_bayes: NaiveBayes | None = None,
     predictions: BinaryIO | None = None,
     report: Callable[[int], None] = lambda done: None,
-    ranks=Alone(),
+    ranks=SingleProcess(),
 ) -> Evaluation:
     """Return the classifier's Evaluation on any number of (text, label), which are read lazily.
 
@@ -324,7 +324,9 @@ def evaluate(
     return evaluation
 
 
-def evaluate_loader(clf, loader: Loader, texts: Sequence[str], naive_bayes: NaiveBayes, ranks=Alone()) -> Evaluation:
+def evaluate_loader(
+    clf, loader: Loader, texts: Sequence[str], naive_bayes: NaiveBayes, ranks=SingleProcess()
+) -> Evaluation:
     """Return the classifier's Evaluation on an unshuffled Loader, which has the frozen blocks' output."""
 
     def logits(batch):

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from ..model.parameters import fingerprint
-from ..system.alone import Alone
 from ..system.blas import threads
 from ..system.errors import InputError
 from ..system.settings import FINE_TUNING, checked
+from ..system.single_process import SingleProcess
 from .adamw import AdamW
 from .batch import batch_loss
 from .loader import Loader, check_sets, loaders
@@ -51,7 +51,7 @@ def fine_tune(
     seed: int = 123,
     report: Callable[[dict], None] = _nothing,
     resume: ResumeFile | None = None,
-    ranks=Alone(),
+    ranks=SingleProcess(),
     exact: bool = False,
 ) -> pd.DataFrame:
     """Train the classifier's trainable parameters in place with AdamW.

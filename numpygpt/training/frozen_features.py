@@ -14,11 +14,11 @@ from ..model.pooling import Pooling
 from ..model.tape import Tape
 from ..model.trunk import trunk
 from ..ops.embedding import embedding
-from ..system.alone import Alone
 from ..system.blas import one_thread, parallel
 from ..system.errors import Note
 from ..system.memory import free_memory, release
 from ..system.rows import reserve
+from ..system.single_process import SingleProcess
 from ..text.distinct import DistinctMessages
 from .feature_cache import cache_file, read_features, write_features
 
@@ -54,7 +54,7 @@ class FrozenPrefix:
         pooling=Pooling(),
         progress=lambda done, total: None,
         cache=None,
-        ranks=Alone(),
+        ranks=SingleProcess(),
         memory=None,
     ):
         memory = free_memory() // (2 * ranks.size) if memory is None else memory

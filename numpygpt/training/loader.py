@@ -7,8 +7,8 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 
-from ..system.alone import Alone
 from ..system.errors import InputError
+from ..system.single_process import SingleProcess
 from ..text.batches import batches, encode
 from .frozen_features import FrozenPrefix
 from .rng import Generator, loader_order
@@ -58,7 +58,7 @@ def loaders(
     seed: int = 123,
     progress: Callable[[int, int], None] = lambda done, total: None,
     cache=None,
-    ranks=Alone(),
+    ranks=SingleProcess(),
     memory: int | None = None,
 ) -> list[Loader]:
     """Run the frozen blocks once for each distinct message, and return a Loader for each set.

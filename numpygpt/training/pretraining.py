@@ -13,10 +13,10 @@ import numpy as np
 from ..model.language import language_model
 from ..model.parameters import fingerprint
 from ..model.tape import Tape
-from ..system.alone import Alone
 from ..system.blas import parallel, threads
 from ..system.errors import InputError
 from ..system.settings import PRETRAINING, checked
+from ..system.single_process import SingleProcess
 from .adamw import AdamW
 from .ranks import CHECK_EVERY
 from .resume import ANY, load_state, save_state
@@ -131,7 +131,7 @@ class Pretraining:
         weight_decay,
         clip,
         seed,
-        ranks=Alone(),
+        ranks=SingleProcess(),
         exact=False,
     ):
         self.params, self.config, self.documents, self.separator = params, config, documents, separator

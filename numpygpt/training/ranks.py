@@ -24,20 +24,20 @@ from functools import wraps
 import numpy as np
 
 from ..system import blas, command
-from ..system.alone import Alone, grains, launched
 from ..system.errors import InputError
+from ..system.single_process import SingleProcess, grains, launched
 
 CHECK_EVERY = 100  # steps between comparisons of the ranks' parameters
 
 
 def on_every_rank(main):
-    """Turn main(argv, ranks) into a command's main(argv). Without mpiexec, `ranks` is Alone and MPI is not imported."""
+    """Turn main(argv, ranks) into a command's main(argv). Without mpiexec, ranks is a SingleProcess without MPI."""
 
     @wraps(main)
     def ranked(argv=None):
         started = launched()
         try:
-            every = Ranks() if started else Alone()
+            every = Ranks() if started else SingleProcess()
         except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py found no MPI
             raise InputError(
                 f"under mpiexec, numpygpt needs MPI. Install it: pip install mpi4py mpich ({error})"
@@ -52,7 +52,7 @@ def on_every_rank(main):
     return ranked
 
 
-class Ranks(Alone):
+class Ranks(SingleProcess):
     """All ranks, as seen by rank number `rank` of `size`. All methods are collective.
 
     As a context manager, Ranks lets only rank 0 print, ends all ranks after an error of one, and shares a machine's

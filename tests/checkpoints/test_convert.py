@@ -92,7 +92,7 @@ def test_check_writes_nothing(source, tmp_path):
 def test_a_folder_with_a_model_is_not_written_over(source, tmp_path, name):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).write_text("precious")
-    with pytest.raises(InputError, match=f"{name} already in it; name another folder"):
+    with pytest.raises(InputError, match=f"the folder already has {name}; name another folder"):
         run(source, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
     assert (tmp_path / "out" / name).read_text() == "precious"

@@ -118,70 +118,67 @@ def test_an_output_layer_equal_to_the_embedding_is_dropped(folder, params):
     assert same(load_weights(folder)[1], params)
 
 
-@pytest.mark.parametrize("output_layer", [np.zeros((11, 6), np.float32), np.zeros((3, 6), np.float32)])
-def test_an_untied_output_layer_is_refused(folder, params, output_layer):
-    write_safetensors(folder / "model.safetensors", params | {"lm_head.weight": output_layer})
-    assert "lm_head.weight, differs from the token embedding, wte.weight" in refusal(folder)
+def entry(file):
+    return lambda folder: write_index(folder, weight_map(folder) | {"ln_f.bias": file})
 
 
-def test_a_config_of_another_size_is_refused_by_its_key(folder):
-    (folder / "config.json").write_text(config_json(Config(11, 7, 6, 3, 3)))
-    assert "model.safetensors: n_layer is 3 in the configuration, but 2 in the weights" in refusal(folder)
+def index(text):
+    return lambda folder: (folder / INDEX).write_bytes(text)
 
 
-def test_a_folder_without_weights_says_what_it_needs(folder):
-    (folder / "model.safetensors").unlink()
-    assert "no weights in it" in refusal(folder)
+def output_layer(shape):
+    def write(folder):
+        tensors = random_parameters(CONFIG, seed=0) | {"lm_head.weight": np.zeros(shape, np.float32)}
+        write_safetensors(folder / "model.safetensors", tensors)
+
+    return write
+
+
+def forget(folder):
+    write_index(folder, {name: file for name, file in weight_map(folder).items() if name != "ln_f.bias"})
+
+
+FIRST, SECOND = (f"model-0000{n}-of-00002.safetensors" for n in (1, 2))
+OUTSIDE = (
+    "../model.safetensors",
+    "/etc/x.safetensors",
+    "a\\b.safetensors",
+    "C:x.safetensors",
+    "..",
+    "",
+    "x.py",
+    1,
+    None,
+    [],
+)
+DAMAGE = [  # of a folder or of one with shards, and what is said
+    ("folder", output_layer((11, 6)), "lm_head.weight, differs from the token embedding, wte.weight"),
+    ("folder", output_layer((3, 6)), "lm_head.weight, differs from the token embedding, wte.weight"),
+    (
+        "folder",
+        lambda folder: (folder / "config.json").write_text(config_json(Config(11, 7, 6, 3, 3))),
+        "model.safetensors: n_layer is 3 in the configuration, but 2 in the weights",
+    ),
+    ("folder", lambda folder: (folder / "model.safetensors").unlink(), "the folder has no weights"),
+    ("shards", lambda folder: (folder / SECOND).unlink(), f"its shard {SECOND} is missing in the folder"),
+    ("shards", entry(FIRST), f"{FIRST}: tensor 'ln_f.bias', listed in {INDEX}, is missing"),
+    ("shards", forget, f"{INDEX}: ln_f.bias is missing"),
+    *(("shards", entry(file), f"'ln_f.bias' is in {str(file)!r}, expected the name of") for file in OUTSIDE),
+    *(("shards", index(text), f"{INDEX}: not a JSON file") for text in (b"", b"{", b"\xff", b"[" * 100_000)),
+    *(("shards", index(text), "whose weight_map maps tensors") for text in (b"[]", b"{}", b'{"weight_map": []}')),
+]
+
+
+@pytest.mark.parametrize("kind, damage, message", DAMAGE, ids=[message for _, _, message in DAMAGE])
+def test_a_damaged_folder_is_refused_in_one_line(request, kind, damage, message):
+    folder = request.getfixturevalue(kind)
+    damage(folder)
+    assert message in refusal(folder)
 
 
 def test_shards_load_as_one_file_does(shards, params):
     config, loaded = load_weights(shards)
     assert config == CONFIG and same(loaded, params)
-
-
-def test_a_missing_shard_is_named(shards):
-    (shards / "model-00002-of-00002.safetensors").unlink()
-    assert "model-00002-of-00002.safetensors, which is not in the folder" in refusal(shards)
-
-
-def test_a_tensor_that_is_not_in_its_shard_is_named(shards):
-    files = weight_map(shards)
-    files["ln_f.bias"] = "model-00001-of-00002.safetensors"
-    write_index(shards, files)
-    assert "model-00001-of-00002.safetensors: tensor 'ln_f.bias' is not in it" in refusal(shards)
-
-
-def test_a_tensor_that_the_index_forgets_is_missing(shards):
-    files = weight_map(shards)
-    del files["ln_f.bias"]
-    write_index(shards, files)
-    assert f"{INDEX}: ln_f.bias is missing" in refusal(shards)
-
-
-@pytest.mark.parametrize(
-    "file",
-    [
-        "../model.safetensors",
-        "/etc/x.safetensors",
-        "a\\b.safetensors",
-        "C:x.safetensors",
-        "..",
-        "",
-        "x.py",
-        1,
-        None,
-        [],
-    ],
-)
-def test_an_index_cannot_lead_out_of_its_folder(shards, file):
-    write_index(shards, weight_map(shards) | {"ln_f.bias": file})
-    assert f"'ln_f.bias' lies in {str(file)!r}" in refusal(shards)
-
-
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"{}", b'{"weight_map": []}', b"\xff", b"[" * 100_000])
-def test_an_index_that_is_none_is_refused(shards, text):
-    (shards / INDEX).write_bytes(text)
-    assert INDEX in refusal(shards)
 
 
 @pytest.fixture(scope="module")

@@ -113,20 +113,21 @@ def test_openais_sizes_are_read_from_its_hparams(tmp_path, params):
     assert load_weights(tmp_path)[0] == Config(257, 7, 64, 2, n_head=4)
 
 
+def hparams(**changes):
+    return json.dumps({"n_vocab": 257, "n_ctx": 7, "n_embd": 64, "n_layer": 2, "n_head": 1} | changes)
+
+
 @pytest.mark.parametrize(
     "text, complaint",
     [
         ("", "not a JSON file"),
         ("[" * 100_000, "not a JSON file"),
         ("[]", "expected positive whole numbers"),
-        ('{"n_vocab": 257, "n_ctx": 7, "n_embd": 64, "n_layer": 2}', "expected positive whole numbers"),
-        ('{"n_vocab": 257, "n_ctx": 7, "n_embd": 64, "n_layer": 2, "n_head": true}', "expected positive whole numbers"),
-        ('{"n_vocab": 257, "n_ctx": 7, "n_embd": 64, "n_layer": 2, "n_head": 0}', "expected positive whole numbers"),
-        ('{"n_vocab": 257, "n_ctx": 7, "n_embd": 64, "n_layer": 2, "n_head": 3}', "64 is not divisible by n_head 3"),
-        (
-            '{"n_vocab": 257, "n_ctx": 8, "n_embd": 64, "n_layer": 2, "n_head": 1}',
-            "n_positions is 8 in the configuration, but 7",
-        ),
+        (hparams(n_head=None), "expected positive whole numbers"),
+        (hparams(n_head=True), "expected positive whole numbers"),
+        (hparams(n_head=0), "expected positive whole numbers"),
+        (hparams(n_head=3), "64 is not divisible by n_head 3"),
+        (hparams(n_ctx=8), "n_positions is 8 in the configuration, but 7"),
     ],
 )
 def test_wrong_hparams_are_refused(tmp_path, params, text, complaint):
@@ -155,7 +156,7 @@ def test_the_newest_of_several_tensorflow_checkpoints_is_taken(tmp_path, params)
 def test_several_files_with_weights_are_not_chosen_from_by_chance(tmp_path, params):
     FORMS["the book's pth"](tmp_path, params)
     FORMS["safetensors, another name"](tmp_path, params)
-    assert "weights in gpt2.pth, weights; name the one file" in refusal(tmp_path)
+    assert "several files have weights: gpt2.pth, weights; name the file" in refusal(tmp_path)
 
 
 def test_safetensors_win_over_a_pickle_beside_them(tmp_path, params):
@@ -166,13 +167,13 @@ def test_safetensors_win_over_a_pickle_beside_them(tmp_path, params):
 
 def test_a_folder_without_weights_is_said_so(tmp_path):
     (tmp_path / "config.json").write_text(config_json(CONFIG))
-    assert "no weights in it" in refusal(tmp_path)
+    assert "the folder has no weights" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "model.ckpt.meta"])
 def test_a_file_that_is_no_checkpoint_is_said_so(tmp_path, name):
     (tmp_path / name).write_text("hello")
-    assert "neither a safetensors file, nor" in refusal(tmp_path / name)
+    assert "unknown format; expected a safetensors file" in refusal(tmp_path / name)
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -208,7 +209,7 @@ def test_the_tokenizer_is_the_one_beside_the_weights(tmp_path, params, names, si
 
 def test_without_a_tokenizer_the_size_of_the_vocabulary_decides(tmp_path, params, monkeypatch):
     FORMS["the book's pth"](tmp_path, params)
-    assert "no tokenizer in it" in refusal(tmp_path, load_checkpoint)
+    assert "the folder has no tokenizer" in refusal(tmp_path, load_checkpoint)
     big = random_parameters(Config(n_positions=3, n_embd=64, n_layer=1, n_head=1), seed=0)
     write_torch(tmp_path / "gpt2.pth", big)
     monkeypatch.setattr(tiktoken, "get_encoding", lambda name: {"gpt2": BYTES}[name])
@@ -218,11 +219,11 @@ def test_without_a_tokenizer_the_size_of_the_vocabulary_decides(tmp_path, params
 def test_a_vocabulary_larger_than_the_embedding_is_refused(tmp_path, params):
     smaller = params | {"wte.weight": params["wte.weight"][:-1]}
     save_folder(tmp_path, Config(256, 7, 64, 2, 1), smaller, BYTES)
-    assert "the tokenizer has 257 entries, the model's embedding only 256" in refusal(tmp_path, load_checkpoint)
+    assert "the tokenizer has 257 entries, but the model's embedding only 256" in refusal(tmp_path, load_checkpoint)
 
 
 def test_a_name_that_is_nothing_lists_what_there_is():
-    with pytest.raises(InputError, match="nowhere: no such folder or file, nor .*mini"):
+    with pytest.raises(InputError, match="nowhere: no such folder or file; the models .*mini"):
         load_checkpoint("nowhere")
 
 

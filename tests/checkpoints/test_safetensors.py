@@ -139,7 +139,7 @@ REFUSED = {
     "not UTF-8": (pack(b"{\xff}"), "not valid JSON"),
     "not JSON": (pack(b'{"a":'), "not valid JSON"),
     "nested beyond reason": (pack(b"[" * 100_000), "not valid JSON"),
-    "not an object": (pack([]), "no JSON object"),
+    "not an object": (pack([]), "not a JSON object"),
     "a name twice": (pack(b'{"a": {"dtype": "U8", "dtype": "I8"}}'), "'dtype' appears twice"),
     "a name that is no text": (pack(b'{"\\ud800": 1}'), r"tensor '\ud800'"),
     "a name with a line break": (pack({"a\nb": 1}), r"tensor 'a\nb'"),
@@ -179,7 +179,7 @@ REFUSED = {
     ),
     "data behind the last tensor": (
         pack({"a": entry("U8", [1], 0, 1)}, b"12"),
-        "hold 1 bytes, but 2 follow the header",
+        "have 1 bytes, but 2 follow the header",
     ),
 }
 

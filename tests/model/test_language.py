@@ -13,7 +13,7 @@ from numpygpt.model.tape import Tape
 from numpygpt.ops import output_loss as module
 from numpygpt.ops.cross_entropy import cross_entropy
 from numpygpt.ops.output_loss import output_loss
-from numpygpt.system.alone import Alone
+from numpygpt.system.single_process import SingleProcess
 from numpygpt.training.pretraining import perplexity
 
 CONFIG = Config(vocab_size=83, n_positions=24, n_embd=12, n_layer=2, n_head=3)
@@ -107,7 +107,7 @@ def test_perplexity_is_what_transformers_finds(torch_gpt2):
         loss = torch.nn.functional.cross_entropy(
             logits, torch.tensor(np.concatenate([window[1:] for window in windows]))
         )
-    found = perplexity(filled(CONFIG, np.float32), CONFIG, windows, Alone())
+    found = perplexity(filled(CONFIG, np.float32), CONFIG, windows, SingleProcess())
     np.testing.assert_allclose(found, loss.exp().item(), rtol=1e-5)
 
 
@@ -119,16 +119,16 @@ def test_perplexity_counts_every_prediction_of_every_window_once():
         logits = language_logits(Tape(params), window, np.array([len(window)]), CONFIG)
         losses += [cross_entropy(logits[[i]], window[[i + 1]])[0] for i in range(len(window) - 1)]
     assert len(losses) == 3 + 8
-    assert perplexity(params, CONFIG, windows, Alone()) == pytest.approx(np.exp(np.mean(losses)), rel=1e-9)
+    assert perplexity(params, CONFIG, windows, SingleProcess()) == pytest.approx(np.exp(np.mean(losses)), rel=1e-9)
 
 
 def test_a_model_that_knows_nothing_has_the_vocabularys_size_for_perplexity():
     params = {name: np.zeros_like(array) for name, array in filled(CONFIG).items()}
-    assert perplexity(params, CONFIG, [np.arange(20)], Alone()) == pytest.approx(83, rel=1e-12)
+    assert perplexity(params, CONFIG, [np.arange(20)], SingleProcess()) == pytest.approx(83, rel=1e-12)
 
 
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_a_model_that_is_certain_and_wrong_has_infinite_perplexity():
     params = {name: np.zeros_like(array) for name, array in filled(CONFIG).items()}
     params["ln_f.bias"][0], params["wte.weight"][7, 0] = 1, 1e5
-    assert perplexity(params, CONFIG, [np.arange(5)], Alone()) == np.inf
+    assert perplexity(params, CONFIG, [np.arange(5)], SingleProcess()) == np.inf

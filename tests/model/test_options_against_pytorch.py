@@ -12,8 +12,8 @@ from numpygpt.model.config import Config
 from numpygpt.model.lora import adapters
 from numpygpt.model.parameters import parameter_shapes, random_parameters
 from numpygpt.model.trainable import CHOICES
-from numpygpt.system.alone import Alone
 from numpygpt.system.errors import InputError
+from numpygpt.system.single_process import SingleProcess
 from numpygpt.training.fine_tune import fine_tune
 from numpygpt.training.rng import Generator, linear_init
 from tests.classifiers import classifier_of, loader_of, logits_of, loss_of
@@ -188,7 +188,7 @@ def test_an_ignore_index_that_no_label_has_changes_nothing(params):
 def first_gradient(params, choice, ignored, smoothing=0.0):
     """(loss, grads) of the first batch of fine_tune, which has all messages."""
 
-    class Watched(Alone):
+    class Watched(SingleProcess):
         def gradient(self, *arguments):
             loss, grads = super().gradient(*arguments)
             self.found = loss, {name: gradient.copy() for name, gradient in grads.items()}

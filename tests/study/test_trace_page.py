@@ -70,7 +70,7 @@ def test_each_value_stands_under_the_line_that_makes_its_name(data):
 def test_the_same_trace_gives_the_same_bytes(gpt):
     clf = Classifier(gpt, ["ham", "spam"], "last_block")
     first, again = (page(clf.trace("Call now", "spam")) for _ in range(2))
-    assert first == again
+    assert hash(first) == hash(again), "two pages of one trace differ"  # no diff of megabytes
 
 
 def test_a_page_of_thirty_tokens_stays_under_four_megabytes(clf):
@@ -117,7 +117,7 @@ def test_a_step_of_the_optimizer_lowers_the_loss_and_shows_adamws_lines(data):
     update = data["update"]
     assert float(update["after"]) < float(update["before"])
     made = {name for passes in update["calls"][0]["runs"][0]["lines"].values() for run in passes for name, _ in run}
-    assert made == {"p", "m", "v", "change"}
+    assert made == {"p", "m", "v", "part", "change"}
 
 
 def test_text_stays_text_whatever_is_in_it(gpt):
@@ -167,4 +167,6 @@ def test_infinities_and_zeros_survive_the_coding():
 
 
 def test_the_template_asks_nothing_of_any_network():
-    assert not re.search(r"https?://|<link|@import|src=", template("trace.html"))
+    assert not re.search(
+        r"https?://|<link|@import|src=", template(Path(numpygpt.__file__).parent / "study" / "trace" / "trace.html")
+    )

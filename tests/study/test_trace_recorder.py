@@ -26,11 +26,11 @@ def pair(x):
     kept, unused = x + 1, x + 2
     result = unused * 3
 
-    def backward(dy):
-        dx = dy * kept
-        return dx * 1
+    def dx(dy):
+        product = dy * kept
+        return product * 1
 
-    return result, backward
+    return result, dx
 
 
 def failing(x):
@@ -68,12 +68,12 @@ def test_a_branch_not_taken_has_no_value():
     assert at(call, "never = x") is None
 
 
-def test_a_returned_expression_has_a_value_and_what_backward_reads_is_known_as_kept():
-    call, (_, backward) = recorded(pair, np.array([1.0]))
-    assert call.kept == ["kept"] and not call.backward
-    back, dx = recorded(backward, np.array([5.0]))
-    assert back.backward and back.function == call.function
-    assert np.array_equal(at(back, "return dx * 1")[0]["result"], dx)
+def test_a_returned_expression_has_the_gradients_name_and_what_a_gradient_reads_is_known_as_kept():
+    call, (_, dx) = recorded(pair, np.array([1.0]))
+    assert call.keeps == {"dx": ["kept"]} and call.nested is None
+    back, gradient = recorded(dx, np.array([5.0]))
+    assert back.nested == "dx" and back.function == call.function
+    assert np.array_equal(at(back, "return product * 1")[0]["dx"], gradient)
 
 
 def test_the_tracing_ends_after_an_error_too():

@@ -23,7 +23,7 @@ from tests.calls import python
         ("pass", 0, ""),
         ("raise InputError('two\\nlines')", 2, "error: two lines\n"),
         ("open('absent')", 2, "error: [Errno 2] No such file or directory: 'absent'\n"),
-        ("raise MemoryError('1 TiB')", 2, "error: out of memory (1 TiB): try a smaller model or batch\n"),
+        ("raise MemoryError('1 TiB')", 2, "error: out of memory (1 TiB); use a smaller model or batch\n"),
         ("raise KeyboardInterrupt", 130, "\ninterrupted\n"),
         ("raise BrokenPipeError", 0, ""),
         ("sys.exit(1)", 1, ""),
@@ -159,3 +159,11 @@ def test_progress_shows_on_a_terminal_only_and_can_be_removed(capsys, monkeypatc
     assert bool(shown) == terminal
     if terminal:
         assert re.fullmatch(r"\r\x1b\[Kfrozen blocks  25% \| [\d,]+ tokens/s \| \d+ s left \| note\r\x1b\[K", shown)
+
+
+def test_the_rate_of_a_resumed_work_leaves_out_what_was_done_before(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    clock = iter([100.0, 110.0])
+    monkeypatch.setattr(command.time, "monotonic", lambda: next(clock))
+    command.Progress("file", "kB", first=500)(600, 1000)
+    assert capsys.readouterr().err.endswith("file  60% | 10 kB/s | 40 s left")

@@ -9,7 +9,7 @@ import pytest
 from numpygpt import generate, pretrain, train
 from numpygpt.api.classifier import Classifier
 from numpygpt.api.gpt import GPT
-from numpygpt.study.attribution import explain
+from numpygpt.explain.attribution import explain
 from numpygpt.system.errors import InputError
 from numpygpt.system.settings import (
     CLASSIFIER,

@@ -43,7 +43,7 @@ def test_every_way_to_pad_has_its_length(mode, length):
     [
         ("longest", [], 10, "cannot pad to 'longest': use none, end, context or a number from 1 to 10$"),
         ("short", [3], 10, "cannot pad to 'short': use longest, none, end, context or a number from 1 to 10$"),
-        ("end", [3], 1, "cannot pad to 'end': .*endoftext.* would take the model's only position; use none$"),
+        ("end", [3], 1, "cannot pad to 'end': .*endoftext.* would take the model's only position; use 'none'$"),
     ],
 )
 def test_padding_that_cannot_be_is_refused_for_its_true_reason(mode, lengths, n_positions, message):
@@ -86,9 +86,7 @@ def test_a_message_without_tokens_is_named(byte_encoding):
         list(encode(["a", "", "b"], byte_encoding, 4, 9))
 
 
-@pytest.mark.parametrize(
-    "texts, message", [("call now", "not one text by itself: 'call now'"), (["a", None], "2 is None")]
-)
+@pytest.mark.parametrize("texts, message", [("call now", "got the single text 'call now'"), (["a", None], "2 is None")])
 def test_a_single_text_is_not_taken_for_a_list_of_letters_and_what_is_no_text_is_named(byte_encoding, texts, message):
     with pytest.raises(InputError, match=message):
         list(encode(texts, byte_encoding, None, 9))

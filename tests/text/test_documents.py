@@ -56,9 +56,9 @@ def test_weights_say_how_often_each_document_comes(write):
 @pytest.mark.parametrize(
     "text, lines, weight, message",
     [
-        ("one\ntwo\n", False, 0.5, "a: the file is one document, which cannot count 0.5 times; .* --lines"),
-        ("one\ntwo\n", False, 1.5, "a: the file is one document, which cannot count 1.5 times; .* --lines"),
-        ("one\ntwo\n", True, 0.4, "a: a weight of 0.4 leaves out all of its 2 documents; give a larger one"),
+        ("one\ntwo\n", False, 0.5, "a: the file is one document, which cannot be repeated 0.5 times; .* --lines"),
+        ("one\ntwo\n", False, 1.5, "a: the file is one document, which cannot be repeated 1.5 times; .* --lines"),
+        ("one\ntwo\n", True, 0.4, "a: a weight of 0.4 leaves out all of its 2 documents; use a larger weight"),
     ],
 )
 def test_a_weight_that_drops_a_file_or_is_rounded_is_refused_though_other_files_have_text(

@@ -99,5 +99,5 @@ def test_a_label_that_has_no_number_leaves_the_file_before_it_whole(tmp_path):
 
 def test_a_set_whose_labels_are_not_the_runs_numbers_is_refused(tmp_path):
     (tmp_path / "test.csv").write_text("Label,Text\n1,hi\n2,ho\n")
-    with pytest.raises(InputError, match="test.csv: label '2' is none of 0 to 1"):
+    with pytest.raises(InputError, match="test.csv: label '2' is not one of 0 to 1"):
         list(read_set(tmp_path / "test.csv", ["ham", "spam"]))

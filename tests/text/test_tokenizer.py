@@ -204,70 +204,71 @@ def test_without_network_the_error_says_what_to_do(tmp_path, monkeypatch, failur
 
 def test_an_absent_folder_and_one_without_tokenizer_are_named(tmp_path):
     assert f"{tmp_path / 'absent'}: no such folder" in refusal(tmp_path / "absent")
-    assert f"{tmp_path}: no tokenizer in it" in refusal(tmp_path)
+    assert f"{tmp_path}: the folder has no tokenizer" in refusal(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "edit, reason",
-    [
-        (lambda v: v.pop("a"), "vocab.json: byte 97 ('a') must have an id below 256, has None"),
-        (lambda v: v.update(a=300), "vocab.json: byte 97 ('a') must have an id below 256, has 300"),
-        (lambda v: v.update(a=v["b"]), "vocab.json: two bytes have the same id"),
-        (lambda v: v.update(a="7"), "vocab.json: token 'a' has no whole number for an id"),
-        (lambda v: v.update(a=True), "vocab.json: token 'a' has no whole number for an id"),
-        (lambda v: v.update(a=-1), "vocab.json: token 'a' has no whole number for an id"),
-        (lambda v: v.update(a=10**30), "vocab.json: token 'a' has no whole number for an id"),
-        (lambda v: v.pop("<|endoftext|>"), "vocab.json: <|endoftext|> must have the last id, 296 after the 40 merges"),
+def vocab_with(**ids):
+    """The damage of setting ids in the vocabulary; None takes a token out."""
+
+    def damage(vocab, lines):
+        vocab |= ids
+        for token in [token for token, number in ids.items() if number is None]:
+            del vocab[token]
+
+    return damage
+
+
+def line_6(text):
+    return lambda vocab, lines: lines.__setitem__(4, text)
+
+
+END = "<|endoftext|>"
+DAMAGE = [  # of the vocabulary and the merges, and what is said
+    (vocab_with(a=None), "vocab.json: byte 97 ('a') must have an id below 256, but has None"),
+    (vocab_with(a=300), "vocab.json: byte 97 ('a') must have an id below 256, but has 300"),
+    (lambda vocab, lines: vocab.update(a=vocab["b"]), "vocab.json: two bytes have the same id"),
+    *((vocab_with(a=bad), "the id of token 'a' is not a whole number") for bad in ("7", True, -1, 10**30)),
+    *((vocab_with(**{END: bad}), f"{END} must have the last id, 296 after the 40 merges") for bad in (0, None)),
+    *((vocab_with(**{bad: 297}), f"vocab.json: no line of merges.txt makes {bad!r}") for bad in ("[PAD]", "日本")),
+    *(
         (
-            lambda v: v.update({"<|endoftext|>": 0}),
-            "vocab.json: <|endoftext|> must have the last id, 296 after the 40 merges",
-        ),
-        (lambda v: v.update({"[PAD]": 297}), "vocab.json: no line of merges.txt makes '[PAD]'"),
-        (lambda v: v.update({"日本": 297}), "vocab.json: no line of merges.txt makes '日本'"),
-        (lambda v: v.update({"Ġthe": 9}), "line {the}: this merge makes id {rank}, but vocab.json gives 'Ġthe' id 9"),
-        (lambda v: v.pop("Ġthe"), "line {the}: this merge makes id {rank}, but vocab.json gives 'Ġthe' id None"),
-    ],
-)
-def test_a_vocabulary_that_contradicts_the_merges_is_refused_where_it_does(tmp_path, small, edit, reason):
+            vocab_with(Ġthe=bad),
+            f"line {{the}}: this merge makes id {{rank}}, but vocab.json gives 'Ġthe' the id {bad}",
+        )
+        for bad in (9, None)
+    ),
+    *((line_6(bad), f"line 6: expected two tokens with a space between, found {bad!r}") for bad in ("ab", "", "a ")),
+    (line_6("a b c"), "line 6: expected two tokens with a space between, found 'a b c'"),
+    (line_6("a zz"), "merges.txt, line 6: 'zz' is neither a byte nor the result of a line above"),
+    (line_6("a 日"), "merges.txt, line 6: '日' is neither a byte nor the result of a line above"),
+    (lambda vocab, lines: lines.__setitem__(4, lines[0]), "merges.txt, line 6: a line above already makes"),
+    (lambda vocab, lines: lines.reverse(), "merges.txt, line 2: "),
+    (lambda vocab, lines: lines.pop(), "must have the last id, 295 after the 39 merges"),
+    (
+        lambda vocab, lines: lines.append("q q"),
+        "line 42: this merge makes id 296, but vocab.json gives 'qq' the id None",
+    ),
+]
+
+
+@pytest.mark.parametrize("damage, message", DAMAGE, ids=[message for _, message in DAMAGE])
+def test_files_that_contradict_each_other_are_refused_where_they_do(tmp_path, small, damage, message):
     vocab, lines = small
     the = next(number for number, line in enumerate(lines) if line.replace(" ", "") == "Ġthe")
-    edit(vocab)
-    assert reason.format(the=the + 2, rank=the + 256) in refusal(write(tmp_path / "edited", vocab, lines))
+    damage(vocab, lines)
+    assert message.replace("{the}", str(the + 2)).replace("{rank}", str(the + 256)) in refusal(
+        write(tmp_path / "edited", vocab, lines)
+    )
 
 
 @pytest.mark.parametrize(
-    "edit, reason",
-    [
-        (
-            lambda m: m.__setitem__(4, "a b c"),
-            "merges.txt, line 6: expected two tokens with a space between, found 'a b c'",
-        ),
-        (lambda m: m.__setitem__(4, "ab"), "merges.txt, line 6: expected two tokens with a space between, found 'ab'"),
-        (lambda m: m.__setitem__(4, ""), "merges.txt, line 6: expected two tokens with a space between, found ''"),
-        (lambda m: m.__setitem__(4, "a "), "merges.txt, line 6: expected two tokens with a space between, found 'a '"),
-        (lambda m: m.__setitem__(4, "a zz"), "merges.txt, line 6: 'zz' is neither a byte nor made by a line above"),
-        (lambda m: m.__setitem__(4, "a 日"), "merges.txt, line 6: '日' is neither a byte nor made by a line above"),
-        (lambda m: m.__setitem__(4, m[0]), "merges.txt, line 6: "),
-        (lambda m: m.reverse(), "merges.txt, line 2: "),
-        (lambda m: m.pop(), "must have the last id, 295 after the 39 merges"),
-        (lambda m: m.append("q q"), "merges.txt, line 42: this merge makes id 296, but vocab.json gives 'qq' id None"),
-    ],
+    "name, content, message",
+    [("merges.txt", b"#version: 0.2\n\xff \xfe\n", "merges.txt: not UTF-8"), ("vocab.json", b"[]", "a JSON object")]
+    + [("vocab.json", content, "not a JSON file") for content in (b"", b"\xff", b'{"a": 1', b"[" * 100_000)],
 )
-def test_merges_that_contradict_the_vocabulary_are_refused_by_line(tmp_path, small, edit, reason):
-    vocab, lines = small
-    edit(lines)
-    assert reason in refusal(write(tmp_path / "edited", vocab, lines))
-
-
-@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b'{"a": 1', b"[" * 100_000])
-def test_a_vocabulary_that_is_not_a_json_object_is_named(folder, content):
-    (folder / "vocab.json").write_bytes(content)
-    assert f"{folder / 'vocab.json'}: " in refusal(folder)
-
-
-def test_merges_that_are_not_utf8_are_named(folder):
-    (folder / "merges.txt").write_bytes(b"#version: 0.2\n\xff \xfe\n")
-    assert "merges.txt: not UTF-8" in refusal(folder)
+def test_a_file_of_another_kind_is_named(folder, name, content, message):
+    (folder / name).write_bytes(content)
+    assert f"{folder / name}: " in refusal(folder) and message in refusal(folder)
 
 
 def test_windows_line_ends_and_a_missing_version_line_change_nothing(folder):
@@ -308,10 +309,10 @@ def encoding_of(ranks, special):
 @pytest.mark.parametrize(
     "more, special, reason",
     [
-        ({}, {"<|endoftext|>": 256, "<|pad|>": 257}, "not GPT-2's kind"),
-        ({}, {}, "not GPT-2's kind"),
-        ({b"ab": 300}, {"<|endoftext|>": 257}, "not GPT-2's kind"),
-        ({b"abc": 256}, {"<|endoftext|>": 257}, "token 256 (b'abc') is not a merge of two tokens before it"),
+        ({}, {"<|endoftext|>": 256, "<|pad|>": 257}, "not built like GPT-2's"),
+        ({}, {}, "not built like GPT-2's"),
+        ({b"ab": 300}, {"<|endoftext|>": 257}, "not built like GPT-2's"),
+        ({b"abc": 256}, {"<|endoftext|>": 257}, "token 256 (b'abc') is not a merge of two earlier tokens"),
         ({b"abc": 256, b"ab": 257}, {"<|endoftext|>": 258}, "token 256 (b'abc') is not a merge"),
     ],
 )

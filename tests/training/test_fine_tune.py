@@ -13,8 +13,8 @@ from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.ops.cross_entropy import cross_entropy
 from numpygpt.study.checking.cases import SMALL, random_weights
-from numpygpt.system.alone import Alone
 from numpygpt.system.errors import InputError
+from numpygpt.system.single_process import SingleProcess
 from numpygpt.training.adamw import AdamW
 from numpygpt.training.batch import batch_logits, batch_loss
 from numpygpt.training.fine_tune import fine_tune
@@ -117,8 +117,11 @@ def test_history_is_that_of_a_loop_written_out():
             optimizer.step(grads)
             expected.append(loss)
             if number == 0:  # steps 0 and 3
-                expected += [mean_loss(task, training, Alone(), 2), mean_loss(task, validation, Alone(), 2)]
-        expected += [accuracy(task, training, Alone(), 2), accuracy(task, validation, Alone(), 2)]
+                expected += [
+                    mean_loss(task, training, SingleProcess(), 2),
+                    mean_loss(task, validation, SingleProcess(), 2),
+                ]
+        expected += [accuracy(task, training, SingleProcess(), 2), accuracy(task, validation, SingleProcess(), 2)]
     names = ("loss", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
     assert [row[name] for row in rows for name in names if name in row] == expected
 
@@ -127,11 +130,11 @@ def test_losses_are_averaged_over_batches_and_accuracies_over_messages():
     task, (_, validation) = a_run()
     logits = logits_of(task, a_classifier()[1][7:])
     first, second = (float(cross_entropy(logits[part], LABELS[7:][part])[0]) for part in (slice(3), slice(3, 4)))
-    assert mean_loss(task, validation, Alone()) == pytest.approx((first + second) / 2, rel=1e-5)
-    assert mean_loss(task, validation, Alone(), most=1) == pytest.approx(first, rel=1e-5)
+    assert mean_loss(task, validation, SingleProcess()) == pytest.approx((first + second) / 2, rel=1e-5)
+    assert mean_loss(task, validation, SingleProcess(), most=1) == pytest.approx(first, rel=1e-5)
     right = logits.argmax(axis=1) == LABELS[7:]
-    assert accuracy(task, validation, Alone()) == right.mean()
-    assert accuracy(task, validation, Alone(), most=1) == right[:3].mean()
+    assert accuracy(task, validation, SingleProcess()) == right.mean()
+    assert accuracy(task, validation, SingleProcess(), most=1) == right[:3].mean()
 
 
 @pytest.mark.parametrize("accumulate, updates", [(2, [[0, 1], [2]]), (3, [[0, 1, 2]]), (5, [[0, 1, 2]])])
@@ -165,7 +168,7 @@ def test_the_rate_follows_its_schedule_from_update_to_update_and_gradients_are_c
         batches = [training.take(batch) for batch in training]
         if epoch == 0:
             evaluations = [
-                mean_loss(expected, part, Alone(), 2) for part in (training, validation)
+                mean_loss(expected, part, SingleProcess(), 2) for part in (training, validation)
             ]  # they move the generator
             del evaluations
         for update in (batches[:2], batches[2:]):
@@ -179,7 +182,7 @@ def test_the_rate_follows_its_schedule_from_update_to_update_and_gradients_are_c
             optimizer.step({name: (gradient * (0.01 / norm)) for name, gradient in total.items()})
             done += 1
         for part in (training, validation):
-            accuracy(expected, part, Alone(), 2)
+            accuracy(expected, part, SingleProcess(), 2)
     for name in task.params:
         np.testing.assert_allclose(task.params[name], expected.params[name], rtol=2e-4, atol=2e-6, err_msg=name)
 
@@ -318,7 +321,7 @@ def test_it_learns_a_small_problem_by_heart(choice, position):
     recipe = RECIPE | dict(epochs=150, lr=1e-2, weight_decay=0, eval_every=1000)
     fine_tune(task, training, validation, **recipe, report=rows.append)
     assert rows[-2]["loss"] < 0.02
-    assert accuracy(task, training, Alone()) == 1
+    assert accuracy(task, training, SingleProcess()) == 1
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_says_where():

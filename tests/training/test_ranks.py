@@ -14,8 +14,8 @@ import pytest
 from numpygpt import train
 from numpygpt.checkpoints.safetensors import read_safetensors
 from numpygpt.system import blas
-from numpygpt.system.alone import LAUNCHERS, Alone
 from numpygpt.system.errors import InputError
+from numpygpt.system.single_process import LAUNCHERS, SingleProcess
 from numpygpt.training.ranks import on_every_rank
 
 ROOT = Path(__file__).parents[2]
@@ -234,7 +234,7 @@ def test_without_mpiexec_nothing_of_mpi_is_imported(monkeypatch):
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     seen = []
     on_every_rank(lambda argv, ranks: seen.append(type(ranks)))()
-    assert seen == [Alone]
+    assert seen == [SingleProcess]
 
 
 @pytest.mark.parametrize("variable", ["PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK"])

@@ -11,7 +11,7 @@ from numpygpt.api.classifier import Classifier
 from numpygpt.api.gpt import GPT
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes
-from numpygpt.system.alone import Alone
+from numpygpt.system.single_process import SingleProcess
 from numpygpt.text.batches import encode, padded_length
 from numpygpt.text.messages import label_names, read_messages
 from numpygpt.text.split import balance, split
@@ -91,9 +91,9 @@ def run(shared, logged, encoding):
         task.params,
         history,
         {
-            "train": accuracy(task, training, Alone()),
-            "validation": accuracy(task, validation, Alone()),
-            "test": accuracy(task, test, Alone()),
+            "train": accuracy(task, training, SingleProcess()),
+            "validation": accuracy(task, validation, SingleProcess()),
+            "test": accuracy(task, test, SingleProcess()),
         },
     )
 

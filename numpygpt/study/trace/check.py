@@ -73,13 +73,9 @@ class PushedTape(Tape):
 
 def pushed(step, argument, index, by):
     """The step's result, run again with one entry of one argument moved by `by`; complex where `by` is."""
-    dtype, arguments = np.result_type(type(by)), dict(step.arguments)
-    moved = np.array(arguments[argument], dtype)
+    moved = np.array(step.arguments[argument], np.result_type(type(by)))
     moved[index] += by
-    first = next(iter(arguments))
-    if arguments[first].dtype.kind == "f":  # an operation works in place on what it makes of its first argument
-        arguments[first] = arguments[first].astype(dtype)
-    return step.op(**arguments | {argument: moved}, **step.settings)[0]
+    return step.op(**step.arguments | {argument: moved}, **step.settings)[0]
 
 
 def checks(trace, step, entries=ENTRIES):

@@ -5,9 +5,9 @@ import textwrap
 
 import numpy as np
 
-from ... import ops
 from ...ops.attention import attention
 from ...ops.cross_entropy import cross_entropy
+from ...ops.dot_product_attention import dot_product_attention
 from ...ops.embedding import embedding
 from ...ops.gelu import gelu
 from ...ops.layernorm import layernorm
@@ -19,7 +19,7 @@ from ...ops.softmax import softmax
 from ...system.errors import InputError
 from .check import operation_checks
 from .recorder import Recorder
-from .trace import Step, whole
+from .trace import OPERATIONS, Step
 from .words import WORDS
 
 N, D, H, C = 3, 4, 2, 2
@@ -39,7 +39,7 @@ def examples():
         linear: dict(x=numbers(N, D), weight=numbers(D, C), bias=numbers(C)),
         gelu: dict(x=2 * numbers(N, D)),
         softmax: dict(x=numbers(N, D)),
-        attention: dict(qkv=numbers(N, 3 * D), lengths=lengths, n_head=H),
+        attention: dict(qkv=numbers(N, 3 * D), T=N, n_head=H),
         query_attention: dict(
             x=numbers(N, D),
             weight=numbers(D, 3 * D),
@@ -48,6 +48,7 @@ def examples():
             rows=np.array([N - 1]),
             n_head=H,
         ),
+        dot_product_attention: dict(q=numbers(N, 2), k=numbers(N, 2), v=numbers(N, 2), sqrt_d=2**0.5, causal=True),
         take_rows: dict(x=numbers(N, D), rows=np.array([N - 1])),
         mean_rows: dict(x=numbers(N, D), lengths=lengths),
         cross_entropy: dict(logits=numbers(N, C), targets=np.array([1, 0, 1])),
@@ -57,25 +58,18 @@ def examples():
 
 
 def trace_operation(op, arguments) -> Step:
-    """The Step of an operation on these arguments, with a gradient dy of random numbers: one of ones would hide
-    mistakes.
-    """
-    op, settings = whole(op, {})
+    """Return the Step of an operation on these arguments, with a random dy: a dy of ones would hide mistakes."""
     names = [name for name in inspect.signature(op).parameters if name in arguments]
     floats = [name for name in names if np.asarray(arguments[name]).dtype.kind == "f"]
     settings = {name: arguments[name] for name in names if name not in floats and name != "ids"}
     given = {name: arguments[name] for name in names if name not in settings}
-    files = (str(ops.__path__[0]), inspect.getsourcefile(op))
-    with Recorder(lambda code: code.co_filename.startswith(files)) as recorder:
-        y, backward = op(**given, **settings)
+    files = OPERATIONS | {inspect.getsourcefile(op)}
+    with Recorder(lambda code: code.co_filename in files) as recorder:
+        y, functions = op(**given, **settings)
         dy = np.round(np.random.default_rng(1).standard_normal(np.shape(y)), 1) if np.ndim(y) else 1.0
-        gradients = backward(dy)
-    gradients = dict(zip(given, gradients if isinstance(gradients, tuple) else (gradients,)))
-    gradients = {name: gradient for name, gradient in gradients.items() if gradient is not None}
-    forward, backward = recorder.calls
-    return Step(
-        op.__name__, op, given, {}, settings, y, 0, list(gradients), gradients, [forward], [backward], False, dy
-    )
+        gradients = {function.__name__[1:]: function(dy) for function in functions}
+    forward, *backward = recorder.calls
+    return Step(op.__name__, op, given, {}, settings, y, 0, gradients, [forward], backward, False, dy)
 
 
 def in_terminal(name) -> str:
@@ -122,15 +116,12 @@ def check_table(checks) -> str:
 def _call(call, outermost):
     """A call's text, line by line, with what each line made under it."""
     function, out = call.function, []
-    first, last = (
-        function.backward
-        if call.backward and function.backward
-        else (function.first, function.first + len(function.lines) - 1)
-    )
+    nested = {name: (first, last) for name, first, last in function.nested}
+    first, last = nested.get(call.nested, (function.first, function.first + len(function.lines) - 1))
     for number in range(first, last + 1):
         if function.doc and function.doc[0] <= number <= function.doc[1]:
             continue
-        if not call.backward and function.backward and function.backward[0] <= number <= function.backward[1]:
+        if not call.nested and any(begin <= number <= end for begin, end in nested.values()):
             continue
         text = function.lines[number - function.first]
         if not text.strip():

@@ -23,7 +23,7 @@ from .source import Function
 from .sums import of_block, of_tied, of_token
 from .words import WORDS
 
-PACKAGE = Path(__file__).parents[2]
+PACKAGE = Path(__file__).parents[3]
 ENTRIES = ((2_500_000, 3), (20_000_000, 2))  # up to so many parameters, so many entries of each gradient are checked
 
 
@@ -133,7 +133,7 @@ class _Packer:
         found = {
             "name": step.name,
             "kind": kind,
-            "calls": self._calls(step.forward),
+            "calls": self._calls(step.forward, step.backward or ()),
             "back": None if step.backward is None else self._calls(step.backward),
             "ends": step.ends,
             "parameters": step.parameters,
@@ -148,10 +148,12 @@ class _Packer:
             found["curve"] = {"entry": [argument, list(index)], "points": points}
         return found
 
-    def _calls(self, tops):
-        """The calls that made something, outermost first. Repeated calls of one function become one entry with
-        several runs.
+    def _calls(self, tops, backward=()):
+        """Return the calls that made something, outermost first. Repeated calls of a function are runs of one entry.
+
+        backward   the calls on the way back: what these functions had kept is marked
         """
+        ran = {(call.function, call.nested) for top in backward for call in top.all()}
         found, of_block = {}, tops[0].function.name.startswith("block")
         for top in tops:
             for call in top.all():
@@ -160,9 +162,9 @@ class _Packer:
                 run = {
                     "args": self._values(call.arguments),
                     "lines": {str(line): [self._values(made) for made in runs] for line, runs in call.lines.items()},
-                    "kept": call.kept,
+                    "kept": sorted({n for f, names in call.keeps.items() if (call.function, f) in ran for n in names}),
                 }
-                key = self.function(call.function), call.backward
+                key = self.function(call.function), call.nested
                 found.setdefault(key, {"f": key[0], "nested": key[1], "runs": []})["runs"].append(run)
         return list(found.values())
 
@@ -182,7 +184,7 @@ class _Packer:
                     "first": function.first,
                     "lines": function.lines,
                     "doc": function.doc,
-                    "backward": function.backward,
+                    "nested": {name: [first, last] for name, first, last in function.nested},
                 }
             )
         return self.function_numbers[function]

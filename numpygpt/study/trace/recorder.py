@@ -6,31 +6,30 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .source import function_of, is_nested, statement_at
+from .source import function_of, nested_name, statement_at
 
 
 class Call:
     """One call of a watched function.
 
     function    the Function, or the one it is nested in
-    backward    whether it is the `backward` inside it
+    nested      the name of the function inside it, such as `dx`; None of the outermost
     arguments   {name: value} it was called with
     lines       {line number: [{name: value}, …]} what each statement made, each time it ran, under its last line
-    returned    its result; `ended` says that it had none, since the way back ended there
-    kept        of a call that returned a backward: the names of the arrays and numbers that it keeps for that
+    returned    its result
+    keeps       {name of a function inside it: the names of the arrays and numbers that this function keeps}
     parent, calls   the watched call that it was made in, and those made in it
 
     Values are arrays, copied as they were at that moment, and numbers.
     """
 
     def __init__(self, code, parent, frame):
-        self.code, self.function, self.backward = code, function_of(code), is_nested(code)
+        self.code, self.function, self.nested = code, function_of(code), nested_name(code)
         self.parent, self.calls = parent, []
         self.arguments = {
             name: kept for name in _argument_names(code) if (kept := _kept(frame.f_locals[name])) is not None
         }
-        self.number = frame.f_locals.get("n")  # of the block, in a function of one
-        self.lines, self.returned, self.ended, self.kept = {}, None, False, []
+        self.lines, self.returned, self.keeps = {}, None, {}
         self._statement = None
         if parent is not None:
             parent.calls.append(self)
@@ -47,7 +46,6 @@ class Call:
 
     def line(self, frame):
         """A line is about to run: the statement before it, if it is another, has made what it makes."""
-        self.ended = False
         statement = statement_at(self.code, frame.f_lineno)
         if statement is not self._statement:
             self._finish(frame, statement)
@@ -56,7 +54,7 @@ class Call:
     def end(self, frame, result):
         """The function returns."""
         statement, self._statement = self._statement, None
-        if statement is None or self.ended:
+        if statement is None:
             return
         if not statement.returns:  # the last line of a function that returns nothing
             self._statement = statement
@@ -65,12 +63,13 @@ class Call:
         self.returned = tuple(map(_kept, result)) if isinstance(result, tuple) else _kept(result)
         parts = result if isinstance(result, tuple) else (result,)
         for text, part in zip((text for text, _ in statement.makes), parts):
-            if inspect.isfunction(part):
-                kept = {name: frame.f_locals.get(name) for name in part.__code__.co_freevars}
-                self.kept = [name for name, value in kept.items() if isinstance(value, np.ndarray | float)]
-            elif (value := _kept(part)) is not None and self._is_new(text, value):
-                name = text if text.isidentifier() else "result"
-                self.lines.setdefault(statement.last, [{}])[0][name] = value
+            if (value := _kept(part)) is not None and self._is_new(text, value):
+                unnamed = "result" if self.nested in (None, "backward") else self.nested
+                self.lines.setdefault(statement.last, [{}])[0][text if text.isidentifier() else unnamed] = value
+        for name, part in frame.f_locals.items():
+            if inspect.isfunction(part) and part.__code__ in self.code.co_consts:
+                kept = {free: frame.f_locals.get(free) for free in part.__code__.co_freevars}
+                self.keeps[name] = [free for free, value in kept.items() if isinstance(value, np.ndarray | float)]
 
     def _finish(self, frame, following):
         statement = self._statement
@@ -139,8 +138,6 @@ class Recorder:
         def local(frame, event, result):
             if event == "line":
                 call.line(frame)
-            elif event == "exception":
-                call.ended = True
             elif event == "return":
                 call.end(frame, result)
                 self.open = call.parent

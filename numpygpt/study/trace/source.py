@@ -12,8 +12,8 @@ class Function:
 
     file, name   where it stands
     first, lines   the number of its first line (a decorator's, if it has one), and its lines as they are in the file
-    doc, backward   (first, last) line numbers of its docstring, and of the function `backward` inside it; None
-                    without
+    doc          (first, last) line numbers of its docstring; None without
+    nested       (name, first, last) of each function inside it: of its gradients
     """
 
     file: Path
@@ -21,7 +21,7 @@ class Function:
     first: int
     lines: tuple[str, ...]
     doc: tuple[int, int] | None
-    backward: tuple[int, int] | None
+    nested: tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ def function_of(code):
     return _file(code.co_filename)[1][_place(code)]
 
 
-def is_nested(code):
-    """Whether it is the code of a function inside another: of a `backward`."""
-    return _place(code) != (code.co_name, code.co_firstlineno)
+def nested_name(code):
+    """Return the name of a function inside another, such as `dx`; None of an outermost function."""
+    return None if _place(code) == (code.co_name, code.co_firstlineno) else code.co_name
 
 
 def statement_at(code, line):
@@ -87,13 +87,11 @@ def _first(node):
 
 
 def _function(file, lines, node):
-    first, doc, backward = _first(node), None, None
+    first, doc = _first(node), None
     if ast.get_docstring(node) is not None:
         doc = node.body[0].lineno, node.body[0].end_lineno
-    for child in node.body:
-        if isinstance(child, ast.FunctionDef):
-            backward = child.lineno, child.end_lineno
-    return Function(file, node.name, first, tuple(lines[first - 1 : node.end_lineno]), doc, backward)
+    nested = tuple((n.name, n.lineno, n.end_lineno) for n in node.body if isinstance(n, ast.FunctionDef))
+    return Function(file, node.name, first, tuple(lines[first - 1 : node.end_lineno]), doc, nested)
 
 
 def _statement(node):

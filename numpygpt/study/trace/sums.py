@@ -20,18 +20,18 @@ class Sum:
 
 
 def of_block(backward: Call) -> list[Sum]:
-    """The two sums of a block's backward, as far as it went."""
-    through = {call.function.name: call.returned for call in backward.calls if call.backward}
+    """Return the two sums of a block's backward, where something below them learns."""
+    through = {call.function.name: call.returned for call in backward.calls if isinstance(call.returned, np.ndarray)}
     made = {name: value for runs in backward.lines.values() for values in runs for name, value in values.items()}
     da, dx = made.get("da"), backward.returned
     found = []
-    if through.get("mlp") is not None:
+    if "mlp" in through:
         terms = [("dy, past it", backward.arguments["dy"]), ("through the MLP", through["mlp"])]
         found.append(Sum("a went two ways: past the MLP, and through it", terms, ("da", da)))
-    if dx is not None and "self_attention" in through:
+    if "self_attention" in through:
         terms = [("da, past it", da), ("through attention", through["self_attention"])]
         found.append(Sum("x went two ways: past attention, and through it", terms, ("dx", dx)))
-    if dx is not None and "self_attention_at" in through:
+    if "self_attention_at" in through:
         terms = [("through attention", through["self_attention_at"]), ("past it", dx - through["self_attention_at"])]
         found.append(Sum("the row that is read went two ways: through attention, and past it", terms, ("dx", dx)))
     return found

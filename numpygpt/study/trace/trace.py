@@ -7,7 +7,6 @@ What is recorded is the shipped code while it runs, in float64. Nothing in `ops/
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +14,18 @@ import numpy as np
 from ... import ops
 from ...model import block as block_module
 from ...model.classifier import classifier
+from ...model.fast import FAST, groups
 from ...model.language import language_model
-from ...model.tape import NothingBelowLearns, Tape
+from ...model.tape import Tape
 from ...model.trainable import trainable_names
+from ...ops.attention import attention
 from ...ops.cross_entropy import cross_entropy
 from ...system.errors import InputError
+from ...text.tokenizer import token_texts
 from .recorder import Call, Recorder
 
-OPERATIONS = Path(ops.__file__).parent
+# The files whose functions are recorded: not `remember`, which has no formula
+OPERATIONS = {str(path) for path in Path(ops.__file__).parent.glob("*.py") if path.stem != "remember"}
 BLOCKS = {block_module.block.__code__, block_module.block_at.__code__}
 
 
@@ -31,14 +34,13 @@ class Step:
     """One operation on the way, or a block's two sums.
 
     name       where it stands, under the parameters' name where it has some: h.1.ln_1, h.1.attention, cross_entropy
-    op         the operation as it was called, without its pieces; settings, what else it was called with
+    op         the operation; settings, what else it was called with
     arguments  {name: array} of what it was given, in its own order; parameters, {argument: parameter's name} among
     them
     result     its result
-    learns     the arguments that have a gradient; gradients {argument: array}, of those
-    forward, backward   the Calls of watched functions; backward is None where the way back had ended before, and
-                        `ends` says that
-               it ends here
+    gradients  {argument: array} of the arguments that have one
+    forward, backward   the Calls of watched functions. backward is None where nothing here or below learns; `ends` says
+               that backpropagation stops here.
     """
 
     name: str
@@ -48,15 +50,16 @@ class Step:
     settings: dict
     result: np.ndarray
     number: int | None = None  # of the tape's calls; None of a block
-    learns: list[str] = field(default_factory=list)
     gradients: dict[str, np.ndarray] = field(default_factory=dict)
     forward: list[Call] = field(default_factory=list)
     backward: list[Call] | None = None
     ends: bool = False
-    dy: np.ndarray | None = None  # what backward was given
+    dy: np.ndarray | None = None  # what the gradient functions were given
 
     def __getitem__(self, name):
-        """The value of this name, as it last was: forward, backward (`dx`), or an argument."""
+        """Return the value of this name, as it last was: forward, a gradient (`dx`), or an argument."""
+        if name[1:] in self.gradients and name.startswith("d"):
+            return self.gradients[name[1:]]
         found = None
         for call in [call for top in [*self.forward, *(self.backward or [])] for call in top.all()]:
             for values in [call.arguments, *(made for runs in call.lines.values() for made in runs)]:
@@ -88,51 +91,39 @@ class WatchedTape(Tape):
     watched   the files whose functions the recorder records; an operation's is added before it runs
     """
 
+    fast = {attention: FAST[attention]}  # all else runs whole, in this thread: of one message the numbers are the same
+
     def __init__(self, params, trainable, recorder, watched):
         super().__init__(params, trainable)
         self.recorder, self.watched, self.steps, self.sums = recorder, watched, [], []
 
     def __call__(self, op, x, *names, **settings):
-        op, settings = whole(op, settings)
         self.watched.add(op.__code__.co_filename)
         argument_names = list(inspect.signature(op).parameters)[: 1 + len(names)]
         values = [x, *(self.params[name] for name in names)]
-        before = self._calls()
-        x_learns = self.something_learns
+        before, x_learns = self._calls(), self.something_learns
         y, backward = super().__call__(op, x, *names, **settings)
+        layer = next(iter(names), op.__name__).rsplit(".", 1)[0]
         step = Step(
-            name="",
+            name=op.__name__ if op.__name__.startswith(("embedding", "output")) else layer,
             op=op,
             arguments=dict(zip(argument_names, values)),
             parameters=dict(zip(argument_names[1:], names)),
-            settings=settings,
+            settings=groups(x, **settings)[0][1] if op is attention else settings,
             result=np.array(y),
             number=len(self.steps),
-            learns=[
-                argument
-                for argument, learns in zip(argument_names, [x_learns, *(name in self.trainable for name in names)])
-                if learns
-            ],
             forward=self._calls()[len(before) :],
+            ends=self.something_learns and not x_learns,
         )
-        step.name = self._name(step)
         self.steps.append(step)
 
         def watched(dy):
-            step.dy = np.array(dy)
             before = self._calls()
-            try:
-                return backward(dy)
-            except NothingBelowLearns:
-                step.ends = True
-                raise
-            finally:
-                made = self._calls()[len(before) :]
-                if made:
-                    step.backward = made
-                    returned = made[0].returned
-                    found = dict(zip(argument_names, returned if isinstance(returned, tuple) else (returned,)))
-                    step.gradients = {name: found[name] for name in step.learns}
+            dx = backward(dy)
+            if made := self._calls()[len(before) :]:
+                step.dy, step.backward = np.array(dy), made
+                step.gradients = {call.nested[1:]: call.returned for call in made}
+            return dx
 
         return y, watched
 
@@ -145,23 +136,6 @@ class WatchedTape(Tape):
     def _calls(self):
         """The watched calls so far, at the place where we are."""
         return list(self.recorder.open.calls if self.recorder.open else self.recorder.calls)
-
-    def _name(self, step):
-        if step.parameters and not step.op.__name__.startswith(("embedding", "output")):
-            return next(iter(step.parameters.values())).rsplit(".", 1)[0]
-        call = self.recorder.open
-        while call and call.code not in BLOCKS:
-            call = call.parent
-        return f"h.{call.number}.{step.op.__name__}" if call else step.op.__name__
-
-
-def whole(op, settings):
-    """(operation, settings) without the pieces it is made fast with: all rows at once, in this thread. Of one
-    message the numbers are the same.
-    """
-    if isinstance(op, partial):
-        op, settings = op.func, op.keywords | settings
-    return inspect.unwrap(op), settings
 
 
 @dataclass(repr=False)
@@ -230,7 +204,7 @@ def trace_classifier(clf, text, label, folded=False) -> Trace:
     Raises InputError for a message without tokens, an unknown label, LoRA's adapters, and `folded` where the classifier
     reads the mean of all rows.
     """
-    if folded and clf.reading.position == "mean":
+    if folded and clf.pooling.position == "mean":
         raise InputError("folded: this classifier reads the mean of all rows, not one: leave it out")
     if clf.lora_scale is not None:
         raise InputError(
@@ -241,12 +215,12 @@ def trace_classifier(clf, text, label, folded=False) -> Trace:
 
     def run(tape, copies=1, pooling=pooling):
         logits, d_classifier = classifier(tape, np.tile(ids, copies), np.full(copies, len(ids)), clf.config, pooling)
-        loss, d_loss = tape(cross_entropy, logits, targets=np.tile(numbers, copies))
-        return loss, lambda: d_classifier(d_loss(1.0))
+        loss, dlogits = tape(cross_entropy, logits, targets=np.tile(numbers, copies))
+        return loss, lambda: d_classifier(dlogits(1.0))
 
     trace = Trace(
         text,
-        pieces(clf.encoding, ids),
+        token_texts(clf.encoding, ids),
         ids,
         clf.labels,
         str(label),
@@ -285,13 +259,15 @@ def trace_language(gpt, text, trainable="all") -> Trace:
         return language_model(tape, np.tile(ids[:-1], copies), lengths, np.tile(ids[1:], copies), gpt.config)
 
     params = as_float64(gpt.params)
-    trace = Trace(text, pieces(gpt.encoding, ids), ids, None, None, params, learning, gpt.config, gpt.source, None, run)
+    trace = Trace(
+        text, token_texts(gpt.encoding, ids), ids, None, None, params, learning, gpt.config, gpt.source, None, run
+    )
     return recorded(trace)
 
 
 def recorded(trace):
     """The trace with its run recorded."""
-    watched = {block_module.__file__, *map(str, OPERATIONS.glob("*.py"))}
+    watched = OPERATIONS | {block_module.__file__}
     with Recorder(lambda code: code.co_filename in watched) as recorder:
         tape = WatchedTape(trace.params, trace.trainable, recorder, watched)
         loss, backward = trace.run(tape)
@@ -302,45 +278,26 @@ def recorded(trace):
 
 
 def _with_blocks(steps, calls):
-    """The steps, with each block's sums after its last operation."""
+    """Return the steps, with each block's sums after its last operation.
+
+    A block is numbered by its parameters, and so are the operations in it that have none.
+    """
     forward = [call for call in calls if call.code in BLOCKS]
-    backward = {
-        id(f): b
-        for f, b in zip(reversed(forward), [c for c in calls if c.backward and c.function.name.startswith("block")])
-    }
+    backward = [c for c in calls if c.nested and c.function.name.startswith("block")]
     found = list(steps)
-    for call in forward:
-        inside = {id(c) for c in call.all()}
-        place = max(i for i, step in enumerate(found) if step.forward and id(step.forward[0]) in inside)
-        back = backward.get(id(call))
-        found.insert(
-            place + 1,
-            Step(
-                f"h.{call.number}",
-                None,
-                {},
-                {},
-                {},
-                call.returned[0],
-                forward=[call],
-                backward=[back] if back else None,
-                ends=bool(back and back.ended),
-            ),
-        )
+    for call, back in zip(forward, reversed(backward) if backward else [None] * len(forward)):
+        made_in = {id(c) for c in call.all()}
+        inside = [step for step in found if step.forward and id(step.forward[0]) in made_in]
+        block = ".".join(next(name for step in inside for name in step.parameters.values()).split(".")[:2])
+        for step in inside:
+            step.name = step.name if step.parameters else f"{block}.{step.name}"
+        place = max(i for i, step in enumerate(found) if any(step is other for other in inside))
+        learns, ends = any(step.backward for step in inside), any(step.ends for step in inside)
+        sums = Step(block, None, {}, {}, {}, call.returned[0], forward=[call], ends=ends)
+        sums.backward = [back] if learns else None
+        found.insert(place + 1, sums)
     return found
 
 
 def as_float64(params):
     return {name: np.asarray(array, np.float64) for name, array in params.items()}
-
-
-def pieces(encoding, ids):
-    """Each token's text; bytes that are no whole character as ⟨e2⟩."""
-    texts = []
-    for token in ids:
-        data = encoding.decode_single_token_bytes(int(token)) if token < encoding.n_vocab else b""
-        try:
-            texts.append(data.decode())
-        except UnicodeDecodeError:
-            texts.append("".join(chr(b) if b < 128 else f"⟨{b:02x}⟩" for b in data))
-    return texts

@@ -32,6 +32,12 @@ WORDS = {
         "Two products and a softmax, undone in reverse: from dy to the values and the weights, from the weights "
         "through softmax to the scores, from the scores to queries and keys.",
     ),
+    "dot_product_attention": (
+        "Every query is compared with every key: their scaled product is a score. softmax turns the scores of a query "
+        "into weights that sum to 1, and the result is the weighted mean of the values.",
+        "dv is weights.T @ dy, because value j entered result i with the weight [i, j]. dscores came through softmax, "
+        "so each of its rows sums to 0. A score is the product of a query and a key, so each receives the other.",
+    ),
     "query_attention": (
         "Attention, asked for one row alone: one query, so keys and values need not be formed for all rows. The "
         "key's weights move into the query, the value's come after the weighted mean.",

@@ -1,19 +1,19 @@
-"""A program that runs once; `training.ranks.Ranks` is one that runs several times together, on one machine or many."""
+"""Run a program as a single process. `training.ranks.Ranks` runs it as several processes, on one or many machines."""
 
 import os
 
-# How the variables begin by which launchers tell a program of its rank: MPICH's and its kin's, PMIx, Open MPI's
+# The prefixes of the variables in which launchers store a rank: MPICH and its derivatives, PMIx, Open MPI
 LAUNCHERS = ("PMI_", "PMIX_", "OMPI_COMM_WORLD_")
 
 
 def launched():
-    """How many ranks mpiexec or the like has started, at least; 0 where it has not started this program."""
+    """Return the minimum number of ranks that a launcher such as mpiexec started, or 0 without a launcher."""
     found = [launcher for launcher in LAUNCHERS if f"{launcher}RANK" in os.environ]
     return max((int(os.environ.get(f"{launcher}SIZE", 1)) for launcher in found), default=0)
 
 
-class Alone:
-    """What is said of each method in `training.ranks.Ranks`, where there is one rank."""
+class SingleProcess:
+    """The methods of `training.ranks.Ranks` for one rank. See there."""
 
     rank, size = 0, 1
 
@@ -30,7 +30,7 @@ class Alone:
         pass
 
     def owners(self, costs):
-        """(n,) the rank that takes each of n items: the dearest first, each to the one that has least to do."""
+        """Assign n items to ranks, the most expensive first, each to the least loaded rank. Return n rank numbers."""
         owners, load = [0] * len(costs), [0] * self.size
         for i in sorted(range(len(costs)), key=lambda i: -costs[i]):
             owners[i] = load.index(min(load))
@@ -49,7 +49,7 @@ class Alone:
     def gradient(self, mean, items, costs, grain=None):
         if not grain:
             return mean(items)
-        from .blas import parallel  # and with it NumPy, which a command that only starts others does not need
+        from .blas import parallel  # imports NumPy, which a command that only starts others does not need
 
         loss, total = 0, {}
         parts = grains(items, grain)
@@ -68,5 +68,5 @@ class Alone:
 
 
 def grains(items, grain):
-    """The items in parts of at most `grain`."""
+    """Split the items into chunks of at most `grain` items."""
     return [items[start : start + grain] for start in range(0, len(items), grain)]
