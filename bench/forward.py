@@ -56,7 +56,7 @@ def measure(options):
                 lambda: [np.matmul(a, b, out=product) for _ in range(PRODUCTS)],
                 lambda: blocks(Tape(params), rows_in, lengths, range(last), config),
                 lambda: blocks(Tape(params), rows_in, lengths, range(last + 1), config),
-                lambda: clf.logits_of(messages),
+                lambda: clf._logits(messages),
                 lambda: FrozenPrefix(params, config, many, last),
             ),
         )

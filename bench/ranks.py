@@ -29,6 +29,7 @@ from numpygpt.model.parameters import parameter_shapes, random_parameters
 from numpygpt.system import command
 from numpygpt.system.memory import keep_freed_memory
 from numpygpt.training.adamw import AdamW
+from numpygpt.training.batch import batch_loss
 from numpygpt.training.frozen_features import FrozenPrefix
 from numpygpt.training.ranks import on_every_rank
 
@@ -59,12 +60,12 @@ def frozen_blocks(gpt, ranks):
 def step(gpt, choice, ranks):
     """The parts of a training step. The first step, which touches memory for the first time, does not count."""
     clf = Classifier(gpt, ["ham", "spam"], choice, position="last")
-    prefix = FrozenPrefix(clf.params, gpt.config, messages(gpt.config, BATCH), clf.depth)
+    prefix = FrozenPrefix(clf.params, gpt.config, messages(gpt.config, BATCH), clf.frozen_blocks)
     optimizer = AdamW(clf.params, clf.trainable, lr=5e-5)
     places, lengths, labels = np.arange(BATCH), np.full(BATCH, TOKENS), np.arange(BATCH) % 2
 
     def mean(some):
-        return clf.batch_loss(*prefix.batch(some), labels[some], clf.depth)
+        return batch_loss(clf, *prefix.batch(some), labels[some], clf.frozen_blocks)
 
     parts = []
     for _ in range(1 + STEPS):

@@ -16,10 +16,10 @@ from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from numpygpt.experiments import run_process
 from numpygpt.system.command import memory_size
 from numpygpt.text.messages import read_messages
 from numpygpt.text.sources import find_messages
+from numpygpt.training.experiments import run_process
 
 from . import machine
 from .results import table, write_section

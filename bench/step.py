@@ -16,6 +16,7 @@ import numpy as np
 from numpygpt.api.classifier import Classifier
 from numpygpt.api.gpt import load
 from numpygpt.training.adamw import AdamW
+from numpygpt.training.batch import batch_loss
 from numpygpt.training.frozen_features import FrozenPrefix
 
 from .machine import Rates, installed
@@ -60,7 +61,7 @@ def least_seconds(model, choice, rates):
     """What a step of numpygpt's must take on a machine of these rates: see above."""
     clf = _classifier(model, choice)
     D, learning = clf.config.n_embd, sum(clf.params[name].size for name in clf.trainable)
-    whole_blocks = max(0, clf.config.n_layer - 1 - clf.depth)  # all that learn, but for the last
+    whole_blocks = max(0, clf.config.n_layer - 1 - clf.frozen_blocks)  # all that learn, but for the last
     products = 3 * whole_blocks * 24 * batch(clf.config)[0].size * D**2  # forward, and two gradients
     return products / rates.products if whole_blocks else 4 * (2 + 1 + 7) * learning / rates.copying
 
@@ -77,11 +78,11 @@ def numpygpt_step(model, choice):
     """A function that makes one update of numpygpt's classifier and returns the loss before it."""
     clf = _classifier(model, choice)
     ids, labels = batch(clf.config)
-    prefix = FrozenPrefix(clf.params, clf.config, ids, clf.depth)
+    prefix = FrozenPrefix(clf.params, clf.config, ids, clf.frozen_blocks)
     optimizer = AdamW(clf.params, clf.trainable, lr=5e-5, weight_decay=0.1)
 
     def step():
-        loss, grads = clf.batch_loss(*prefix.batch(np.arange(MESSAGES)), labels, clf.depth)
+        loss, grads = batch_loss(clf, *prefix.batch(np.arange(MESSAGES)), labels, clf.frozen_blocks)
         optimizer.step(grads)
         return loss
 
@@ -102,11 +103,11 @@ def pytorch_step(model, choice, shortcuts=False):
     if not shortcuts:
         return lambda: peer.train_step(F.cross_entropy(gpt2.classify(ids), labels), optimizer)
     last = torch.full((len(ids),), ids.shape[1] - 1)
-    frozen = clf.depth and torch.stack(peer.frozen_rows(gpt2, list(ids), clf.depth, ids.numel()))
+    frozen = clf.frozen_blocks and torch.stack(peer.frozen_rows(gpt2, list(ids), clf.frozen_blocks, ids.numel()))
 
     def step():
-        rows = frozen if clf.depth else gpt2.blocks(ids, 0)
-        return peer.train_step(F.cross_entropy(gpt2.classify_above(rows, last, clf.depth), labels), optimizer)
+        rows = frozen if clf.frozen_blocks else gpt2.blocks(ids, 0)
+        return peer.train_step(F.cross_entropy(gpt2.classify_above(rows, last, clf.frozen_blocks), labels), optimizer)
 
     return step
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["GPT", "AdamW", "Classifier", "InputError", "fine_tune", "load", "load_run", "plot"]
 
-_HOME = {  # where each name lives, to be imported when it is first used
+# The module of each name, which is imported when the name is first used.
+_HOME = {
     "GPT": "api.gpt",
     "load": "api.gpt",
     "InputError": "system.errors",

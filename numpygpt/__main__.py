@@ -1,4 +1,4 @@
-"""`python -m numpygpt` and the console script `numpygpt`: the list of commands; with a command's name, that command."""
+"""`python -m numpygpt` and the console script `numpygpt`: list the commands, or run one of them."""
 
 import numpygpt.system.process  # noqa: F401  before NumPy
 
@@ -12,17 +12,12 @@ from pathlib import Path
 from .system import command
 from .system.errors import InputError
 
-_FIRST = (
-    "train",
-    "evaluate",
-    "classify",
-    "serve",
-    "generate",
-)  # what a new user wants; then all others in alphabetical order
+# The commands that a new user needs; the list shows the others after these, in alphabetical order.
+_FIRST = ("train", "evaluate", "classify", "serve", "generate")
 
 
 def commands():
-    """The names of the commands: every file beside this one is one."""
+    """Return the names of the commands. Every other file in this folder is a command."""
     names = {path.stem for path in Path(__file__).parent.glob("*.py")} - {"__init__", "__main__"}
     return sorted(names, key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name))
 
@@ -35,8 +30,8 @@ def main(argv=None):
         importlib.import_module(f".{name}", __package__).main(rest)
     else:
         meant = difflib.get_close_matches(name, commands(), n=1)
-        hint = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(commands())}"
-        raise InputError(f"{name!r} is no command of numpygpt: {hint}")
+        hint = f"did you mean {meant[0]}?" if meant else f"the commands are {', '.join(commands())}"
+        raise InputError(f"{name!r} is not a command of numpygpt: {hint}")
 
 
 def show_list():
@@ -47,13 +42,13 @@ def show_list():
         said = summary.split(": ", 1)[1].removesuffix(".")
         print(textwrap.fill(said, 80, initial_indent=f"  {name:<12} ", subsequent_indent=" " * 15))
     print(
-        "\nEach is called as python -m numpygpt.NAME, or numpygpt NAME, and explains itself\n"
-        "with --help. Start with: python -m numpygpt.train"
+        "\nRun a command as python -m numpygpt.NAME, or numpygpt NAME. Each has a --help.\n"
+        "Start with: python -m numpygpt.train"
     )
 
 
 def script():
-    """What the console script calls."""
+    """Run the console script."""
     command.run(main)
 
 

@@ -1,4 +1,4 @@
-"""python -m numpygpt.evaluate: how good a trained classifier is, on its test set or on labelled messages of yours."""
+"""python -m numpygpt.evaluate: measure a trained classifier on its test set or on your own labelled messages."""
 
 import numpygpt.system.process  # noqa: F401  before NumPy
 
@@ -22,10 +22,10 @@ from .training.run_folder import recipe_of
 def arguments(argv=None):
     parser = command.parser(
         "evaluate",
-        "Measure a classifier from numpygpt.train on labelled messages: accuracy, with the interval in which it "
-        "lies with 95 % confidence; precision, recall and F1 of each label; who was taken for whom; whether it is "
-        "right as often as it is sure; and its most confident mistakes. Beside it, what naive Bayes on word counts "
-        "gets on the same messages, having learned from the run's training set.",
+        "Measure a classifier from numpygpt.train on labelled messages: accuracy, with its 95 % confidence interval; "
+        "precision, recall and F1 of each label; the confusion matrix; calibration; and the most confident mistakes. "
+        "For comparison, the command also shows the accuracy of naive Bayes on word counts, trained on the run's "
+        "training set.",
         [
             "python -m numpygpt.evaluate runs/001",
             "python -m numpygpt.evaluate runs/001 mine.csv --predictions answers.csv",
@@ -33,15 +33,15 @@ def arguments(argv=None):
             "mpiexec -n 4 python -m numpygpt.evaluate runs/001 many.csv",
         ],
     )
-    parser.add_argument("run", type=Path, help="the run folder that numpygpt.train left")
+    parser.add_argument("run", type=Path, help="a run folder from numpygpt.train")
     parser.add_argument(
         "data",
         nargs="?",
-        help="labelled messages: a UTF-8 CSV or TSV, sample or sms, read as training "
-        "read them, with the run's labels; or one of the run's three sets (default: its test.csv)",
+        help="labelled messages: a UTF-8 CSV or TSV file, sample or sms, read in the same way as for training; or one "
+        "of the run's three sets (default: its test.csv). The labels must be the run's",
     )
-    parser.add_argument("--text-column", help="the column that holds the text (default: found by its name)")
-    parser.add_argument("--label-column", help="the column that holds the label (default: found by its name)")
+    parser.add_argument("--text-column", help="the column with the texts (default: found by its name)")
+    parser.add_argument("--label-column", help="the column with the labels (default: found by its name)")
     parser.add_argument(
         "--predictions",
         type=Path,
@@ -57,17 +57,17 @@ def main(argv, ranks):
     clf = load_run(args.run)
     path = ranks.in_turn(find_messages, args.data) if args.data else args.run / "test.csv"
     if not args.data and not path.exists():
-        raise InputError(f"{args.run} has no test.csv: name a file of labelled messages")
+        raise InputError(f"{args.run} has no test.csv. Name a file of labelled messages")
     if path.is_fifo():
-        raise InputError(f"{path}: messages are read twice, which a pipe cannot be; write them to a file")
+        raise InputError(f"{path} is a pipe, but messages are read twice. Write them to a file")
     if args.predictions and args.predictions.resolve() == path.resolve():
-        raise InputError(f"{path}: --predictions would replace the messages; name another file")
+        raise InputError(f"{path}: --predictions would overwrite the messages. Name another file")
     if path.name in SETS and path.resolve().parent == args.run.resolve():
         messages = partial(read_set, path, clf.labels)
     else:
         as_trained = recipe_of(args.run) == "book"
         messages = partial(stream_messages, path, args.text_column, args.label_column, book_quotes=as_trained)
-    count = count_messages(clf, messages(), path)  # what is wrong with the file is said now, not after an hour
+    count = count_messages(clf, messages(), path)  # report a fault in the file now, not after an hour
     if not count:
         raise InputError(f"{path}: there are no messages")
     training = args.run / "train.csv"

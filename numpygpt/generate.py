@@ -12,9 +12,9 @@ from .system.settings import SAMPLING
 def arguments(argv=None):
     parser = command.parser(
         "generate",
-        "Print a prompt and a pretrained GPT-2's continuation of it, as it is made, up to <|endoftext|>. A "
-        "pretrained model continues text; it does not follow instructions. Chapter 6 begins with that: ask one "
-        "whether a message is spam, and it goes on writing.",
+        "Print a prompt and a pretrained GPT-2's continuation of it, token by token, up to <|endoftext|>. A "
+        "pretrained model continues text; it does not follow instructions. Chapter 6 begins with an example: ask a "
+        "pretrained model whether a message is spam, and it goes on writing.",
         [
             'python -m numpygpt.generate "I will be late, "',
             "python -m numpygpt.generate --model gpt2 --greedy \"Is this spam: 'You won!'\"",
@@ -22,26 +22,29 @@ def arguments(argv=None):
     )
     number = {name: command.number(wanted) for name, wanted in SAMPLING.items()}
     parser.add_argument(
-        "prompt", nargs="?", default="", help="the beginning (default: none, the model starts by itself)"
+        "prompt", nargs="?", default="", help="the beginning of the text (default: none; the model starts by itself)"
     )
     parser.add_argument(
         "--model",
         default="mini",
-        help="mini (bundled); gpt2, gpt2-medium, gpt2-large or gpt2-xl (downloaded "
-        "once); or a folder or file with the weights of one",
+        help="mini (bundled); gpt2, gpt2-medium, gpt2-large or gpt2-xl (downloaded once); or a folder or file with the "
+        "weights of a GPT-2",
     )
-    parser.add_argument("--tokens", type=number["tokens"], default=60, help="how many to add at most")
+    parser.add_argument("--tokens", type=number["tokens"], default=60, help="how many tokens to add at most")
     parser.add_argument(
-        "--greedy", action="store_true", help="always take the most probable token, instead of drawing one"
+        "--greedy", action="store_true", help="always take the most probable token instead of a random one"
     )
     parser.add_argument(
-        "--temperature", type=number["temperature"], default=1.0, help="below 1 more predictable, above 1 less"
+        "--temperature",
+        type=number["temperature"],
+        default=1.0,
+        help="less than 1 for a more predictable text, more than 1 for a less predictable one",
     )
-    parser.add_argument("--top-k", type=number["top_k"], help="draw among the k most probable tokens only")
+    parser.add_argument("--top-k", type=number["top_k"], help="draw only among the k most probable tokens")
     parser.add_argument(
-        "--top-p", type=number["top_p"], help="draw among the fewest tokens that reach this probability"
+        "--top-p", type=number["top_p"], help="draw only among the fewest tokens whose probabilities add up to this"
     )
-    parser.add_argument("--seed", type=number["seed"], default=123, help="of the draws")
+    parser.add_argument("--seed", type=number["seed"], default=123, help="seed of the random draws")
     return parser.parse_args(argv)
 
 
@@ -50,9 +53,9 @@ def main(argv=None):
     gpt = load(args.model)
     sampling = {name: getattr(args, name) for name in ("greedy", "temperature", "top_k", "top_p", "seed")}
     pieces = gpt.stream(args.prompt, args.tokens, **sampling)
-    first = next(pieces)  # before anything is printed: a prompt that is too long is an error
+    first = next(pieces)  # before anything is printed, because a prompt that is too long is an error
     print(args.prompt, first, sep="", end="", flush=True)
-    made = 0  # a piece for each token, and the last for what is left of a character
+    made = 0  # one piece for each token, and a last one for the rest of a character
     for piece in pieces:
         made += 1
         print(piece, end="", flush=True)

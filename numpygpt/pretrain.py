@@ -1,4 +1,4 @@
-"""python -m numpygpt.pretrain: train a GPT-2 of any size on text, from scratch or onward."""
+"""python -m numpygpt.pretrain: train a GPT-2 of any size on text, from scratch or from a pretrained model."""
 
 import numpygpt.system.process  # noqa: F401  before NumPy
 
@@ -32,10 +32,11 @@ RESUME = "resume.safetensors"
 def arguments(argv=None):
     parser = command.parser(
         "pretrain",
-        "Train a GPT-2 language model: predict every token of a text from those before it. From scratch, it learns "
-        "a vocabulary from the text first. The result is an ordinary Hugging Face folder, for numpygpt.train, "
-        "generate and transformers; beside it curve.csv, and curve.png where matplotlib is installed. An "
-        "interrupted run goes on when the same command is given again; with other --steps, on their schedule.",
+        "Train a GPT-2 language model to predict every token of a text from the tokens before it. Training from "
+        "scratch learns a vocabulary from the text first. The result is an ordinary Hugging Face folder, which "
+        "numpygpt.train, numpygpt.generate and transformers can load. It also holds curve.csv, and curve.png where "
+        "matplotlib is installed. To resume an interrupted run, give the same command again. --steps may differ; the "
+        "learning rate then follows the new schedule.",
         [
             "python -m numpygpt.pretrain sms.txt:3 chat.txt --lines --layers 4 --out small",
             "mpiexec -n 4 python -m numpygpt.pretrain chat.txt --lines --out small",
@@ -49,65 +50,82 @@ def arguments(argv=None):
         nargs="+",
         type=weighted_file,
         metavar="FILE[:WEIGHT]",
-        help="UTF-8 text files; each is one document. sms.txt:3 counts three times; with --lines, mail.txt:0.5 "
-        "counts half of its lines",
+        help="UTF-8 text files, each of which is one document. sms.txt:3 uses the file three times. With --lines, "
+        "mail.txt:0.5 uses half of its lines",
     )
-    parser.add_argument("--lines", action="store_true", help="each line of a file is a document of its own")
+    parser.add_argument("--lines", action="store_true", help="make each line of a file a document of its own")
     parser.add_argument(
-        "--out", type=Path, required=True, help="the folder to write: a new one, or that of an interrupted run"
+        "--out", type=Path, required=True, help="the folder to write: a new folder, or that of an interrupted run"
     )
-    parser.add_argument("--from", dest="start", help="a model to go on from, instead of the sizes below")
-    sizes = parser.add_argument_group("a new model's sizes")
+    parser.add_argument(
+        "--from", dest="start", help="a pretrained model to start from, instead of a new model of the sizes below"
+    )
+    sizes = parser.add_argument_group("sizes of a new model")
     sizes.add_argument("--layers", type=count, default=4, help="blocks")
-    sizes.add_argument("--width", type=count, default=160, help="numbers in a row")
-    sizes.add_argument("--heads", type=count, default=5, help="attention heads, which must divide the width")
+    sizes.add_argument("--width", type=count, default=160, help="size of an embedding")
+    sizes.add_argument("--heads", type=count, default=5, help="attention heads; the width must be divisible by them")
     sizes.add_argument(
         "--positions",
         type=command.number(Number(int, 2)),
         default=256,
-        help="longest text the model can take, in tokens",
+        help="length of the longest text that the model can take, in tokens",
     )
     sizes.add_argument(
         "--vocabulary",
         default="2048",
-        help="entries to learn from the text; or a folder, or gpt2, to take the tokenizer from",
+        help="number of entries to learn from the text; or gpt2, or a folder, to take the tokenizer from",
     )
     fit = parser.add_argument_group("the training")
     fit.add_argument("--steps", type=number["steps"], default=3000, help="updates")
-    fit.add_argument("--batch-size", type=number["batch_size"], default=8, help="windows to an update")
+    fit.add_argument("--batch-size", type=number["batch_size"], default=8, help="windows per update")
     fit.add_argument(
-        "--context", type=number["context"], help="tokens to a window (default: the model's positions, at most 256)"
+        "--context", type=number["context"], help="tokens in a window (default: the model's positions, at most 256)"
     )
     fit.add_argument("--lr", type=number["lr"], default=2e-3, help="the peak learning rate, after warm-up")
     fit.add_argument(
-        "--warmup", type=number["warmup"], default=100, help="steps of warm-up; then a cosine towards a tenth"
+        "--warmup",
+        type=number["warmup"],
+        default=100,
+        help="steps of warm-up, before a cosine that falls towards a tenth",
     )
-    fit.add_argument("--weight-decay", type=number["weight_decay"], default=0.1, help="on the matrices")
+    fit.add_argument(
+        "--weight-decay",
+        type=number["weight_decay"],
+        default=0.1,
+        help="AdamW's decoupled weight decay, on the matrices",
+    )
     fit.add_argument("--clip", type=number["clip"], default=1.0, help="largest norm of the gradient")
     fit.add_argument(
         "--held-out",
         type=command.number(Number(float, 0, 0.9, above=True)),
         default=0.02,
-        help="share of the documents to measure perplexity on",
+        help="share of the documents kept back to measure perplexity",
     )
-    fit.add_argument("--eval-every", type=count, default=200, help="steps between held-out perplexities and saves")
+    fit.add_argument(
+        "--eval-every", type=count, default=200, help="steps between measurements of perplexity, and between saves"
+    )
     fit.add_argument(
         "--exact",
         action="store_true",
-        help="under mpiexec: the same bits with any number of ranks, 1 too. Each has one thread, takes windows of "
-        f"{PART:,} tokens at a time, and their gradients are added up in a fixed order",
+        help="under mpiexec: give the same bits with any number of ranks, including 1. Each rank has one thread and "
+        f"takes {PART:,} tokens of windows at a time, and the gradients are summed in a fixed order",
     )
     fit.add_argument("--half", action="store_true", help="store the finished weights in half precision")
-    fit.add_argument("--seed", type=number["seed"], default=123, help="initial weights, held-out documents and order")
+    fit.add_argument(
+        "--seed",
+        type=number["seed"],
+        default=123,
+        help="seed of the initial weights, the held-out documents and the order of documents",
+    )
     return parser.parse_args(argv)
 
 
 def weighted_file(argument):
-    """(Path, weight) of FILE or FILE:WEIGHT. What is a file's whole name is taken as that."""
+    """Return (Path, weight) of FILE or FILE:WEIGHT. If a file has the whole name FILE:WEIGHT, its weight is 1."""
     name, _, weight = argument.rpartition(":")
     try:
         float(weight)
-    except ValueError:  # no colon, or one that is part of the name, as in C:\text
+    except ValueError:  # no colon, or a colon that is part of the name, as in C:\text
         return Path(argument), 1.0
     if not name or Path(argument).exists():
         return Path(argument), 1.0
@@ -121,7 +139,7 @@ def main(argv, ranks):
     if args.exact:
         blas.one_thread_for_exact()
     if args.out.exists() and not (args.out / RESUME).exists():
-        raise InputError(f"{args.out} exists and holds no interrupted run: choose another --out, or remove it")
+        raise InputError(f"{args.out} already exists and holds no interrupted run. Choose another --out or delete it")
     paths, weights = zip(*args.text)
     texts, held_out_texts = hold_out(read_documents(paths, args.lines, weights), args.held_out, args.seed)
     config, params, encoding = start(args, texts)
@@ -130,12 +148,12 @@ def main(argv, ranks):
     )
     context = args.context or min(config.n_positions, 256)
     if context > config.n_positions:
-        raise InputError(f"--context {context}: the model has only {config.n_positions} positions")
+        raise InputError(f"--context {context} is too long: the model has {config.n_positions} positions")
     separator = encoding.eot_token
     held_out = windows(held_out, separator, context, None)
     if not len(held_out):
         raise InputError(
-            f"the {len(held_out_texts)} held-out documents do not fill one window of {context} tokens: raise --held-out"
+            f"the {len(held_out_texts)} held-out documents do not fill one window of {context} tokens. Raise --held-out"
         )
     run = Pretraining(
         params,
@@ -169,14 +187,14 @@ def main(argv, ranks):
         flush=True,
     )
 
-    may_change = ("out", "half", "eval_every", "steps")  # the batches are the same; other steps bend the schedule
+    may_change = ("out", "half", "eval_every", "steps")  # these leave the batches the same; steps changes the schedule
     settings = {key: str(value) for key, value in vars(args).items() if key not in may_change}
     settings["text"] = fingerprint({"ids": np.concatenate(documents)})
     ranks.check_equal("the text", lambda: settings["text"])
     ranks.once(lambda: args.out.mkdir(parents=True, exist_ok=True))
     if (args.out / RESUME).exists():
         run.resume(args.out / RESUME, settings)
-        print(f"going on from step {run.done}")
+        print(f"resuming from step {run.done}")
     train(run, config, held_out, args, settings)
     if ranks.rank:
         return
@@ -188,12 +206,12 @@ def main(argv, ranks):
 
 
 def start(args, texts):
-    """(Config, writable parameters, Encoding) to begin with: those of --from, or new ones of the sizes asked for."""
+    """Return the initial (Config, writable parameters, Encoding): those of --from, or new ones of the given sizes."""
     if args.start:
         config, params, encoding = load_checkpoint(args.start)
         return config, {name: np.array(array) for name, array in params.items()}, encoding
     if args.width % args.heads:
-        raise InputError(f"--width {args.width} is not divisible by --heads {args.heads}")
+        raise InputError(f"--width {args.width} is not divisible by --heads {args.heads}. Change one of them")
     encoding = (
         learn_bpe(texts, int(args.vocabulary)) if args.vocabulary.isdecimal() else load_tokenizer(args.vocabulary)
     )
@@ -202,18 +220,21 @@ def start(args, texts):
 
 
 def hold_out(documents, share, seed):
-    """(documents to train on, documents to measure on). What is held out is not trained on, also not a second time."""
+    """Return (training documents, held-out documents). No copy of a held-out document is left to train on."""
     distinct = sorted(set(documents))
     chosen = np.random.default_rng(seed).permutation(len(distinct))[: max(1, round(share * len(distinct)))]
     held_out = {distinct[i] for i in chosen}
     rest = [text for text in documents if text not in held_out]
     if not rest:
-        raise InputError("nothing is left to train on: give more documents (or --lines), or lower --held-out")
+        raise InputError("no document is left to train on. Give more documents (or --lines), or lower --held-out")
     return rest, sorted(held_out)
 
 
 def train(run, config, held_out, args, settings):
-    """Run to the last step; every --eval-every steps print the perplexity and save. Ctrl-C saves after the step."""
+    """Train to the last step. Print the perplexity and save every --eval-every steps.
+
+    Ctrl-C saves the run after the current step.
+    """
     live, started, began = command.Progress("pretraining", "steps"), time.monotonic(), run.done
     ranks = run.ranks
     with ctrl_c_waits() as interrupted:
@@ -244,12 +265,12 @@ def train(run, config, held_out, args, settings):
         if stop:
             live.clear()
             ranks.once(run.save, args.out / RESUME, settings)
-            print(f"interrupted after step {run.done}; the same command goes on from there")
+            print(f"interrupted after step {run.done}. Give the same command again to resume")
             raise KeyboardInterrupt
 
 
 def write_curve(folder, history):
-    """curve.csv from the rows of a run so far, and curve.png where matplotlib is installed."""
+    """Write a run's rows so far to curve.csv, and plot them in curve.png where matplotlib is installed."""
     with replacing(folder / "curve.csv") as file:
         lines = [",".join(history[0]), *(",".join(map(str, row.values())) for row in history)]
         file.write(("\n".join(lines) + "\n").encode())

@@ -43,12 +43,12 @@ from .training.run_folder import (
 )
 from .training.schedule import SCHEDULES, default_lr
 
-# Options that change nothing of what a run gives: another process of it may have others.
+# Options that do not change the results of a run. They may differ when it is resumed.
 MAY_CHANGE = ("out", "resume", "save_every", "features_cache", "memory")
 
 
 def differs(option):
-    """What a help text says of an option whose default is another with --recipe book."""
+    """Return the part of a help text that gives an option's default, and its default with --recipe book."""
     return f"(default: {DEFAULT[option]}; with --recipe book: {BOOK[option]})"
 
 
@@ -56,10 +56,10 @@ def arguments(argv=None):
     parser = command.parser(
         "train",
         "Fine-tune a GPT-2 into a text classifier, after chapter 6 of Build a Large Language Model (From Scratch). "
-        "The command balances the messages, splits them 70/10/20, replaces the output layer by a new head, freezes "
-        "all but the parameters of --trainable, and trains those. By default it pads no message, classifies the mean "
-        "of a message's rows, and smooths the labels. --recipe book pads the messages and classifies the last "
-        "position, as the book does.",
+        "The command balances the messages, splits them 70/10/20, replaces the output layer with a new head, and "
+        "trains the parameters of --trainable. All other parameters are frozen. By default it pads no message, "
+        "classifies the mean of a message's rows, and smooths the labels. --recipe book pads the messages and "
+        "classifies the last position, as the book does.",
         [
             "python -m numpygpt.train --model gpt2 --data sms --out runs/spam",
             "python -m numpygpt.train --data a.tsv --text-column body --label-column stars",
@@ -73,147 +73,146 @@ def arguments(argv=None):
     what.add_argument(
         "--model",
         default="mini",
-        help="the pretrained GPT-2: mini (bundled); gpt2, gpt2-medium, gpt2-large or "
-        "gpt2-xl (downloaded once, the last three as they now stand on the hub); or a folder or file with the "
-        "weights of one, in any usual format",
+        help="the pretrained GPT-2: mini (bundled); gpt2, gpt2-medium, gpt2-large or gpt2-xl (downloaded once; for the "
+        "last three, the hub's current version); or a folder or file with the weights of a GPT-2, in any usual format",
     )
     what.add_argument(
         "--weights",
         choices=("pretrained", *INITIALISATIONS),
         default="pretrained",
-        help="what training starts from: the model's own weights (pretrained); or only its sizes and tokenizer, with "
-        "weights drawn by GPT-2's initialisation (random) or by that of PyTorch's layers (pytorch)",
+        help="what training starts from: the model's own weights (pretrained); or its sizes and tokenizer with random "
+        "weights, initialised as in GPT-2 (random) or as in PyTorch's layers (pytorch)",
     )
     what.add_argument(
         "--data",
         default="sample",
-        help="labelled messages: sample (bundled), sms (the UCI SMS Spam Collection, downloaded once), that file as "
-        "published, or any UTF-8 CSV or TSV with a header",
+        help="labelled messages: sample (bundled), sms (the UCI SMS Spam Collection, downloaded once), the UCI file "
+        "itself, or any UTF-8 CSV or TSV file with a header",
     )
-    what.add_argument("--text-column", help="the column that holds the text (default: found by its name)")
-    what.add_argument("--label-column", help="the column that holds the label (default: found by its name)")
+    what.add_argument("--text-column", help="the column with the texts (default: found by its name)")
+    what.add_argument("--label-column", help="the column with the labels (default: found by its name)")
     what.add_argument(
         "--split-seed",
         type=command.number(Number(int, 0, 2**32 - 1)),
         default=123,
-        help="draws the balanced messages and the three sets",
+        help="seed that balances the messages and draws the three sets",
     )
-    how = parser.add_argument_group("what learns, and from what")
+    how = parser.add_argument_group("which parameters train, and on what input")
     how.add_argument(
         "--trainable",
-        help="the parameters that learn, all others are frozen: head, last_block (with the final layernorm and the "
-        "head), last_two_blocks, all, lora (a low-rank addition to every linear layer), or names as glob patterns, "
-        f"separated by commas {differs('trainable')}",
+        help="the parameters to train: head, last_block (with the final layernorm and the head), last_two_blocks, all, "
+        "lora (a low-rank addition to every linear layer), or glob patterns of names, separated by commas. All other "
+        f"parameters are frozen {differs('trainable')}",
     )
-    how.add_argument("--rank", type=number["rank"], default=16, help="of lora's additions")
-    how.add_argument("--alpha", type=number["alpha"], default=16.0, help="lora's additions count alpha / rank times")
+    how.add_argument("--rank", type=number["rank"], default=16, help="the rank of LoRA's additions")
+    how.add_argument("--alpha", type=number["alpha"], default=16.0, help="LoRA's additions are scaled by alpha / rank")
     how.add_argument(
         "--pad",
-        help="leave each message its own length, with one <|endoftext|> after it (end) or without (none); or pad and "
-        "cut all to the longest training message (longest), the model's context length (context) or that many tokens "
-        f"{differs('pad')}",
+        help="keep each message's own length, with one <|endoftext|> after it (end) or without (none); or pad and cut "
+        "all messages to the longest training message (longest), to the model's context length (context), or to a "
+        f"number of tokens {differs('pad')}",
     )
     how.add_argument(
         "--position",
         choices=POSITIONS,
-        help=f"the token whose output is classified, or the mean of all {differs('position')}",
+        help=f"the token whose output is classified, or the mean over all tokens {differs('position')}",
     )
     how.add_argument(
         "--no-causal",
         dest="causal",
         action="store_false",
-        help="let every token attend to all tokens, also to those after it",
+        help="let every token attend to all tokens, including later ones",
     )
     fit = parser.add_argument_group("the training")
     fit.add_argument("--epochs", type=number["epochs"], help=f"passes over the training messages {differs('epochs')}")
-    fit.add_argument("--batch-size", type=number["batch_size"], default=8, help="messages to a batch")
+    fit.add_argument("--batch-size", type=number["batch_size"], default=8, help="messages in a batch")
     fit.add_argument(
         "--accumulate",
         type=number["accumulate"],
         default=1,
-        help="batches to an update, each loss divided by this",
+        help="batches per update; each batch's loss is divided by this number",
     )
     fit.add_argument(
-        "--ignore-index", type=number["ignore_index"], help="leave messages of this label number out of the loss"
+        "--ignore-index", type=number["ignore_index"], help="leave messages with this label number out of the loss"
     )
     fit.add_argument(
         "--lr",
         type=number["lr"],
-        help="AdamW's learning rate (default: the book's 5e-5 for GPT-2's widths, "
-        "and more for a narrower model, mini's 1e-3)",
+        help="AdamW's learning rate (default: the book's 5e-5 for GPT-2's widths, more for a narrower model; 1e-3 for "
+        "mini)",
     )
     fit.add_argument(
         "--warmup",
         type=number["warmup"],
-        help=f"share of the updates over which the rate rises from nothing {differs('warmup')}",
+        help=f"share of the updates over which the learning rate rises from 0 {differs('warmup')}",
     )
     fit.add_argument(
         "--schedule",
         choices=SCHEDULES,
-        help=f"what the rate then does: stay, or fall towards a tenth as a cosine {differs('schedule')}",
+        help=f"the learning rate after the warm-up: constant, or a cosine towards a tenth {differs('schedule')}",
     )
     fit.add_argument(
         "--clip",
         type=number["clip"],
-        help=f"largest norm of an update's gradient; inf for no limit {differs('clip')}",
+        help=f"largest norm of an update's gradient; inf means no limit {differs('clip')}",
     )
     fit.add_argument(
         "--label-smoothing",
         type=number["label_smoothing"],
-        help="share of each message's loss that asks for all labels alike, so that the model need not be certain "
-        f"{differs('label_smoothing')}",
+        help="share of each message's target probability that is spread evenly over all labels, so that the model "
+        f"does not become overconfident {differs('label_smoothing')}",
     )
     fit.add_argument(
         "--weight-decay",
         type=number["weight_decay"],
         default=0.1,
-        help="AdamW's decoupled weight decay, on all that learns",
+        help="AdamW's decoupled weight decay, on all trained parameters",
     )
     fit.add_argument(
-        "--eval-every", type=number["eval_every"], default=50, help="steps between two evaluations of the losses"
+        "--eval-every", type=number["eval_every"], default=50, help="steps between evaluations of the losses"
     )
     fit.add_argument(
-        "--eval-batches", type=number["eval_batches"], default=5, help="batches that an evaluation averages over"
+        "--eval-batches", type=number["eval_batches"], default=5, help="batches to average in an evaluation"
     )
     fit.add_argument(
         "--seed",
         type=number["seed"],
         default=123,
-        help="the new head's values and the order of messages, as PyTorch would draw them",
+        help="seed of the new head and of the order of messages, drawn as PyTorch draws them",
     )
     parser.add_argument(
         "--recipe",
         choices=("book",),
-        help="follow the book's script to the letter, so that its log is printed here: its settings (named beside the "
-        "defaults in this help, and --lr 5e-5; an option that you give wins), its way of reading the UCI file, its "
-        "random numbers",
+        help="follow the book's script exactly, so that this command prints the book's log: its settings (shown beside "
+        "the defaults in this help, and --lr 5e-5), its way of reading the UCI file, and its random numbers. Options "
+        "that you give override the recipe",
     )
     parser.add_argument(
         "--features-cache",
         type=Path,
         metavar="FOLDER",
-        help="keep what the frozen blocks make of the messages in this "
-        "folder, so that the next run on the same messages and weights starts from there",
+        help="cache the frozen blocks' output in this folder, so that the next run on the same messages and weights "
+        "need not compute it again",
     )
     parser.add_argument(
         "--memory",
         type=command.memory_size,
         metavar="SIZE",
-        help="what the messages, and what the frozen blocks make of them, may take, as 4GB (default: half of what is "
-        "free). What is more goes to a temporary file, and where no disk has room, the frozen blocks run again for "
-        "every batch: slower, with the same results",
+        help="memory for the messages and the frozen blocks' output, such as 4GB (default: half of the free memory). "
+        "The rest is spilled to a temporary file. If the disk has no room either, the frozen blocks run again for "
+        "every batch, which is slower and gives the same results",
     )
     parser.add_argument(
         "--save-every",
         type=command.number(Number(float, 0)),
         default=60.0,
-        help="seconds between two saves of where the training stands, which is also saved after every epoch",
+        help="seconds between saves of the training state, which is also saved after every epoch",
     )
     parser.add_argument(
         "--exact",
         action="store_true",
-        help="under mpiexec: the same bits with any number of ranks, 1 too. Each has one thread, takes two messages at "
-        "a time, and their gradients are added up in a fixed order",
+        help="under mpiexec: give the same bits with any number of ranks, including 1. Each rank has one thread and "
+        "takes two messages at a time, and the gradients are summed in a fixed order",
     )
     folder = parser.add_mutually_exclusive_group()
     folder.add_argument(
@@ -223,18 +222,18 @@ def arguments(argv=None):
         "--resume",
         type=Path,
         metavar="RUN",
-        help="go on with a run that was interrupted or killed, with its messages and settings: it ends with the same "
-        "weights, bit for bit, and prints the same lines, from the first on",
+        help="resume a run that was interrupted or killed, with its messages and settings. It prints the same lines, "
+        "from the first one on, and ends with the same weights, bit for bit",
     )
     args = parser.parse_args(argv)
     if args.resume:
         begun = begun_run(args.resume)
-        args = parser.parse_args(argv, argparse.Namespace(**begun))  # the run's, where nothing else is asked for
+        args = parser.parse_args(argv, argparse.Namespace(**begun))  # the run's settings replace the defaults
         for name, value in vars(args).items():
             if name not in MAY_CHANGE and value != begun.get(name, value):
                 option = "--" + name.replace("_", "-")
                 raise InputError(
-                    f"{args.resume} has {option} {begun[name]}, not {value}: leave {option} out, or begin another run"
+                    f"{args.resume} has {option} {begun[name]}, not {value}. Leave {option} out or start another run"
                 )
     for option, value in (BOOK if args.recipe == "book" else DEFAULT).items():
         if getattr(args, option) is None:
@@ -251,15 +250,18 @@ def main(argv, ranks):
         except KeyboardInterrupt:
             if not args.resume:
                 raise
-            raise KeyboardInterrupt(f"to go on: python -m numpygpt.train --resume {quote(str(args.resume))}") from None
+            raise KeyboardInterrupt(f"to resume: python -m numpygpt.train --resume {quote(str(args.resume))}") from None
 
 
 def train(args, ranks, held):
-    """What the command does. As soon as its run can go on, `args.resume` is its folder, and the stack holds it."""
-    resume = ResumeFile("", args.save_every)  # its clock starts here
+    """Train and write a run folder.
+
+    As soon as the run can be resumed, `args.resume` is its folder, and the stack `held` keeps the folder locked.
+    """
+    resume = ResumeFile("", args.save_every)  # its clock starts now
     keep_freed_memory()
     if args.out and args.out.exists():
-        raise InputError(f"{args.out} exists: choose another --out, or remove it; a run never overwrites another")
+        raise InputError(f"{args.out} already exists. Choose another --out or delete it")
     if args.exact:
         blas.one_thread_for_exact()
     gpt = ranks.in_turn(load, args.model, args.weights, args.seed)
@@ -285,7 +287,10 @@ def train(args, ranks, held):
     weights = fingerprint(clf.params)
     ranks.check_equal("the model's weights", lambda: weights)
     if args.resume and weights != args.weights_sha256:
-        raise InputError(f"{args.resume}: the weights of {args.model} are not those that the run was begun with")
+        raise InputError(
+            f"{args.resume}: the weights of {args.model} have changed since this run started. Restore them, or start "
+            "another run"
+        )
 
     print(f"numpygpt {__version__} on NumPy {np.__version__}, {blas.describe()}")
     print(
@@ -297,15 +302,15 @@ def train(args, ranks, held):
     padding = {None: "none", "end": "one <|endoftext|> after each message"}.get(pad, f"{pad} tokens a message")
     print(f"padding  {padding}; classified at position: {args.position}")
     if isinstance(pad, int) and (times := pad * len(lengths) / sum(min(T, pad - 1) + 1 for T in lengths)) >= 4:
-        print(f"         most of which is padding: with --pad end there would be {times:.0f} times fewer")
+        print(f"         Most tokens are padding: with --pad end there would be {times:.0f} times fewer")
     print(
         f"learning {args.trainable}: {learning:,} parameters, at rate {lr:g}; frozen: {total - learning:,}, "
-        f"the lowest {clf.depth} blocks run once",
+        f"the lowest {clf.frozen_blocks} blocks run once",
         flush=True,
     )
     if (args.model, args.data) == ("mini", "sample"):
         print(
-            "A small bundled model and sample. GPT-2 124M on the real data: "
+            "This is the small bundled model and sample. For GPT-2 124M on the real data: "
             "python -m numpygpt.train --model gpt2 --data sms"
         )
     options = {name: value for name, value in vars(args).items() if name not in ("out", "resume")}
@@ -357,12 +362,11 @@ def train(args, ranks, held):
     print(f"\n{seconds:.1f} s. {'Curves: curves.png' if drawn else 'For plots of the curves: pip install matplotlib'}")
     print(f"Now try: python -m numpygpt.evaluate {folder}")
     print(f'         python -m numpygpt.classify {folder} "You have won a prize, call now"', flush=True)
-    resume.path.unlink()  # the last act: until then the run is not finished
+    resume.path.unlink()  # last: while this file exists, the run is unfinished
 
 
 class Report:
-    """What fine_tune calls: keeps the history, prints the book's lines, and between them shows how far the training
-    is."""
+    """Report the rows of fine_tune: keep the history, print the book's lines, and show live progress between them."""
 
     def __init__(self, history, steps):
         self.history, self.steps, self.live = history, steps, command.Progress("training", "steps")
@@ -385,8 +389,8 @@ class Report:
 
 
 def _loss(mean):
-    """Return a `mean_loss` as the book prints it, or why there is none."""
-    return "none (nothing to average: all its messages are ignored)" if math.isnan(mean) else f"{mean:.3f}"
+    """Return a `mean_loss` as the book prints it, or the reason why there is none."""
+    return "none (all messages are ignored)" if math.isnan(mean) else f"{mean:.3f}"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import numpy as np
 from numpygpt.api.classifier import Classifier
 from numpygpt.api.gpt import GPT
 from numpygpt.model.trainable import trainable_names
+from numpygpt.training.batch import batch_logits, batch_loss
 from numpygpt.training.frozen_features import FrozenPrefix
 from numpygpt.training.loader import Loader
 
@@ -19,7 +20,7 @@ def classifier_of(params, config, choice, *, position="last", causal=True, lora_
 
 
 def prefix_of(clf, messages):
-    return FrozenPrefix(clf.params, clf.config, messages, clf.depth, clf.pooling)
+    return FrozenPrefix(clf.params, clf.config, messages, clf.frozen_blocks, clf.pooling)
 
 
 def loader_of(clf, messages, numbers, batch_size, generator=None, shuffle=False):
@@ -29,9 +30,9 @@ def loader_of(clf, messages, numbers, batch_size, generator=None, shuffle=False)
 def loss_of(clf, messages, numbers):
     """(loss, grads) of messages of token ids, with as many blocks frozen as the classifier allows."""
     x, lengths = prefix_of(clf, messages).batch(np.arange(len(messages)))
-    return clf.batch_loss(x, lengths, np.array(numbers), clf.depth)
+    return batch_loss(clf, x, lengths, np.array(numbers), clf.frozen_blocks)
 
 
 def logits_of(clf, messages):
     x, lengths = prefix_of(clf, messages).batch(np.arange(len(messages)))
-    return clf.batch_logits(x, lengths, clf.depth)
+    return batch_logits(clf, x, lengths, clf.frozen_blocks)

@@ -124,7 +124,7 @@ def test_a_classifier_that_was_fine_tuned_saved_and_loaded_answers_the_same(gpt,
     loaded = numpygpt.load_run(tmp_path / "run")
     pd.testing.assert_frame_equal(loaded.predict(TEXTS), clf.predict(TEXTS), rtol=1e-5)
     assert loaded.loss(TEXTS, LABELS)[0] == pytest.approx(clf.loss(TEXTS, LABELS)[0], rel=1e-5)
-    with pytest.raises(numpygpt.InputError, match="holds a run already"):
+    with pytest.raises(numpygpt.InputError, match="already holds a run"):
         clf.save(tmp_path / "run")
     loaded.save(tmp_path / "again")
     pd.testing.assert_frame_equal(numpygpt.load_run(tmp_path / "again").predict(TEXTS), loaded.predict(TEXTS))
@@ -161,16 +161,16 @@ def test_a_model_of_random_weights_is_the_same_under_every_numpy(tmp_path):
         (lambda gpt: numpygpt.plot(pd.DataFrame({"loss": [1.0]})), "^history: expected the DataFrame that fine_tune"),
         (lambda gpt: numpygpt.load("mini", weights="rnadom"), "^weights 'rnadom': use one of pretrained, random, pyt"),
         (lambda gpt: numpygpt.load("mini", weights="random", seed=-1), "^seed: expected a whole number at least 0"),
-        (lambda gpt: numpygpt.Classifier("mini", LABELS[:2]), "^gpt: expected what numpygpt.load returns, not a str"),
+        (lambda gpt: numpygpt.Classifier("mini", LABELS[:2]), "^gpt: expected a GPT from numpygpt.load, not a str"),
         (lambda gpt: numpygpt.Classifier(gpt, "spam"), "^labels 'spam': expected a list of names, not one text"),
         (lambda gpt: spam(gpt, ["head"]), "^trainable .'head'.: expected one text, with commas"),
         (lambda gpt: spam(gpt, pad="longest"), "^cannot pad to 'longest': use none, end, context or a number"),
         (lambda gpt: spam(gpt, "lora", rank=0), "^rank: expected a whole number at least 1, got 0"),
         (lambda gpt: spam(gpt, "lora", alpha=np.nan), "^alpha: expected a number above 0 .*, got nan"),
         (lambda gpt: spam(gpt).loss("ab", ["ham", "spam"]), "expected a list of texts, got the single text"),
-        (lambda gpt: spam(gpt).numbers("ham"), "expected a list of labels, not one by itself"),
+        (lambda gpt: spam(gpt).numbers("ham"), "expected a list of labels, not one label"),
         (lambda gpt: spam(gpt).evaluate("ab", ["ham", "spam"]), "expected a list of texts"),
-        (lambda gpt: spam(gpt).evaluate([5], ["ham"]), "^message 1 is 5: a text is expected"),
+        (lambda gpt: spam(gpt).evaluate([5], ["ham"]), "^message 1 is 5: expected a text"),
         (
             lambda gpt: spam(gpt).explain("Hi", tolerance=np.nan),
             "^tolerance: expected a number at least 0 and at most 1",
@@ -179,8 +179,11 @@ def test_a_model_of_random_weights_is_the_same_under_every_numpy(tmp_path):
             lambda gpt: spam(gpt, position="mean").trace("Hi", "ham", folded=True),
             "^folded: this classifier reads the m",
         ),
-        (lambda gpt: spam(gpt).save("new", {"x": {1}}), "^settings: expected a dict that can be kept as JSON"),
-        (lambda gpt: gpt.trace("Hi there", "head"), "^trainable: 'head' selects nothing: this model has no head"),
+        (lambda gpt: spam(gpt).save("new", {"x": {1}}), "^settings: expected a dict that JSON can store"),
+        (
+            lambda gpt: gpt.trace("Hi there", "head"),
+            "^trainable: 'head' selects nothing, because this model has no head",
+        ),
         (lambda gpt: gpt.encode(5), "^expected a text, got 5"),
         (lambda gpt: gpt.logits([1.5]), "^expected a text, or 1 to 256 whole numbers below 3072 as token ids"),
         (lambda gpt: gpt.logits([[1], [1, 2]]), "^expected a text, or 1 to 256 whole numbers"),

@@ -116,18 +116,18 @@ REFUSED_BY_CLASSIFY = {
     "a flipped bit": (
         lambda: spoil("run/model.safetensors", lambda b: b[:-1] + bytes([b[-1] ^ 1])),
         "run",
-        "run: .*not what the training wrote",
+        "run: .*changed since the training",
     ),
     "another model's weights": (
         lambda: os.replace("model/model.safetensors", "run/model.safetensors"),
         "run",
-        "not what the training wrote",
+        "changed since the training",
     ),
-    "a truncated run.json": (lambda: spoil("run/run.json", lambda b: b[:99]), "run", "run.json: damaged .*train again"),
-    "an empty run.json": (lambda: spoil("run/run.json", lambda b: b""), "run", "run.json: damaged"),
-    "not a JSON object": (lambda: spoil("run/run.json", lambda b: b"[1]"), "run", "run.json: damaged"),
-    "JSON too deep": (lambda: spoil("run/run.json", lambda b: b"[" * 10**5), "run", "run.json: damaged"),
-    "bytes that are no text": (lambda: spoil("run/run.json", lambda b: b"\xff\xfe" + b), "run", "run.json: damaged"),
+    "a truncated run.json": (lambda: spoil("run/run.json", lambda b: b[:99]), "run", "run.json is damaged .*Train"),
+    "an empty run.json": (lambda: spoil("run/run.json", lambda b: b""), "run", "run.json is damaged"),
+    "not a JSON object": (lambda: spoil("run/run.json", lambda b: b"[1]"), "run", "run.json is damaged"),
+    "JSON too deep": (lambda: spoil("run/run.json", lambda b: b"[" * 10**5), "run", "run.json is damaged"),
+    "bytes that are no text": (lambda: spoil("run/run.json", lambda b: b"\xff\xfe" + b), "run", "run.json is damaged"),
     "the base model gone": (
         lambda: os.rename("model", "moved"),
         "run",
@@ -138,11 +138,11 @@ REFUSED_BY_CLASSIFY = {
         "run",
         "run needs the model that it was trained from. .*model: ",
     ),
-    "the base weights changed": (change_weights, "run", "run: the weights of .*model are not those"),
+    "the base weights changed": (change_weights, "run", "run: the weights of .*model have changed"),
     "the base heads changed": (
         lambda: set_in("model/config.json", n_head=4),
         "run",
-        "run: the weights of .*model are not those",
+        "run: the weights of .*model have changed",
     ),
 }
 

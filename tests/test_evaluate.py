@@ -78,7 +78,7 @@ def test_a_run_without_its_training_set_is_measured_without_naive_bayes(here, ca
 
 REFUSED = {
     "no run": (lambda: None, "model", "model: not a finished run"),
-    "no test set": (lambda: os.remove("run/test.csv"), "run", "run has no test.csv: name a file of labelled messages"),
+    "no test set": (lambda: os.remove("run/test.csv"), "run", "run has no test.csv. Name a file of labelled messages"),
     "an empty test set": (lambda: spoil("run/test.csv", lambda b: b""), "run", "run/test.csv: the file is empty"),
     "a test set of no messages": (
         lambda: spoil("run/test.csv", lambda b: b"Label,Text\n"),
@@ -116,7 +116,7 @@ REFUSED = {
     "predictions in the place of the messages": (
         lambda: None,
         "run two.csv --predictions ./two.csv",
-        "two.csv: --predictions would replace the messages",
+        "two.csv: --predictions would overwrite the messages",
     ),
     "predictions without a name": (lambda: None, "run --predictions=", "Is a directory: '.'"),
     "no folder for the predictions": (lambda: None, "run --predictions absent/a.csv", "No such file or directory"),
@@ -139,4 +139,4 @@ def test_it_refuses_in_one_line_and_leaves_no_file(here, capsys, what):
 def test_a_pipe_which_cannot_be_read_twice_is_refused(made):
     process = python("-m", "numpygpt.evaluate", made / "run", "/dev/stdin", stdin=-1)
     _, err = process.communicate(b"Label,Text\nham,hi\n")
-    assert process.returncode == 2 and re.fullmatch(b"error: /dev/stdin: .*read twice.*\n", err)
+    assert process.returncode == 2 and re.fullmatch(b"error: /dev/stdin is a pipe.*read twice.*\n", err)

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from numpygpt import experiments, train
+from numpygpt import train
 from numpygpt.checkpoints.huggingface import save_folder
-from numpygpt.experiments import ROWS, Run, main, markdown, numbers, other_model, row_numbers, run_process, summaries
+from numpygpt.experiments import main, markdown, numbers, other_model, row_numbers
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
 from numpygpt.system.errors import InputError
 from numpygpt.text.bpe import learn_bpe
+from numpygpt.training import experiments
+from numpygpt.training.experiments import ROWS, Run, run_process, summaries
 
 AS_IN_THE_BOOK = ["--trainable=last_block", "--epochs=5", "--pad=longest", "--position=last"]
 AS_IN_THE_BOOK += ["--warmup=0.0", "--schedule=constant", "--clip=inf", "--label-smoothing=0.0"]
@@ -155,7 +157,7 @@ def test_an_interrupted_table_goes_on_with_the_unfinished_run_and_keeps_the_fini
 def test_finished_runs_of_other_settings_are_not_mixed_into_a_table(trained, tmp_path, changed):
     main(["--rows", "1", "--out", str(tmp_path)])
     with pytest.raises(
-        InputError, match="row-01-seed-123 was run with --model mini --data sample .*--seed 123: choose another --out"
+        InputError, match="row-01-seed-123 was run with --model mini --data sample .*--seed 123. Choose another --out"
     ):
         main(["--rows", "1", "--out", str(tmp_path), *changed])
 
@@ -163,7 +165,7 @@ def test_finished_runs_of_other_settings_are_not_mixed_into_a_table(trained, tmp
 def test_a_damaged_run_is_named(trained, tmp_path):
     main(["--rows", "1", "--out", str(tmp_path)])
     (tmp_path / "row-01-seed-123" / "run.json").write_text("{")
-    with pytest.raises(InputError, match="row-01-seed-123: damaged .*; remove it"):
+    with pytest.raises(InputError, match="row-01-seed-123 is damaged .* Delete it"):
         main(["--rows", "1", "--out", str(tmp_path)])
 
 
@@ -217,7 +219,7 @@ def test_a_process_has_its_own_status_output_and_peak_of_memory(tmp_path):
     and this one may hold PyTorch."""
     child = "print(len(b'x' * 400_000_000)); raise SystemExit(3)"
     parent = (
-        "import sys; from numpygpt.experiments import run_process; "
+        "import sys; from numpygpt.training.experiments import run_process; "
         f"print(*run_process([sys.executable, '-c', {child!r}], 'log'))"
     )
     run = subprocess.run(

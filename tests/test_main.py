@@ -44,9 +44,9 @@ def test_the_console_script_is_the_list_of_commands():
     module, function = target.split(":")
     script = f"import sys, {module}; sys.argv = [{name!r}, 'generat']; sys.exit({module}.{function}())"
     process = python("-c", script)
-    assert process.communicate() == (b"", b"error: 'generat' is no command of numpygpt: did you mean generate?\n")
+    assert process.communicate() == (b"", b"error: 'generat' is not a command of numpygpt: did you mean generate?\n")
     assert (name, process.returncode) == ("numpygpt", 2)
-    with pytest.raises(InputError, match="'zzz' is no command of numpygpt: there are train, evaluate, classify, "):
+    with pytest.raises(InputError, match="'zzz' is not a command of numpygpt: the commands are train, evaluate, "):
         listing.main(["zzz"])
 
 

@@ -68,7 +68,7 @@ def test_ctrl_c_lets_pretraining_go_on_as_if_nothing_had_been(here, capsys, monk
         with pytest.raises(KeyboardInterrupt):
             pretrain.main([*arguments, "--out", "new"])
     assert "resume.safetensors" in os.listdir("new") and "config.json" not in os.listdir("new")
-    assert f"interrupted after step {at};" in capsys.readouterr().out
+    assert f"interrupted after step {at}." in capsys.readouterr().out
 
     before = contents(here / "new")
     assert "lr = '0.002', not '0.1'" in refusal(capsys, pretrain.main, *arguments, "--lr", "0.1", "--out", "new")
@@ -78,7 +78,7 @@ def test_ctrl_c_lets_pretraining_go_on_as_if_nothing_had_been(here, capsys, monk
     assert contents(here / "new") == before
 
     Path("text.txt").write_bytes(text)
-    assert f"going on from step {at}\n" in output(capsys, pretrain.main, *arguments, "--out", "new")
+    assert f"resuming from step {at}\n" in output(capsys, pretrain.main, *arguments, "--out", "new")
     assert contents(here / "new") == contents(here / "whole")
 
 
@@ -97,7 +97,7 @@ def test_a_run_goes_on_with_other_steps_on_their_schedule(here, capsys, monkeypa
     monkeypatch.setattr(pretrain, "Pretraining", Interrupted)
     with pytest.raises(KeyboardInterrupt):
         pretrain.main([*arguments, "--steps", "50"])
-    assert "going on from step 4\n" in output(capsys, pretrain.main, *arguments, "--steps", "6")
+    assert "resuming from step 4\n" in output(capsys, pretrain.main, *arguments, "--steps", "6")
     assert rates[4:] == [learning_rate(step, 6, 2e-3, 0) for step in (4, 5)]
     assert pd.read_csv("new/curve.csv")["step"].tolist() == [2, 4, 6]
 
@@ -146,19 +146,19 @@ REFUSED_BY_PRETRAIN = {
     "half of one document": ("text.txt:0.5", "text.txt: the file is one document, which cannot be repeated 0.5 times"),
     "no text": ("absent.txt", "absent.txt: cannot read the text"),
     "not UTF-8": ("model/model.safetensors", "model.safetensors, line .*: not UTF-8"),
-    "one document": ("text.txt", "nothing is left to train on"),
+    "one document": ("text.txt", "no document is left to train on"),
     "a width that heads do not divide": ("--width 9", "--width 9 is not divisible by --heads 2"),
     "a vocabulary without bytes": ("--vocabulary 256", "a vocabulary of 256 entries is too small"),
     "a vocabulary too large": ("--vocabulary 9000", r"yields only \d+ vocabulary entries, not 9000"),
     "a vocabulary that is no folder": ("--vocabulary none", "none: no such folder"),
-    "a context too long": ("--context 17", "--context 17: the model has only 16 positions"),
+    "a context too long": ("--context 17", "--context 17 is too long: the model has 16 positions"),
     "a batch too large": ("--batch-size 999", "does not fill one batch of 999 windows"),
     "too little held out": (
         "--held-out 0.001 --positions 99",
         "the 1 held-out documents do not fill one window of 99 tokens",
     ),
     "an absent start": ("--from absent", "absent: no such folder"),
-    "an existing folder": ("--out model", "model exists and holds no interrupted run"),
+    "an existing folder": ("--out model", "model already exists and holds no interrupted run"),
     "no steps": ("--steps 0", "--steps: expected a whole number at least 1"),
     "all held out": ("--held-out 1", "--held-out: expected a number above 0 and at most 0.9"),
 }

@@ -206,14 +206,14 @@ def refused(*arguments):
 
 def test_what_cannot_go_on_is_refused_in_one_line_and_left_as_it_is(here, capsys, monkeypatch):
     train.main([*OPTIONS, "--out", "whole"])
-    assert "whole is finished: there is nothing to go on with" in refused("--resume", "whole")
+    assert "whole is finished: there is nothing to resume" in refused("--resume", "whole")
     for nothing in ("absent", "model", "messages.csv"):
-        assert f"{nothing} holds no run that could go on" in refused("--resume", nothing)
+        assert f"{nothing} holds no run to be resumed" in refused("--resume", nothing)
 
     stopped_run(monkeypatch, "accuracy")
     before = {path.name: path.read_bytes() for path in Path("stopped").iterdir()}
     for options, error in {
-        "--epochs 3": "stopped has --epochs 2, not 3: leave --epochs out",
+        "--epochs 3": "stopped has --epochs 2, not 3. Leave --epochs out",
         "--data sample": "stopped has --data messages.csv, not sample",
         "--no-causal": "stopped has --causal True, not False",
         "--recipe book": "stopped has --recipe None, not book",
@@ -228,7 +228,7 @@ def test_what_cannot_go_on_is_refused_in_one_line_and_left_as_it_is(here, capsys
     weights = {name: array * 2 for name, array in read_safetensors("model/model.safetensors").items()}
     gc.collect()  # with them go the files that the refused runs had mapped
     write_safetensors("model/model.safetensors", weights)
-    assert "the weights of model are not those" in refused("--resume", "stopped")
+    assert "the weights of model have changed" in refused("--resume", "stopped")
     assert {path.name: path.read_bytes() for path in Path("stopped").iterdir()} == before
 
 
@@ -248,7 +248,7 @@ def test_a_state_that_lacks_something_is_refused(tmp_path):
     for name in stored:
         write_safetensors(tmp_path / "less", {other: array for other, array in stored.items() if other != name})
         clf, loaders = a_run()
-        with pytest.raises(InputError, match="less: .*remove it to start anew"):
+        with pytest.raises(InputError, match="less.* Delete (it|the file) to start again"):
             fine_tune(clf, *loaders, epochs=1, resume=ResumeFile(tmp_path / "less"))
 
 

@@ -98,7 +98,7 @@ def test_a_run_learns_and_leaves_what_its_folder_promises(here, capsys):
 def test_a_run_ends_with_what_evaluate_would_say_and_then_what_to_try(here, capsys):
     shown = output(capsys, train.main, *"--model model --data three.csv --epochs 3 --lr 0.02 --out new".split())
     evaluated = output(capsys, evaluate.main, "new")
-    summary = evaluated.split("\n\nmessages of each label")[0].split("\n\n", 1)[1]
+    summary = evaluated.split("\n\nnumber of messages with each label")[0].split("\n\n", 1)[1]
     assert re.match("accuracy: .*\nnaive Bayes .*\n\n.*\nham .*\norder .*\nspam .*\nmacro average", summary)
     end = r"[\d.]+ s\. .*\nNow try: python -m numpygpt.evaluate new\n +python -m numpygpt.classify new .*\n"
     results = r"\n\nTraining accuracy: .*\nValidation accuracy: .*\nTest accuracy: .*\n\nOn the 19 test messages:\n"
@@ -155,7 +155,7 @@ def test_ctrl_c_keeps_the_history_and_leaves_no_run_that_seems_finished(made, tm
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     again = f"python -m numpygpt.train --resume {tmp_path / 'run'}"
-    assert (process.returncode, err.decode()) == (130, f"\ninterrupted; to go on: {again}\n")
+    assert (process.returncode, err.decode()) == (130, f"\ninterrupted; to resume: {again}\n")
     assert pd.read_csv(history)["loss"].iloc[:20].notna().sum() >= 16
     assert (tmp_path / "run" / "resume.safetensors").exists()
     assert "not a finished run" in refusal(capsys, classify.main, tmp_path / "run", "text")
@@ -254,7 +254,7 @@ def test_train_refuses_in_one_line_and_leaves_no_run_folder(here, capsys, what):
 
 def test_train_does_not_touch_an_existing_folder(here, capsys):
     before = contents(here)
-    assert "run exists: choose another --out" in refusal(
+    assert "run already exists. Choose another --out" in refusal(
         capsys, train.main, "--model", "model", "--data", "two.csv", "--out", "run"
     )
     assert "Not a directory" in refusal(
@@ -268,14 +268,14 @@ def test_a_loss_that_is_no_number_is_refused_and_the_history_kept(here, capsys):
     error = refusal(
         capsys, train.main, "--model", "model", "--data", "two.csv", "--lr", "1e3", "--trainable", "all", "--out", "new"
     )
-    assert re.search(r"the loss became (nan|inf) at step \d+: lower the learning rate \(now 1000\)", error)
+    assert re.search(r"the loss became (nan|inf) at step \d+\. Lower the learning rate \(now 1000\)", error)
     assert Path("new/history.csv").exists() and not Path("new/run.json").exists()
 
 
 def test_an_evaluation_in_which_every_message_is_ignored_says_so_and_a_healthy_run_shows_no_nan(here, capsys):
     options = "--batch-size 1 --ignore-index 0 --eval-batches 1 --eval-every 1 --epochs 1 --lr 1e-3"
     shown = output(capsys, train.main, "--model", "model", "--data", "two.csv", "--out", "new", *options.split())
-    none = "none (nothing to average: all its messages are ignored)"
+    none = "none (all messages are ignored)"
     assert f"Train loss {none}" in shown and re.search(r"Train loss \d\.\d{3}", shown) and "nan" not in shown
 
 

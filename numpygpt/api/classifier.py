@@ -1,8 +1,7 @@
-"""The classifier with all that belongs to it: text in, labels out. What the commands and a notebook use."""
+"""The classifier for commands and notebooks: text in, labels out."""
 
 import math
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from itertools import zip_longest
 from pathlib import Path
 
@@ -10,41 +9,69 @@ import numpy as np
 import pandas as pd
 
 from ..model.classifier import classifier
-from ..model.lora import adapted_weights, adapters, merge
+from ..model.lora import adapters, merge
 from ..model.pooling import POSITIONS, Pooling
 from ..model.tape import Tape
 from ..model.trainable import choices, frozen_depth, trainable_names
-from ..ops.cross_entropy import cross_entropy
 from ..ops.softmax import softmax
-from ..system.blas import one_thread, parallel, threads
+from ..system.blas import parallel, threads
 from ..system.errors import InputError
 from ..system.memory import release
 from ..system.settings import CLASSIFIER, checked
 from ..text.batches import BATCH, encode, pack, padded_length
+from ..training.batch import batch_loss, product_threads
 from ..training.recipes import DEFAULT
 from ..training.rng import Generator, linear_init
 from .gpt import GPT
 
-NARROW = 512  # a width below which a product is so small that one thread does it best
-
 
 class Classifier:
-    """A GPT-2 whose output layer is replaced by a small new head, one logit for each label.
+    """A GPT-2 whose output layer is replaced by a small new head, with one logit per label.
 
-    gpt         what `numpygpt.load` gives. Its parameters are not changed: those that learn are copied.
-    labels      the labels' names, in the order of the logits
-    trainable   what learns: "head", "last_block" (with the final layernorm and the head), "last_two_blocks", "all",
-                "lora", or names as glob patterns, separated by commas
-    pad         "end": each message has its own length and one <|endoftext|> after it; "none": without that.
-                A number, or "context": all are cut and padded to so many tokens, as in the book. The command's
-                "longest" is a number, too: that of the longest training message's tokens
-    position    the row that is classified: "last", "first", or "mean" for the mean of all
-    causal      whether a token sees only those before it
-    rank, alpha   of LoRA's adapters, which count alpha / rank times
-    seed        draws the head, and LoRA's adapters, as PyTorch would
+    Parameters
+    ----------
+    gpt : GPT
+        The pretrained model, from `numpygpt.load`. It is not changed: parameters that train are copied.
+    labels : list of str
+        The labels' names, in the order of the logits.
+    trainable : str
+        The parameters to train: "head", "last_block" (with the final layernorm and the head), "last_two_blocks", "all",
+        "lora", or glob patterns of names, separated by commas. All other parameters are frozen.
+    pad : {"none", "end", "context"} or int
+        "none": each message keeps its own length. "end": one <|endoftext|> is added after each message. "context" or a
+        number of tokens: all messages are cut and padded to that length, as in the book. The command's "longest" is
+        such a number, the length of the longest training message.
+    position : {"mean", "last", "first"}
+        The row of a message that the head reads; "mean" is the mean of all rows.
+    causal : bool
+        Whether a token attends only to itself and earlier tokens.
+    rank : int
+        The rank of LoRA's adapters.
+    alpha : float
+        LoRA's products are scaled by alpha / rank.
+    seed : int
+        Draws the head and LoRA's adapters, as PyTorch draws them.
 
-    params {name: array} and trainable, a set of names, are what an optimizer needs. Raises InputError for settings
-    that cannot be.
+    Attributes
+    ----------
+    params : dict of str to float32 ndarray
+        All parameters by name, including the head. An optimizer updates the trainable ones in place.
+    labels, config, encoding, gpt
+        The labels' names; the model's sizes and tokenizer; and the pretrained GPT.
+
+    Raises
+    ------
+    InputError
+        If a setting has an impossible value.
+
+    Examples
+    --------
+    >>> import numpygpt
+    >>> clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"], trainable="head")
+    >>> sorted(clf.trainable)
+    ['head.bias', 'head.weight']
+    >>> clf.logits(["Hello there", "You have won"]).shape
+    (2, 2)
     """
 
     def __init__(
@@ -61,7 +88,7 @@ class Classifier:
         seed: int = 123,
     ):
         if not isinstance(gpt, GPT):
-            raise InputError(f"gpt: expected what numpygpt.load returns, not a {type(gpt).__name__}")
+            raise InputError(f"gpt: expected a GPT from numpygpt.load, not a {type(gpt).__name__}")
         if position not in POSITIONS:
             raise InputError(f"position {position!r}: use one of {', '.join(POSITIONS)}")
         if isinstance(labels, str):
@@ -70,7 +97,7 @@ class Classifier:
         self.gpt, self.config, self.encoding = gpt, gpt.config, gpt.encoding
         self.labels = [str(label) for label in labels]
         if len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:
-            raise InputError(f"labels {self.labels}: at least two are needed, all different")
+            raise InputError(f"labels {self.labels}: expected at least two names, all different")
         self.pad_to = padded_length("none" if pad is None else str(pad), [], self.config.n_positions)
         self.pooling = Pooling(position, causal)
         generator = Generator(seed)
@@ -83,32 +110,57 @@ class Classifier:
             self.lora_scale = alpha / rank
         self._trainable: frozenset[str] = trainable_names(trainable, self.params, self.config)
         for name in self.trainable:
-            pretrained, self.params[name] = self.params[name], np.array(self.params[name])  # a copy to be written to
+            pretrained, self.params[name] = self.params[name], np.array(self.params[name])  # a writable copy
             release(pretrained)
 
     @property
     def trainable(self) -> frozenset[str]:
-        """The names of the parameters that learn. Choose them when you make the Classifier: only they are copies."""
+        """The names of the trainable parameters, a frozenset. It is fixed when you create the Classifier."""
         return self._trainable
 
     @property
-    def narrow(self) -> bool:
-        """Whether its products are so small that one thread does each best."""
-        return self.config.n_embd < NARROW
-
-    @property
-    def depth(self) -> int:
-        """How many of the lowest blocks come before everything that learns."""
+    def frozen_blocks(self) -> int:
+        """The number of blocks below the lowest trainable parameter. Their output is a fixed function of the text."""
         return frozen_depth(self.trainable, self.config)
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """(T,) token ids of each text, cut and padded. Raises InputError for a text without tokens."""
+        """Return the token ids of each text, cut and padded.
+
+        Parameters
+        ----------
+        texts : list of str
+            B texts.
+
+        Returns
+        -------
+        list of (T,) int ndarray
+            One array per text. T differs from text to text, unless `pad` is a length.
+
+        Raises
+        ------
+        InputError
+            If a text has no tokens.
+
+        Examples
+        --------
+        >>> import numpygpt
+        >>> clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"], pad=8)
+        >>> [len(ids) for ids in clf.encode(["Hi", "You have won a prize"])]
+        [8, 8]
+        """
         return list(encode(texts, self.encoding, self.pad_to, self.config.n_positions))
 
     def numbers(self, labels: Sequence[str]) -> np.ndarray:
-        """(B,) the labels' places in `self.labels`. Raises InputError for a label that is not among them."""
+        """Return the index (B,) of each label in `self.labels`. Raises InputError for an unknown label.
+
+        Examples
+        --------
+        >>> import numpygpt
+        >>> numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"]).numbers(["spam", "ham", "spam"])
+        array([1, 0, 1])
+        """
         if isinstance(labels, str):
-            raise InputError(f"expected a list of labels, not one by itself: {labels[:40]!r}")
+            raise InputError(f"expected a list of labels, not one label: {labels[:40]!r}")
         place = {label: number for number, label in enumerate(self.labels)}
         unknown = sorted({str(label) for label in labels} - place.keys())
         if unknown:
@@ -118,114 +170,200 @@ class Classifier:
         return np.array([place[str(label)] for label in labels])
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
-        """(B, C) float32: of each text, one number for each label; the largest is the answer."""
-        return self.logits_of(self.encode(texts))
+        """Return the logits (B, C), float32, of B texts. A text's largest logit is the answer.
 
-    def logits_of(self, messages: Sequence[np.ndarray]) -> np.ndarray:
-        """The same of messages of token ids: some on each core."""
-        params = self.weights()[0]
-        at_once = BATCH * threads() if self.narrow else BATCH  # a wide model's rows take memory
+        Raises InputError for a text without tokens.
+        """
+        return self._logits(self.encode(texts))
+
+    def _logits(self, messages: Sequence[np.ndarray]) -> np.ndarray:
+        """Like `logits`, but for messages of token ids. Splits the messages over all cores."""
+        params, _ = merge(self.params, self.config, self.lora_scale)
+        at_once = BATCH * threads() if self.config.narrow else BATCH  # a wide model needs more memory per message
         count = math.ceil(min(at_once, len(messages)) / threads())
 
         def logits(start):
             ids, lengths = pack(messages[start : start + count])
-            with self._threads(0):
+            with product_threads(self, 0):
                 return classifier(Tape(params), ids, lengths, self.config, self.pooling)[0]
 
         parts = parallel(logits, range(0, len(messages), max(1, count)))
         return np.concatenate(parts) if parts else np.empty((0, len(self.labels)), np.float32)
 
     def predict(self, texts: Sequence[str]) -> pd.DataFrame:
-        """A row for each text: its `label`, and in a column of each label's name, float32, that label's probability."""
+        """Classify texts.
+
+        Parameters
+        ----------
+        texts : list of str
+            B texts.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each text. The column `label` has the answer; a column with each label's name has the label's
+            probability, float32.
+
+        Raises
+        ------
+        InputError
+            If a text has no tokens.
+
+        Examples
+        --------
+        >>> import numpygpt
+        >>> clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"])
+        >>> clf.predict(["See you at six", "You have won a prize"]).columns.tolist()
+        ['label', 'ham', 'spam']
+        """
         probabilities, _ = softmax(self.logits(texts))
         frame = pd.DataFrame(probabilities, columns=self.labels)
         frame.insert(0, "label", [self.labels[i] for i in probabilities.argmax(axis=1)], allow_duplicates=True)
         return frame
 
     def loss(self, texts: Sequence[str], labels: Sequence[str]) -> tuple[float, dict[str, np.ndarray]]:
-        """The mean cross-entropy of the texts, in nats, and its gradients {name: array} for exactly the trainable
-        names."""
+        """Return the mean cross-entropy of texts with these labels, and its gradients.
+
+        Parameters
+        ----------
+        texts, labels : list of str
+            B texts and their B labels.
+
+        Returns
+        -------
+        float
+            The loss, in nats.
+        dict of str to ndarray
+            The gradient of every trainable parameter, with the parameter's shape.
+
+        Raises
+        ------
+        InputError
+            If the lists are empty or differ in length, a label is unknown, or a text has no tokens.
+
+        Examples
+        --------
+        >>> import numpygpt
+        >>> clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"], trainable="head")
+        >>> loss, grads = clf.loss(["See you at six", "You have won a prize"], ["ham", "spam"])
+        >>> grads["head.weight"].shape == clf.params["head.weight"].shape
+        True
+        >>> numpygpt.AdamW(clf.params, clf.trainable, lr=1e-3).step(grads)
+        >>> clf.loss(["See you at six", "You have won a prize"], ["ham", "spam"])[0] < loss
+        True
+        """
         messages, numbers = self.encode(texts), self.numbers(labels)
         if len(messages) != len(numbers) or not messages:
             raise InputError(
-                f"{len(messages)} texts and {len(numbers)} labels: expected as many of both, and at least one"
+                f"{len(messages)} texts and {len(numbers)} labels: expected equally many, and at least one"
             )
         ids, lengths = pack(messages)
-        return self.batch_loss(ids, lengths, numbers, 0)
-
-    def batch_loss(
-        self, x, lengths, numbers, start, ignore_index=None, smoothing=0.0
-    ) -> tuple[float, dict[str, np.ndarray]]:
-        """Like `loss`, for a batch: x is what enters block `start` (with 0, token ids), `numbers` are the labels'
-        places. ignore_index and smoothing are `cross_entropy`'s."""
-        params, d_weights = self.weights()
-        tape = Tape(params, self.trainable if d_weights is None else self.trainable | adapted_weights(self.config))
-        with self._threads(start):
-            logits, backward = classifier(tape, x, lengths, self.config, self.pooling, start)
-            loss, (dlogits,) = cross_entropy(logits, numbers, ignore_index, smoothing)
-            grads = backward(dlogits())
-        if d_weights is not None:
-            grads = d_weights(grads)
-        return float(loss), {name: grads[name] for name in self.trainable}
-
-    def batch_logits(self, x, lengths, start) -> np.ndarray:
-        """Return the logits (B, C) of a batch as in batch_loss."""
-        with self._threads(start):
-            return classifier(Tape(self.weights()[0]), x, lengths, self.config, self.pooling, start)[0]
-
-    def _threads(self, start):
-        """A context for a batch that enters block `start`. The products of a narrow model have one thread each; and a
-        wide one's of the last block's one row, and the head's: where all is idle, two threads are a fifth faster there,
-        but beside another program they wait for each other, and are two to three times slower."""
-        one_row = start >= self.config.n_layer - 1 and self.pooling.position != "mean"
-        return one_thread() if self.narrow or one_row else nullcontext()
+        return batch_loss(self, ids, lengths, numbers, 0)
 
     def weights(self):
-        """The parameters that the model runs on, and where LoRA's products are added to them, how their gradients go
-        back."""
-        return (self.params, None) if self.lora_scale is None else merge(self.params, self.config, self.lora_scale)
+        """Return `merge`'s result: the parameters that the model runs on, and how gradients reach LoRA's adapters."""
+        return merge(self.params, self.config, self.lora_scale)
 
     def trace(self, text: str, label: str, folded: bool = False):
-        """Record the message's way through the model, forward and back: a `numpygpt.study.trace.trace.Trace`.
+        """Record every step of a message's forward and backward pass.
 
-        A notebook shows it; trace["h.0.ln_1"]["xhat"] is an array, trace.save("trace.html") writes the page.
-        folded   run the last block for the one row that is read, as training does
+        Parameters
+        ----------
+        text, label : str
+            The message and its label.
+        folded : bool
+            Run the last block only for the one row that the head reads, as training does.
 
-        Raises InputError for a message without tokens or an unknown label.
+        Returns
+        -------
+        numpygpt.study.trace.trace.Trace
+            A notebook shows it. trace["h.0.ln_1"]["xhat"] is an array; trace.save("trace.html") writes the page.
+
+        Raises
+        ------
+        InputError
+            If the message has no tokens, or the label is unknown.
+
+        Examples
+        --------
+        >>> import numpygpt
+        >>> clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"])
+        >>> clf.trace("Hello there", "ham")["h.0.ln_1"]["xhat"].shape[1] == clf.config.n_embd
+        True
         """
         from ..study.trace.trace import trace_classifier
 
         return trace_classifier(self, text, label, folded)
 
     def explain(self, text: str, baseline: str = "padding", tolerance: float = 0.01):
-        """Which tokens made the answer what it is: a `numpygpt.explain.attribution.Explanation`.
+        """Explain which tokens decide the answer.
 
-        For each token integrated gradients of the margin, gradient times input, and what deleting it does.
-        baseline    what the message is compared with: "padding", the padding's embedding in every place, or "zero"
-        tolerance   how exactly the integrated gradients are to add up
+        Parameters
+        ----------
+        text : str
+            The message.
+        baseline : {"padding", "zero"}
+            What the message is compared with: the embedding of the padding token at every position, or zero.
+        tolerance : float
+            How closely the integrated gradients must add up to the change of the margin.
 
-        Raises InputError for a message without tokens.
+        Returns
+        -------
+        numpygpt.explain.attribution.Explanation
+            For each token: integrated gradients of the margin, gradient times input, and the effect of its deletion.
+
+        Raises
+        ------
+        InputError
+            If the message has no tokens.
         """
         from ..explain.attribution import explain
 
         return explain(self, text, baseline, tolerance)
 
     def evaluate(self, texts: Iterable[str], labels: Iterable[str]):
-        """How good its answers to the texts are, whose labels are these: a
-        `numpygpt.training.evaluation.Evaluation`, which print() shows and to_dict() gives as JSON.
+        """Measure the classifier on texts with known labels.
 
-        Any iterables will do, of any length: the texts are read as they are needed. Raises InputError for an unknown
-        label, an empty text, and where there are not as many of both, or none.
+        Parameters
+        ----------
+        texts, labels : iterable of str
+            The texts and their labels, which are read lazily.
+
+        Returns
+        -------
+        numpygpt.training.evaluation.Evaluation
+            The figures. print() shows them; to_dict() returns them for JSON.
+
+        Raises
+        ------
+        InputError
+            If a label is unknown, a text is empty, the numbers of texts and labels differ, or there are none.
+
+        Examples
+        --------
+        >>> import numpygpt
+        >>> clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"])
+        >>> clf.evaluate(["See you at six", "You have won a prize"], ["ham", "spam"]).messages
+        2
         """
         from ..training.evaluation import evaluate
 
         return evaluate(self, _pairs(texts, labels))
 
     def save(self, folder: str | Path, settings: dict | None = None) -> None:
-        """Write a run folder: what was trained and all that `numpygpt.load_run` needs; `settings`, JSON-able, are
-        kept beside it.
+        """Write a run folder, from which `numpygpt.load_run` loads the classifier.
 
-        Raises InputError where the folder holds a run already.
+        Parameters
+        ----------
+        folder : str or Path
+            The folder to write.
+        settings : dict, optional
+            Further entries of the folder's run.json, which JSON can store.
+
+        Raises
+        ------
+        InputError
+            If the folder already holds a run, or JSON cannot store the settings.
         """
         from ..training.run_folder import save_run
 
@@ -234,8 +372,8 @@ class Classifier:
 
 def _pairs(texts, labels):
     if isinstance(texts, str) or isinstance(labels, str):
-        raise InputError("expected a list of texts and a list of labels, not one text by itself")
+        raise InputError("expected a list of texts and a list of labels, not one text")
     for text, label in zip_longest(texts, labels):
         if text is None or label is None:
-            raise InputError("there are not as many texts as labels")
+            raise InputError("the numbers of texts and labels differ")
         yield text, label

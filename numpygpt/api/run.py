@@ -1,4 +1,4 @@
-"""Load the classifier that a training run has saved."""
+"""Load the classifier of a finished training run."""
 
 import json
 from dataclasses import asdict
@@ -14,35 +14,59 @@ from .gpt import load
 
 
 def load_run(folder: str | Path) -> Classifier:
-    """The Classifier that was saved in `folder`; trainable are the parameters that were saved, the head's among them.
+    """Load the Classifier that a run folder holds.
 
-    LoRA's products are added to their weights, which then stand as what was trained.
+    Parameters
+    ----------
+    folder : str or Path
+        A folder that `python -m numpygpt.train` or `Classifier.save` wrote.
 
-    Raises InputError where the folder holds no finished run, a file is damaged, or the model that the run was trained
-    from is gone or has changed since: its answers would not be those that were measured.
+    Returns
+    -------
+    Classifier
+        Trainable are the saved parameters, including the head. LoRA's products are added to their weights, and these
+        weights are trainable.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no finished run, a file is damaged, or the pretrained model of the run is missing or has
+        changed. Its answers would differ from the measured ones.
+
+    Examples
+    --------
+    >>> import numpygpt, tempfile
+    >>> clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     clf.save(folder)
+    ...     again = numpygpt.load_run(folder)
+    >>> bool((again.logits(["Hello there"]) == clf.logits(["Hello there"])).all())
+    True
     """
     folder = Path(folder)
     path = folder / "run.json"
     if not path.is_file():
-        raise InputError(f"{folder}: not a finished run (no run.json in it); make one with: python -m numpygpt.train")
+        raise InputError(f"{folder}: not a finished run (it has no run.json). Make one with: python -m numpygpt.train")
     try:
         settings = json.loads(path.read_bytes())
         model, frozen_sha256, sha256 = str(settings["model"]), settings["frozen_sha256"], settings["sha256"]
         weights, seed, labels, position, causal, pad_to, lora_scale, sizes = (settings[key] for key in DECIDING)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: damaged ({type(error).__name__}: {error}); train again") from None
+        raise InputError(f"{path} is damaged ({type(error).__name__}: {error}). Train again") from None
     trained = read_safetensors(folder / "model.safetensors")
     if run_sha256(settings, trained) != sha256:
-        raise InputError(f"{folder}: run.json or model.safetensors is not what the training wrote; train again")
+        raise InputError(f"{folder}: run.json or model.safetensors has changed since the training. Train again")
     try:
         gpt = load(model, weights, seed)
     except InputError as error:
         raise InputError(
-            f'{folder} needs the model that it was trained from. {error}. If it moved, correct "model" in {path}'
+            f'{folder} needs the model that it was trained from. {error}. If the model moved, correct "model" in {path}'
         ) from None
     frozen = {name: array for name, array in gpt.params.items() if name not in trained}
     if asdict(gpt.config) != sizes or fingerprint(frozen) != frozen_sha256:
-        raise InputError(f"{folder}: the weights of {model} are not those that the run was trained from; train again")
+        raise InputError(
+            f"{folder}: the weights of {model} have changed since the training. Restore them or train again"
+        )
     clf = Classifier(gpt, labels, "head", pad=pad_to, position=position, causal=causal)
     clf.params |= {name: array.copy() for name, array in trained.items()}
     if lora_scale is None:

@@ -1,4 +1,4 @@
-"""The transformer block: attention and an MLP, each on a normalised copy of the rows, and added back to them."""
+"""The transformer block: attention and an MLP. Each reads normalised rows, and its result is added to the rows."""
 
 from ..ops.gelu import gelu
 from ..ops.layernorm import layernorm
@@ -34,8 +34,8 @@ def block(tape, n, x, attend, config):
 def block_at(tape, n, x, lengths, rows, config):
     """Run block n for one row of each message: x (N, D), rows (B,) -> y (B, D). backward: dy (B, D) -> dx (N, D).
 
-    Equal to block(...)[rows] where those rows see all rows of their message. The other rows are there to be attended
-    to; query, projection and MLP are computed for the one row.
+    The result equals block(...)[rows] if those rows attend to all rows of their message. Only keys and values are
+    needed of the other rows; query, projection and MLP are computed for the one row.
     """
     x_read, d_take = tape(take_rows, x, rows=rows)  # (B, D)
     attended, d_self_attention = self_attention_at(tape, n, x, lengths, rows, config)

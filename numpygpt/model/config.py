@@ -6,14 +6,16 @@ from pathlib import Path
 
 from ..system.errors import InputError
 
+NARROW = 512  # below this width, one thread computes a product best
+
 
 @dataclass(frozen=True)
 class Config:
-    """Sizes of one GPT-2, under the names that its `config.json` uses.
+    """The sizes of a GPT-2, under the names in its `config.json`.
 
     vocab_size    V, rows of the token embedding
-    n_positions   longest message the position embedding allows
-    n_embd        D, the width of a row; every head has n_embd / n_head of it
+    n_positions   number of tokens of the longest message
+    n_embd        D, the width of a row; every head has n_embd / n_head of the columns
     n_layer       number of blocks
     n_head        attention heads in a block
     layer_norm_epsilon   added to the variance (GPT-2: 1e-5)
@@ -26,6 +28,11 @@ class Config:
     n_head: int = 12
     layer_norm_epsilon: float = 1e-5
 
+    @property
+    def narrow(self):
+        """Whether the model is so narrow that one thread computes each of its products best."""
+        return self.n_embd < NARROW
+
 
 # The four published models (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners").
 SIZES = {
@@ -35,8 +42,8 @@ SIZES = {
     "gpt2-xl": Config(n_embd=1600, n_layer=48, n_head=25),
 }
 
-# What `config.json` may say of the arithmetic, and the only answers this implementation gives.
-# Anything else would load and run, and be slightly wrong.
+# The arithmetic settings of `config.json`, and the values that this implementation supports. Any other value would load
+# and run, with slightly wrong results.
 _ARITHMETIC = {
     "model_type": ("gpt2",),
     "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
@@ -47,10 +54,10 @@ _ARITHMETIC = {
 
 
 def read_config(path):
-    """The Config that a Hugging Face `config.json` describes.
+    """Return the Config that a Hugging Face `config.json` describes.
 
-    Raises InputError, naming the file and the key, where it is not JSON, a size is missing or impossible, or it asks
-    for arithmetic that is not GPT-2's (the exact-erf GELU, say).
+    Raises InputError, naming the file and the key, where the file is not JSON, a size is missing or impossible, or the
+    arithmetic is not GPT-2's (such as the exact-erf GELU).
     """
     path = Path(path)
     try:
@@ -81,7 +88,7 @@ def read_config(path):
 
 
 def config_json(config):
-    """The text of a `config.json` from which transformers, too, builds this GPT-2."""
+    """Return the text of a `config.json` for this GPT-2, which transformers can also load."""
     entries = {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",

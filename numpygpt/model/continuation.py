@@ -1,4 +1,4 @@
-"""Continuing a text, token by token, with the keys and values of what came before kept."""
+"""Continue a text token by token, with a cache of the keys and values of all earlier tokens."""
 
 import math
 
@@ -14,7 +14,7 @@ from .tape import Tape, weight_and_bias
 
 
 class Cache:
-    """The keys and values of a growing text, for every block: what attention needs of the tokens already seen."""
+    """The keys and values of a growing text, for every block: all that attention needs of earlier tokens."""
 
     def __init__(self, config, dtype=np.float32):
         d = config.n_embd // config.n_head
@@ -23,20 +23,21 @@ class Cache:
         self.length = 0
 
     def attend(self, qkv, n):
-        """Attend in block n from T new rows to all rows so far: qkv (T, 3D) -> (T, D)."""
+        """Run attention in block n from T new rows to all rows so far: qkv (T, 3D) -> (T, D)."""
         H, end = self.keys.shape[1], self.length + len(qkv)
         q, k, v = (split_heads(part, len(qkv), H)[0] for part in np.split(qkv, 3, axis=1))  # (H, T, d) each
         self.keys[n, :, self.length : end], self.values[n, :, self.length : end] = k, v
         keys, values = self.keys[n, :, :end], self.values[n, :, :end]
-        y, _ = dot_product_attention(q, keys, values, math.sqrt(q.shape[-1]), causal=len(qkv) > 1)  # one row sees all
+        causal = len(qkv) > 1  # a single new row attends to all rows
+        y, _ = dot_product_attention(q, keys, values, math.sqrt(q.shape[-1]), causal=causal)
         return merge_heads(y[None])
 
 
 def next_logits(params, config, cache, ids):
-    """The logits (V,) of the token after `ids` (T,), which come after the cache's tokens and join them.
+    """Return the logits (V,) of the token after `ids` (T,), which follow the cache's tokens and are added to the cache.
 
-    All T may be given at once (a prompt) or one at a time: the result is the same to rounding, and each costs one
-    pass of its own rows only. The caller sees to it that cache.length + T stays within config.n_positions.
+    You can give all T ids at once (a prompt) or one at a time. The result is the same up to rounding, and each id costs
+    one pass of its own row. The caller keeps cache.length + T within config.n_positions.
     """
     tape = Tape(params)
     x = params["wte.weight"][ids] + params["wpe.weight"][cache.length : cache.length + len(ids)]  # (T, D)
@@ -48,26 +49,30 @@ def next_logits(params, config, cache, ids):
 
 
 def continuation(params, config, ids, choose):
-    """The ids that follow the prompt `ids` (at least one), one after another, until the model's positions are full.
+    """Yield the ids that follow the prompt `ids` (at least one), until the model's positions are full.
 
     choose   logits (V,) -> id, such as a Sampler or np.argmax
 
-    Raises InputError where a logit is no number, or the largest is infinite.
+    Raises InputError where a logit is nan, or the largest is infinite.
     """
     cache = Cache(config)
     new = np.asarray(ids)
     while cache.length + len(new) <= config.n_positions:
         logits = next_logits(params, config, cache, new)
         if not np.isfinite(logits.max()):
-            raise InputError("the model's output is no number: its weights are damaged, or too large")
+            raise InputError(
+                "the model's output is not finite: its weights are damaged or too large. Load other weights"
+            )
         chosen = int(choose(logits))
         yield chosen
         new = np.array([chosen])
 
 
 class Sampler:
-    """Draws an id from softmax(logits / temperature), among the top_k most probable, and of those among the fewest
-    whose probabilities reach top_p (Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration").
+    """Draw an id from softmax(logits / temperature).
+
+    top_k keeps only the k most probable ids. Of these, top_p keeps the fewest ids whose probabilities add up to top_p
+    (Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration").
     """
 
     def __init__(self, temperature=1.0, top_k=None, top_p=None, seed=123):
@@ -77,7 +82,8 @@ class Sampler:
     def __call__(self, logits):
         order = np.argsort(-logits, kind="stable")[: self.top_k]
         below = (logits[order] - logits[order[0]]).astype(np.float64)
-        probabilities, _ = softmax(below / self.temperature)  # may be -inf where the temperature is tiny, but never nan
+        # With a tiny temperature, `below / temperature` may hold -inf, but never nan.
+        probabilities, _ = softmax(below / self.temperature)
         if self.top_p is not None:
             kept = np.searchsorted(np.cumsum(probabilities), self.top_p) + 1
             probabilities = probabilities[:kept] / probabilities[:kept].sum()

@@ -1,8 +1,8 @@
 """How the tape runs an operation fast, without touching its formula: in parts of its rows, on all cores.
 
-An elementwise formula passes over its arrays many times. Over a whole batch, memory limits each pass; over a chunk that
-stays in a core's cache, it hardly does. Attention takes messages of one length, and the logits of a whole vocabulary
-are too large to exist at once. FAST lists these operations. All others run whole.
+An elementwise formula passes over its arrays many times. Over a whole batch, memory limits the speed of each pass; over
+a chunk that stays in a core's cache, it hardly does. Attention takes messages of one length, and the logits of a whole
+vocabulary are too large to exist at once. FAST lists these operations. All others run whole.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ SLICE = 1 << 24  # logits computed at a time: 64 MiB in float32
 
 
 def whole(x, *params, **settings):
-    """Do not divide: one part, [(rows, settings)], for all rows."""
+    """Return one part, [(rows, settings)], with all rows."""
     return [(slice(None), settings)]
 
 
@@ -34,8 +34,8 @@ def chunks(x, *params, **settings):
 def groups(qkv, lengths, n_head, **settings):
     """Divide messages of any lengths, laid end to end, into groups of neighbours that have one length T.
 
-    A group has at most GROUP attention weights. A batch padded to one length becomes a few large products; other
-    messages become one product each. Raises ValueError where the lengths do not sum to the rows, or one is 0.
+    A group has at most GROUP attention weights. A batch padded to one length gives a few large products. Messages of
+    different lengths give one product each. Raises ValueError where the lengths do not sum to the rows, or one is 0.
     """
     check_lengths(lengths, len(qkv))
     parts, start, first = [], 0, 0
@@ -61,8 +61,8 @@ def slices(x, wte, targets):
 def joined(op, x, params, parts, wanted):
     """Run `op` on `parts` of x (N, …), on all cores. Return y (N, …) and `gradients`.
 
-    gradients(dy) returns a list: x's gradient, laid end to end, and each parameter's, the sum over the parts; None for
-    those that are not wanted.
+    gradients(dy) returns a list: x's gradient, joined from the parts, and each parameter's gradient, summed over the
+    parts. It has None for gradients that are not wanted.
     """
 
     def run(part):
@@ -115,13 +115,13 @@ FAST = {
 
 
 def keep(functions, wanted):
-    """Return the gradient functions that are wanted, one for each argument, and None for the others."""
+    """Return the gradient function of each argument, or None for a gradient that is not wanted."""
     missing = len(wanted) - len(functions)  # token ids have no gradient, and so no function
     return [None] * missing + [f if w else None for f, w in zip(functions, wanted[missing:])]
 
 
 def call(functions, dy):
-    """Return each function's gradient, or None for None."""
+    """Return each function's gradient of dy; None stays None."""
     return [None if function is None else function(dy) for function in functions]
 
 

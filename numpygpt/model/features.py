@@ -1,4 +1,4 @@
-"""What GPT-2 makes of a message at every depth, as one row of numbers: the input of any other classifier."""
+"""GPT-2's hidden states at every depth as one feature vector per message, for any other classifier."""
 
 import numpy as np
 
@@ -9,11 +9,11 @@ from .trunk import blocks
 
 
 def features(tape, ids, lengths, config):
-    """(B, (n_layer + 1) D) of B messages, token ids (N,) laid end to end: side by side, the mean of a message's rows as
-    they enter the first block and as they leave each.
+    """Return features (B, (n_layer + 1) D) of B messages, given as token ids (N,) laid end to end.
 
-    Before the mean each row is normalised (mean 0, variance 1): rows grow from block to block, and by how much would
-    otherwise decide which depth counts.
+    They are the means of a message's rows before the first block and after each block, side by side. Each row is
+    normalised (mean 0, variance 1) before the mean. Otherwise the blocks with the largest rows would dominate, because
+    rows grow from block to block.
     """
     x, _ = tape(embedding, ids, "wte.weight", "wpe.weight", lengths=lengths)  # (N, D)
     gain, bias = np.ones(config.n_embd, x.dtype), np.zeros(config.n_embd, x.dtype)

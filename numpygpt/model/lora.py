@@ -1,19 +1,20 @@
-"""LoRA (Hu et al. 2021): the weights stay frozen, and a product of two thin matrices, which learn, is added to each.
+"""LoRA (Hu et al. 2021): the weights stay frozen, and a trainable low-rank product is added to each of them.
 
     weight' = weight + scale * A @ B        A (in, rank), B (rank, out), scale = alpha / rank
 
-It is a change of variables: the model runs on weight' and knows nothing of A and B, and the gradient that it finds
-for weight' is carried on to them here. Every linear layer has a pair; query, key and value, which GPT-2 keeps side by
-side in one matrix, have one each; and so has the head. B starts at zero, so that training starts from the model as it
-was.
+LoRA is a change of variables. The model runs on weight' and does not see A and B; this file turns the gradient of
+weight' into their gradients. Every linear layer has a pair of A and B, including the head. Query, key and value share
+one matrix in GPT-2, and have a pair each. B starts at zero, so that training starts from the unchanged model.
 """
 
 import numpy as np
 
 
 def _places(config):
-    """(adapter, weight, columns): an adapter's name, and where its product is added. In the order of the book's
-    script."""
+    """Yield (adapter, weight, columns): an adapter's name, and the columns of the weight to which its product is added.
+
+    The order is that of the book's script.
+    """
     D = config.n_embd
     for n in range(config.n_layer):
         for i, part in enumerate(("query", "key", "value")):
@@ -24,9 +25,9 @@ def _places(config):
 
 
 def adapters(params, config, rank, generator):
-    """{name: array} of new adapters `….lora_A`, `….lora_B` for all linear layers of params, which has a head.
+    """Return {name: array} of new adapters `….lora_A`, `….lora_B` for all linear layers of params, including the head.
 
-    A is uniform in ±1/sqrt(rank), drawn from the generator in the order of _places, as in the book's script; B is zero.
+    A is uniform in ±1/sqrt(rank), drawn from the generator in the order of the book's script. B is zero.
     """
     new, bound = {}, rank**-0.5
     for adapter, weight, columns in _places(config):
@@ -37,20 +38,22 @@ def adapters(params, config, rank, generator):
 
 
 def adapted_weights(config):
-    """The names of the weights that have adapters."""
+    """Return the names of the weights that have adapters."""
     return {weight for _, weight, _ in _places(config)}
 
 
 def merge(params, config, scale):
-    """params with every adapter's product added to its weight. backward: grads, with every merged weight's -> the
-    adapters' too.
+    """Return params with every adapter's product added to its weight. backward: grads -> grads with the adapters'.
 
-    From weight' = weight + scale * A @ B:     dA = scale * dweight' @ B.T      dB = scale * A.T @ dweight'
-    and the gradient of `weight` itself, should it be wanted, is that of weight'.
+    weight' = weight + scale * A @ B:     dA = scale * dweight' @ B.T      dB = scale * A.T @ dweight'
+    The gradient of `weight` itself equals that of weight'. With scale None, there are no adapters: the result is
+    (params, None).
     """
+    if scale is None:
+        return params, None
     merged, dtype = dict(params), np.result_type(*params.values())
     for weight in adapted_weights(config):
-        merged[weight] = np.array(params[weight], dtype)  # a copy to be written to
+        merged[weight] = np.array(params[weight], dtype)  # a writable copy
     for adapter, weight, columns in _places(config):
         merged[weight][:, columns] += scale * (params[f"{adapter}.lora_A"] @ params[f"{adapter}.lora_B"])
 

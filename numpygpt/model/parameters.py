@@ -1,7 +1,7 @@
-"""The flat dict of parameters: GPT-2's own names, to arrays laid out as GPT-2 has them.
+"""The flat dict of parameters: GPT-2's own names and array layouts.
 
-Matrices are `[in, out]`, so a linear layer is `x @ weight + bias`. There is no entry for the output layer of the
-language model: it is tied to `wte.weight`.
+Matrices are `[in, out]`, so a linear layer is `x @ weight + bias`. The language model's output layer has no entry of
+its own, because it is tied to `wte.weight`.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from ..system.memory import release
 
 
 def parameter_shapes(config):
-    """{name: shape} of every parameter of a GPT-2 of this Config, from the embeddings up. D is n_embd."""
+    """Return {name: shape} of every parameter of a GPT-2 with this Config, from the embeddings up. D is n_embd."""
     D = config.n_embd
     shapes = {"wte.weight": (config.vocab_size, D), "wpe.weight": (config.n_positions, D)}
     for n in range(config.n_layer):
@@ -37,14 +37,15 @@ INITIALISATIONS = ("random", "pytorch")
 
 
 def random_parameters(config, seed, how="random"):
-    """Random float32 parameters, biases 0 and layernorm gains 1.
+    """Return random float32 parameters. Layernorm gains are 1 and layernorm biases are 0.
 
-    how   "random": GPT-2's own initialisation, every matrix normal(0, 0.02), the two that write to the residual
-          stream (both `c_proj`) divided by sqrt(2 n_layer) (Radford et al. 2019, section 2.3).
-          "pytorch": as PyTorch's layers start, and so the book's untrained model: embeddings normal(0, 1), linear
-          layers uniform in ±1/sqrt(in), their biases too.
+    how   "random": GPT-2's own initialisation. Matrices are normal(0, 0.02); the two that write to the residual stream
+          (both `c_proj`) are divided by sqrt(2 n_layer) (Radford et al. 2019, section 2.3). Biases are 0.
+          "pytorch": the initialisation of PyTorch's layers, which the book's untrained model has. Embeddings are
+          normal(0, 1); linear layers, including their biases, are uniform in ±1/sqrt(in).
     """
-    rng = np.random.RandomState(seed % 2**32)  # whose numbers no version of NumPy will change: a run is loaded by them
+    # A saved run depends on these numbers. RandomState draws the same ones in every version of NumPy.
+    rng = np.random.RandomState(seed % 2**32)
     params, shapes = {}, parameter_shapes(config)
     for name, shape in shapes.items():
         layer, kind = name.rsplit(".", 1)
@@ -62,11 +63,11 @@ def random_parameters(config, seed, how="random"):
 
 
 def fingerprint(params):
-    """A SHA-256, in hexadecimal, of all names, shapes and values: equal fingerprints mean equal parameters."""
+    """Return the SHA-256, in hexadecimal, of all names, dtypes, shapes and values. Equal parameters have equal ones."""
     digest = hashlib.sha256()
     for name in sorted(params):
         array = np.ascontiguousarray(params[name])
         digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
         digest.update(array.data)
-        release(params[name])  # of a large model in a file, no more than one array is in memory at a time
+        release(params[name])  # so that only one array of a memory-mapped model is in memory at a time
     return digest.hexdigest()

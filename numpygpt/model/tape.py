@@ -1,6 +1,6 @@
-"""The tape: it runs operations, keeps the gradient functions of what learns, and collects the parameters' gradients.
+"""The tape: it runs operations, keeps the gradient functions it needs, and collects the parameters' gradients.
 
-The model's own files read as if everything learned. Freezing happens here, in one place.
+The model's own files read as if all parameters were trainable. Freezing happens here, in one place.
 """
 
 from functools import partial
@@ -9,21 +9,21 @@ from .fast import FAST, call, keep, whole
 
 
 class Tape:
-    """Parameters by name, which of them learn, and a place for their gradients. Use a new one for every forward pass.
+    """Parameters by name, and their gradients. Use a new tape for every forward pass.
 
     params      {name: array}
     trainable   names whose gradients are wanted
     grads       {name: gradient}, filled by the backward pass
-    input_learns   whether the gradient of the model's input is wanted, too; the backward pass puts it in `dinput`
+    input_learns   whether the gradient of the model's input is wanted too; the backward pass puts it in `dinput`
 
     y, backward = tape(op, x, *names, **settings) runs op(x, *parameters of those names, **settings). `backward` takes
-    dy, adds the gradients of the parameters that learn to `grads`, and returns dx. It returns 0.0 where nothing before
-    x learns, so that backpropagation ends there: an operation with nothing to learn keeps no activations.
+    dy, adds the gradients of trainable parameters to `grads`, and returns dx. Backpropagation stops where no parameter
+    below is trainable: there `backward` returns 0.0, and the operation keeps no activations.
     """
 
     def __init__(self, params, trainable=frozenset(), input_learns=False):
         self.params, self.trainable, self.grads = params, trainable, {}
-        self.something_learns = input_learns  # so far; each later operation must then pass a gradient down
+        self.something_learns = input_learns  # so far; later operations must then return dx
         self.used, self.dinput = False, None
 
     def __call__(self, op, x, *names, **settings):
@@ -58,15 +58,15 @@ class Tape:
             self.grads[name] = dparam
 
     def backward_once(self, backward):
-        """Return a model's backward as a function that can be called once and returns {name: gradient of what learns}.
+        """Return a model's backward as a function that can be called once and returns {name: gradient}.
 
-        A second call raises RuntimeError: the first one frees activations on its way, and gradients add up.
+        A second call raises RuntimeError, because the first call frees the activations.
         """
 
         def once(*dy):
             if self.used:
                 raise RuntimeError(
-                    "this backward has been called, and its activations are freed: run the forward pass again"
+                    "this backward has been called, which freed the activations: run the forward pass again"
                 )
             self.used = True
             self.dinput = backward(*dy)

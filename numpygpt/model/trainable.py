@@ -1,4 +1,4 @@
-"""Which parameters learn: a set of names. Everything else is frozen."""
+"""The set of names of the trainable parameters. All other parameters are frozen."""
 
 import re
 from fnmatch import fnmatchcase
@@ -9,18 +9,18 @@ CHOICES = ("head", "last_block", "last_two_blocks", "all", "lora")
 
 
 def choices(trainable):
-    """Return the parts of a `trainable`, which commas separate."""
+    """Return the parts of a `trainable` text, which are separated by commas."""
     if not isinstance(trainable, str):
         raise InputError(f"trainable {trainable!r}: expected one text, with commas between its parts")
     return trainable.split(",")
 
 
 def trainable_names(choice, params, config):
-    """The names in `params` that `choice` selects.
+    """Return the names in `params` that `choice` selects.
 
-    choice   one of CHOICES, or glob patterns of names, or several of both, separated by commas: "head,h.11.mlp.*".
-             last_block is the book's choice: the last block, the final layernorm and the head.
-    Raises InputError for what is no text, and for a pattern that selects nothing.
+    choice   one or more of CHOICES and of glob patterns of names, separated by commas: "head,h.11.mlp.*". last_block is
+             the book's choice: the last block, the final layernorm and the head.
+    Raises InputError if `choice` is not a text, or a pattern selects nothing.
     """
     last = config.n_layer - 1
     patterns = {
@@ -34,7 +34,9 @@ def trainable_names(choice, params, config):
     for part in choices(choice):
         matching = {name for name in params for pattern in patterns.get(part, [part]) if fnmatchcase(name, pattern)}
         if not matching and part in patterns:
-            raise InputError(f"trainable: {part!r} selects nothing: this model has no {' or '.join(patterns[part])}")
+            raise InputError(
+                f"trainable: {part!r} selects nothing, because this model has no {' or '.join(patterns[part])}"
+            )
         if not matching:
             raise InputError(
                 f"trainable: {part!r} is neither one of {', '.join(CHOICES)} nor a pattern that matches a parameter "
@@ -45,8 +47,10 @@ def trainable_names(choice, params, config):
 
 
 def frozen_depth(trainable, config):
-    """How many of the lowest blocks come before every trainable parameter: 0 where an embedding learns, n_layer where
-    no block does."""
+    """Return the number of blocks below the lowest trainable parameter.
+
+    It is 0 if an embedding is trainable, and n_layer if no block is.
+    """
     if trainable & {"wte.weight", "wpe.weight"}:
         return 0
     return min(

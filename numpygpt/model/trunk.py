@@ -26,10 +26,10 @@ def blocks(tape, x, lengths, numbers, config, causal=True):
 
 
 def trunk(tape, x, lengths, numbers, config, pooling):
-    """Run the same blocks down to what a classifier reads of them.
+    """Run the blocks of these numbers, a range, for the rows that a classifier reads. backward: dy -> dx, once.
 
-    Where the last block is among the numbers and the pooling takes one row, the result is that row of each message,
-    (B, D). Where only the first row of each message matters, the blocks run for it alone.
+    If the last block is among them and the pooling reads one row, the result is that row of each message, (B, D). If
+    only the first row of each message matters, the blocks run for that row alone.
     """
     rows, last = pooling.rows(lengths), config.n_layer - 1
     only_first = pooling.first_alone and len(x) > len(lengths)

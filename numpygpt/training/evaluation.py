@@ -1,4 +1,4 @@
-"""How good a classifier's answers are, on messages whose labels are known."""
+"""Measure a classifier on messages with known labels."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,21 +13,22 @@ from ..system.errors import InputError
 from ..system.single_process import SingleProcess
 from ..text.batches import BATCH
 from ..text.messages import quoted
+from .batch import batch_logits
 from .loader import Loader
 from .measures import map_batches
 from .naive_bayes import NaiveBayes
 
-AT_ONCE = 8 * BATCH  # messages that are in memory
-MISTAKES = 10  # the most confident that are shown
-FREQUENT = 20  # pairs of labels shown where the matrix is too wide
-EDGES = np.linspace(0, 1, 11)  # of the bins of calibration
+AT_ONCE = 8 * BATCH  # messages in memory at a time
+MISTAKES = 10  # how many of the most confident mistakes to show
+FREQUENT = 20  # how many pairs of labels to show if the matrix is too wide
+EDGES = np.linspace(0, 1, 11)  # of the calibration bins
 Z = 1.959963984540054  # a normal variable is within ±Z with probability 95 %
 
 
 def wilson(right: int, total: int) -> tuple[float, float]:
-    """The 95 % interval of a share of which `right` of `total` were seen: Wilson's (1927), which stays within 0 … 1.
+    """Return Wilson's (1927) 95 % interval for a share, observed as `right` of `total`. It stays within 0 … 1.
 
-    All shares p that are less than Z standard deviations, sqrt(p (1 - p) / total), away from what was seen.
+    It holds all shares p that are less than Z standard deviations, sqrt(p (1 - p) / total), from the observed share.
     """
     seen, spread = right / total, Z * Z / total
     middle = seen + spread / 2
@@ -36,14 +37,38 @@ def wilson(right: int, total: int) -> tuple[float, float]:
 
 
 class Evaluation:
-    """The figures of all answers that were added. A million take no more memory than ten.
+    """The figures of a classifier's answers. `Classifier.evaluate` returns one; print() shows it as text.
 
-    labels       the labels' names, in the order of the logits
-    confusion    (C, C) whole numbers: messages of this label (row) that were given that one (column)
-    mistakes     the most confident ones, at most ten: {"text", "label", "prediction", "probability"}
-    naive_bayes  another Evaluation, of naive Bayes on the same messages, or None
+    Its size does not depend on the number of messages.
 
-    print() shows it as text; to_dict() is for JSON.
+    Parameters
+    ----------
+    labels : list of str
+        The labels' names, in the order of the logits.
+    naive_bayes : NaiveBayes, optional
+        A baseline that answers the same messages.
+
+    Attributes
+    ----------
+    labels : list of str
+        The labels' names, in the order of the logits.
+    confusion : (C, C) int ndarray
+        The number of messages with each label (row) and answer (column).
+    mistakes : list of dict
+        The most confident mistakes, at most ten: {"text", "label", "prediction", "probability"}.
+    naive_bayes : Evaluation or None
+        The baseline's figures.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> evaluation = Evaluation(["ham", "spam"])
+    >>> logits = np.array([[3.0, -1.0], [1.0, 0.5], [0.0, 2.0]])
+    >>> _ = evaluation.add(["Hi", "You won", "Win now"], np.array([0, 1, 1]), logits)
+    >>> evaluation.confusion.tolist()
+    [[1, 0], [1, 1]]
+    >>> print(f"{evaluation.accuracy:.1%}, recall of spam {evaluation.recall[1]:.0%}")
+    66.7%, recall of spam 50%
     """
 
     def __init__(self, labels: Sequence[str], naive_bayes: NaiveBayes | None = None):
@@ -55,8 +80,22 @@ class Evaluation:
         self._bins = np.zeros((3, len(EDGES) - 1))  # of each bin: messages, sum of their confidences, right answers
 
     def add(self, texts: Sequence[str], numbers: np.ndarray, logits: np.ndarray) -> np.ndarray:
-        """Count the answers `logits` (B, C) to texts whose labels have these numbers (B,). Returns the probabilities
-        (B, C), float64."""
+        """Add the answers to some texts.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            B texts.
+        numbers : (B,) int ndarray
+            The index of each text's label in `labels`.
+        logits : (B, C) ndarray
+            The answers.
+
+        Returns
+        -------
+        (B, C) float64 ndarray
+            The probabilities.
+        """
         if self.naive_bayes and self._naive_bayes:
             self.naive_bayes.add(texts, numbers, self._naive_bayes.logits(texts))
         logits = logits.astype(np.float64)
@@ -81,53 +120,57 @@ class Evaluation:
 
     @property
     def messages(self) -> int:
+        """The number of messages."""
         return int(self.confusion.sum())
 
     @property
     def accuracy(self) -> float:
+        """The share of correct answers, 0 to 1."""
         return int(self.confusion.trace()) / self.messages
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where the accuracy on all such messages lies, with 95 % confidence."""
+        """The 95 % confidence interval of the accuracy."""
         return wilson(int(self.confusion.trace()), self.messages)
 
     @property
     def support(self) -> np.ndarray:
-        """(C,) messages of each label."""
+        """(C,) The number of messages with each label."""
         return self.confusion.sum(axis=1)
 
     @property
     def precision(self) -> np.ndarray:
-        """(C,) of the messages given this label, the share that has it; 0 where none was."""
+        """(C,) The share of messages answered with a label that have it; 0 where no message was answered with it."""
         return _ratio(self.confusion.diagonal(), self.confusion.sum(axis=0))
 
     @property
     def recall(self) -> np.ndarray:
-        """(C,) of the messages of this label, the share given it; 0 where there are none."""
+        """(C,) The share of a label's messages that were answered with it; 0 where the label has no messages."""
         return _ratio(self.confusion.diagonal(), self.support)
 
     @property
     def f1(self) -> np.ndarray:
-        """(C,) the harmonic mean of precision and recall."""
+        """(C,) The harmonic mean of precision and recall."""
         return _ratio(2 * self.confusion.diagonal(), self.confusion.sum(axis=0) + self.support)
 
     @property
     def macro(self) -> dict[str, float]:
-        """Means of precision, recall and F1 over the labels that occur, as labels or as answers."""
+        """The means of precision, recall and F1 over the labels that occur, as labels or as answers."""
         occurs = self.confusion.sum(axis=0) + self.support > 0
         values = {"precision": self.precision, "recall": self.recall, "f1": self.f1}
         return {name: float(value[occurs].mean()) for name, value in values.items()}
 
     @property
     def log_loss(self) -> float:
-        """The mean of -log(probability of the right label), in nats."""
+        """The mean of -log(probability of the correct label), in nats."""
         return self._nats / self.messages
 
     @property
     def calibration(self) -> list[dict]:
-        """The answers by their confidence, the probability of the label given, in ten bins; those without a message
-        are left out. {"above", "to", "messages", "confidence", "accuracy"}: in a good bin the last two, means, agree.
+        """The answers in ten bins by confidence, the probability of the answer. Empty bins are left out.
+
+        A bin is {"above", "to", "messages", "confidence", "accuracy"}. For a calibrated classifier the last two, the
+        bin's mean confidence and its accuracy, agree.
         """
         bins = zip(EDGES, EDGES[1:], *self._bins)
         return [
@@ -138,12 +181,12 @@ class Evaluation:
 
     @property
     def calibration_error(self) -> float:
-        """The expected calibration error: the mean over all messages of their bin's |confidence - accuracy|."""
+        """The expected calibration error: the mean over all messages of |confidence - accuracy| of their bin."""
         _, sure, right = self._bins
         return float(np.abs(sure - right).sum() / self.messages)
 
     def to_dict(self) -> dict:
-        """All figures as JSON has them."""
+        """Return all figures as a dict that JSON can store."""
         per_label = zip(self.labels, self.precision, self.recall, self.f1, self.support)
         return {
             "messages": self.messages,
@@ -164,7 +207,7 @@ class Evaluation:
         }
 
     def summary(self) -> str:
-        """The first lines of the text: accuracy, beside it naive Bayes', and each label's figures."""
+        """Return the first lines of the text: the accuracy, beside naive Bayes' accuracy, and each label's figures."""
         lines = [self._accuracy("accuracy")]
         if self.naive_bayes:
             lines.append(self.naive_bayes._accuracy("naive Bayes on word counts"))
@@ -183,8 +226,10 @@ class Evaluation:
         return "\n\n".join([self.summary(), self._confusion(), self._calibration(), self._mistakes()])
 
     def _confusion(self):
-        """The matrix, its columns headed by the labels or by their numbers; where neither fits in 80 characters, its
-        largest entries beside the diagonal."""
+        """Return the confusion matrix as text, with labels or their numbers as column heads.
+
+        If neither fits in 80 characters, return the largest entries off the diagonal.
+        """
         numbers = [str(number) for number in range(len(self.labels))]
         for heads, rows in (
             (self.labels, self.labels),
@@ -196,9 +241,9 @@ class Evaluation:
                 lines = [" " * width + "".join(f"{head:>{cell}}" for head in heads)]
                 for row, counts in zip(rows, self.confusion):
                     lines.append(f"{row:{width}}" + "".join(f"{count:{cell}}" for count in counts))
-                return "\n".join(["messages of each label (row) by the answer (column)", *lines])
+                return "\n".join(["number of messages with each label (row) and answer (column)", *lines])
         wrong = self.confusion - np.diag(self.confusion.diagonal())
-        lines = ["the most frequent mistakes: messages, label, answer"]
+        lines = ["the most frequent mistakes: messages, correct label, answer"]
         for at in np.argsort(-wrong, axis=None, kind="stable")[:FREQUENT]:
             label, answer = divmod(int(at), len(self.labels))
             if wrong[label, answer]:
@@ -208,7 +253,7 @@ class Evaluation:
     def _calibration(self):
         lines = [
             f"log-loss: {self.log_loss:.4f} nats; expected calibration error: {self.calibration_error:.2%}",
-            "confidence    messages   its mean   right answers",
+            "confidence    messages       mean        accuracy",
         ]
         for row in self.calibration:
             lines.append(
@@ -222,7 +267,7 @@ class Evaluation:
             return "no mistakes"
         answers, labels = (max(len(mistake[key]) for mistake in self.mistakes) for key in ("prediction", "label"))
         room = max(40, 80 - len(f"{'':{answers}} 0.0000 {'':{labels}}  "))
-        lines = ["the most confident mistakes: answer, its probability, right label, text"]
+        lines = ["the most confident mistakes: answer, its probability, correct label, text"]
         for mistake in self.mistakes:
             text = " ".join(mistake["text"].split())
             lines.append(
@@ -233,7 +278,7 @@ class Evaluation:
 
 
 def _ratio(part, whole):
-    """part / whole, and 0 where whole is 0, as scikit-learn has it."""
+    """Return part / whole, and 0 where whole is 0, as scikit-learn does."""
     return np.divide(part, whole, out=np.zeros(len(whole)), where=whole > 0)
 
 
@@ -245,14 +290,14 @@ def evaluate(
     report: Callable[[int], None] = lambda done: None,
     ranks=SingleProcess(),
 ) -> Evaluation:
-    """The classifier's Evaluation on (text, label), which may be any number: they are read as they are needed.
+    """Return the classifier's Evaluation on any number of (text, label), which are read lazily.
 
-    naive_bayes  answers the same messages
-    predictions  a file to which the answers are written as CSV: text, label, prediction, and P(…) of each label
-    report       is called with the number of messages done, now and then
+    naive_bayes  a baseline to measure on the same messages
+    predictions  a file for the answers as CSV: text, label, prediction, and P(…) of each label
+    report       called at intervals with the number of finished messages
     ranks        the `training.ranks.Ranks` that share the messages
 
-    Raises InputError for an empty text, a label that the classifier does not know, and where there are no messages.
+    Raises InputError for an empty text, for an unknown label, and where there are no messages.
     """
     evaluation, done = Evaluation(clf.labels, naive_bayes), 0
     if predictions:
@@ -260,7 +305,7 @@ def evaluate(
     for texts, labels in _parts(messages, AT_ONCE * ranks.size):
         for number, text in enumerate(texts, start=done + 1):
             if not isinstance(text, str):
-                raise InputError(f"message {number} is {text!r}: a text is expected")
+                raise InputError(f"message {number} is {text!r}: expected a text")
         if "" in texts:
             raise InputError(f"message {done + texts.index('') + 1} is empty: there is nothing to classify")
         numbers = clf.numbers(labels)
@@ -282,11 +327,11 @@ def evaluate(
 def evaluate_loader(
     clf, loader: Loader, texts: Sequence[str], naive_bayes: NaiveBayes, ranks=SingleProcess()
 ) -> Evaluation:
-    """The same of the messages of a Loader that is not shuffled, whose frozen blocks ran already."""
+    """Return the classifier's Evaluation on an unshuffled Loader, which has the frozen blocks' output."""
 
     def logits(batch):
         x, lengths, _ = loader.take(batch)
-        return clf.batch_logits(x, lengths, loader.prefix.depth)
+        return batch_logits(clf, x, lengths, loader.prefix.depth)
 
     evaluation = Evaluation(clf.labels, naive_bayes)
     evaluation.add(texts, loader.numbers, np.concatenate(map_batches(logits, loader, loader, ranks)))
@@ -294,8 +339,10 @@ def evaluate_loader(
 
 
 def count_messages(clf, messages: Iterable[tuple[str, str]], where) -> int:
-    """How many there are. Raises InputError where `evaluate` would, now and not an hour later; of an unknown label it
-    says `where`, in which file, it stands."""
+    """Return the number of messages. Raise InputError now, not after an hour, for labels that `evaluate` refuses.
+
+    where   the file of the messages, for the error
+    """
     count = 0
     for _, labels in _parts(messages):
         try:

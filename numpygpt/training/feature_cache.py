@@ -1,4 +1,4 @@
-"""Frozen features on disk, for later runs: found again only by the same weights, messages, settings and code."""
+"""A disk cache of frozen features. A later run finds them if weights, messages, settings and code are the same."""
 
 import hashlib
 import math
@@ -10,17 +10,17 @@ from ..model.parameters import fingerprint
 from ..system.files import replacing
 from ..system.rows import Rows
 
-CHUNK = 1 << 20  # bytes of a cache file that are checked at a time
+CHUNK = 1 << 20  # bytes of a cache file to hash at a time
 DIGEST = 32  # bytes of the SHA-256 at the end of a cache file
 PACKAGE = Path(__file__).parents[1]
 
 
 def cache_file(folder, arrays, settings):
-    """Return the path in `folder` of the features that these arrays {name: array} and settings, a text, decide."""
+    """Return the path in `folder` for the features computed from these arrays {name: array} and settings, a text."""
     digest = hashlib.sha256(f"{settings} {fingerprint(arrays)}".encode())
     sources = [*PACKAGE.glob("ops/*.py"), *PACKAGE.glob("model/*.py"), PACKAGE / "training" / "frozen_features.py"]
     for source in sorted(sources):
-        digest.update(source.read_bytes())  # other code may compute other features
+        digest.update(source.read_bytes())  # different code may compute different features
     return Path(folder) / f"{digest.hexdigest()}.rows"
 
 
@@ -43,7 +43,7 @@ def read_features(file, shape, dtype, memory):
 
 
 def write_features(file, rows, ends):
-    """Write all Rows, in pieces that end at the rows `ends`, and their SHA-256."""
+    """Write all Rows, in pieces that end at the rows `ends`, followed by their SHA-256."""
     digest = hashlib.sha256()
     with replacing(file) as stream:
         for start, stop in zip([0, *ends], ends):

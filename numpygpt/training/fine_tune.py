@@ -1,4 +1,4 @@
-"""Fine-tuning: the training loop, with its evaluations, shared by ranks and cores, kept in a file, and reported."""
+"""Fine-tuning: the training loop with its evaluations and reports, shared by ranks and cores, saved and resumed."""
 
 import math
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from ..system.errors import InputError
 from ..system.settings import FINE_TUNING, checked
 from ..system.single_process import SingleProcess
 from .adamw import AdamW
+from .batch import batch_loss
 from .loader import Loader, check_sets, loaders
 from .loop import train
 from .measures import accuracy, mean_loss
@@ -22,8 +23,8 @@ from .resume import ANY, ResumeFile
 from .schedule import SCHEDULES, default_lr
 from .state import State
 
-GRAIN = 2  # messages to a part of a batch, where the bits must not depend on the ranks: a batch of 8 keeps four busy
-HALF = 4  # messages to a part that a core takes, of a narrow model: fewer are not worth the calls
+GRAIN = 2  # messages per part of a batch with `exact`: a batch of 8 gives work to four ranks
+HALF = 4  # messages per part that a core takes, for a narrow model: smaller parts cost more calls than they save
 
 
 def _nothing(*_):
@@ -53,44 +54,80 @@ def fine_tune(
     ranks=SingleProcess(),
     exact: bool = False,
 ) -> pd.DataFrame:
-    """Train the classifier's trainable parameters in place with AdamW. Return the history, a DataFrame of the rows
-    reported.
+    """Train the classifier's trainable parameters in place with AdamW.
 
-    training, validation   what `loaders` takes, or two of the Loaders that it made (batch_size and seed are then
-                           theirs)
-    lr           the peak rate (default: default_lr's)
-    warmup, schedule   the rate rises over this share of the updates, then stays ("constant") or falls along a "cosine":
-                 see `learning_rate`. The warm-up has round(warmup * updates) updates, where Python's round takes a
-                 half to the even number: 0.5 of 5 updates are 2. A small share of few updates is no warm-up.
-    clip         the largest norm of an update's gradient
-    label_smoothing   from 0 to 1, as in PyTorch's cross_entropy; the losses of evaluations have none
-    accumulate   batches to an update. Each batch's loss, the mean over its messages, is divided by `accumulate`, and
-                 the gradients add up. The update comes after every `accumulate` batches, and at the end of each epoch.
-                 A shorter last group of an epoch is divided by `accumulate` too, so its gradient is smaller. A step is
-                 a batch, as in the book.
-    eval_every, eval_batches   at steps 0, eval_every, … (after the update) the losses, and after each epoch the
-                 accuracies, are averaged over that many batches. A loss is nan where all messages of those batches
-                 have the ignored label.
-    ignore_index   the number of a label whose messages are left out of the losses: a batch's loss is the mean over its
-                 other messages, as in PyTorch's cross_entropy. A batch without other messages adds no gradient, and its
-                 row has no loss. A group of such batches alone makes no update, and no step of the schedule, which then
-                 ends before its last rate.
-    seed         draws the order of the training messages, as PyTorch would
-    report       called with one dict for each step {epoch, step, examples, loss}, which at an evaluation has
-                 train_loss and validation_loss too; and after each epoch {epoch, step, examples, train_accuracy,
-                 validation_accuracy}. A row has no loss where all messages of its batch have the ignored label.
-    resume       a file that keeps the run while it goes, and from which it goes on as if it had not been interrupted:
-                 with the same weights in the end, bit for bit, and the same reports, the earlier ones first
-    ranks        the `training.ranks.Ranks` that do this together: each takes its part of every batch; rank 0 alone
-                 reports and saves
-    exact        give the same bits with any number of ranks, if each has one BLAS thread: gradients are computed for
-                 GRAIN messages at a time, and summed in their order
+    Parameters
+    ----------
+    clf : Classifier
+        The classifier to train. Its other parameters are frozen.
+    training, validation : list of (text, label), DataFrame or Loader
+        The two sets: pairs, DataFrames with columns Text and Label, or two Loaders from `loaders`, whose batch_size and
+        seed then apply.
+    epochs : int
+        Passes over the training messages.
+    batch_size : int
+        Messages in a batch. A step is a batch, as in the book.
+    lr : float, optional
+        The peak learning rate (default: `default_lr`, which depends on the model's width).
+    weight_decay : float
+        AdamW's decoupled weight decay.
+    warmup : float
+        Share of the updates over which the rate rises. That is round(warmup * updates) updates, where Python's `round`
+        takes a half to the even number: 0.5 of 5 updates is 2 updates. A small share of few updates is no warm-up.
+    schedule : {"constant", "cosine"}
+        The rate after the warm-up; see `learning_rate`.
+    clip : float
+        The largest norm of an update's gradient; inf means no limit.
+    label_smoothing : float
+        From 0 to 1, as in PyTorch's cross_entropy. The losses of evaluations have no smoothing.
+    accumulate : int
+        Batches per update. Each batch's loss, the mean over its messages, is divided by `accumulate`, and the gradients
+        are summed. The update comes after every `accumulate` batches, and at the end of each epoch. A shorter last
+        group of an epoch is divided by `accumulate` too, so its gradient is smaller.
+    eval_every, eval_batches : int
+        Losses are averaged over `eval_batches` batches at steps 0, eval_every, … (after the update), and accuracies
+        after each epoch. A loss is nan if all messages of those batches have the ignored label.
+    ignore_index : int, optional
+        The number of a label whose messages are left out of the losses. A batch's loss is the mean over its other
+        messages, as in PyTorch's cross_entropy. A batch without other messages adds no gradient, and its row has no
+        loss. A group of such batches makes no update and no step of the schedule, which then ends before its last rate.
+    seed : int
+        Draws the order of the training messages, as PyTorch draws it.
+    report : callable
+        Called with a dict for each step, {epoch, step, examples, loss}. At an evaluation the dict also has train_loss
+        and validation_loss. After each epoch it is {epoch, step, examples, train_accuracy, validation_accuracy}. The
+        dict has no loss if all messages of the batch have the ignored label.
+    resume : ResumeFile, optional
+        A file that saves the run at intervals. If the file exists, training resumes from it. A resumed run ends with
+        the same weights, bit for bit, and makes the same reports, starting with the earlier ones.
+    ranks : training.ranks.Ranks
+        The processes that train together. Each computes its part of every batch; rank 0 alone reports and saves.
+    exact : bool
+        Give the same bits with any number of ranks, if each rank has one BLAS thread. Gradients are computed for GRAIN
+        messages at a time and summed in order.
 
-    Raises InputError for a number outside FINE_TUNING's bounds; where the loss stops being a number, the training
-    messages do not fill one batch, there is no message to validate, or all messages of a set are ignored; and where the
-    run in the file has other settings, naming the first of them.
+    Returns
+    -------
+    pandas.DataFrame
+        The history: a row for each dict that `report` received.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range; the loss is not finite; the training messages do not fill one batch; the validation
+        set is empty; all messages of a set are ignored; or the run in the file has other settings (the error names the
+        first).
+
+    Examples
+    --------
+    >>> import numpygpt
+    >>> clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"])
+    >>> messages = [("See you at six", "ham"), ("You have won a prize", "spam")] * 4
+    >>> history = numpygpt.fine_tune(clf, messages, messages, epochs=2)
+    >>> history[["epoch", "step", "examples"]].iloc[-1].tolist()
+    [2, 1, 16]
     """
-    if not hasattr(clf, "batch_loss"):
+    if not hasattr(clf, "trainable"):
         raise InputError(f"clf: expected a Classifier, not a {type(clf).__name__}")
     if not isinstance(resume, ResumeFile | None):
         raise InputError(f"resume: expected a ResumeFile, not a {type(resume).__name__}")
@@ -103,18 +140,19 @@ def fine_tune(
     settings = checked(FINE_TUNING, settings) | dict(schedule=schedule, exact=exact)
     batch_size, seed, weight_decay = (settings.pop(name) for name in ("batch_size", "seed", "weight_decay"))
     if isinstance(training, Loader) != isinstance(validation, Loader):
-        raise InputError("training, validation: give two Loaders, or two sets of messages")
+        raise InputError("training, validation: expected two Loaders, or two sets of messages")
     if not isinstance(training, Loader):
         training, validation = loaders(clf, (training, validation), batch_size, seed)
     check_sets((training.numbers, validation.numbers), training.batch_size, ignore_index)
     ignore_index, eval_batches, exact, label_smoothing = (
         settings[name] for name in ("ignore_index", "eval_batches", "exact", "label_smoothing")
     )
-    grain = GRAIN if exact else HALF if clf.narrow and ranks.size == 1 else None
+    grain = GRAIN if exact else HALF if clf.config.narrow and ranks.size == 1 else None
     state = State(AdamW(clf.params, clf.trainable, settings["lr"], weight_decay), training.generator)
 
     def mean(messages):
-        return clf.batch_loss(*training.take(messages), training.prefix.depth, smoothing=label_smoothing)
+        x, lengths, numbers = training.take(messages)
+        return batch_loss(clf, x, lengths, numbers, training.prefix.depth, smoothing=label_smoothing)
 
     def gradient(batch):
         """Return (loss, gradients) of the mean over the batch's messages that count, computed by all ranks."""
@@ -124,8 +162,8 @@ def fine_tune(
         loss, grads = ranks.gradient(mean, counted, training.lengths(counted), grain)
         if not math.isfinite(loss):
             raise InputError(
-                f"the loss became {loss} at step {state.step}: lower the learning rate (now {settings['lr']:g}) or "
-                "look at the weights"
+                f"the loss became {loss} at step {state.step}. Lower the learning rate (now {settings['lr']:g}) or "
+                "check the weights"
             )
         return loss, grads
 
@@ -155,7 +193,7 @@ def fine_tune(
 
 
 def _identity(training, validation, weight_decay, ranks):
-    """What besides the settings must be the same for a run to go on with the same bits."""
+    """Return what must be equal, besides the settings, for a resumed run to give the same bits."""
     return {
         "batch_size": training.batch_size,
         "weight_decay": weight_decay,
@@ -165,6 +203,6 @@ def _identity(training, validation, weight_decay, ranks):
 
 
 def _fingerprint(training, validation):
-    """Of the messages of both sets."""
+    """Return the fingerprint of the messages of both sets."""
     messages = {"slot": training.prefix.slot, "lengths": training.prefix.lengths}
     return fingerprint(messages | {"training": training.numbers, "validation": validation.numbers})

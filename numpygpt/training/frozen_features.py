@@ -1,7 +1,7 @@
-"""The frozen blocks, run once per distinct message.
+"""The output of the frozen blocks, computed once per distinct message.
 
-The blocks below the lowest trainable parameter are a fixed function of the text. Their output is computed here once and
-kept. Every training step and every evaluation starts from it.
+The blocks below the lowest trainable parameter are a fixed function of the text. This module computes their output once
+and stores it. Every training step and every evaluation starts from the stored output.
 """
 
 import math
@@ -22,27 +22,27 @@ from ..system.single_process import SingleProcess
 from ..text.distinct import DistinctMessages
 from .feature_cache import cache_file, read_features, write_features
 
-# Rows in a forward pass: enough for the matrix products to run at full speed, and still a small batch
+# Rows in a forward pass: enough for full-speed matrix products, in a batch that is still small
 BATCH_ROWS = 1024
-# From this size of all rows, in bytes, batches have a quarter of BATCH_ROWS: rows that find no room are recomputed, and
-# recomputing one message recomputes its whole batch. The size of a batch must not depend on the memory or the disk that
-# happens to be free, because the last bits of the rows depend on it.
+# If all rows together have this size or more, in bytes, batches have a quarter of BATCH_ROWS. Rows that find no room
+# are recomputed on demand, and recomputing one message recomputes its whole batch. The size of a batch must not depend
+# on the free memory or the free disk space, because the last bits of the rows depend on it.
 LARGE = 4 << 30
 
 
 class FrozenPrefix:
-    """The rows that enter block `depth`, of many messages.
+    """The rows that enter block `depth`, for many messages.
 
     messages   (T,) arrays of token ids
-    depth      how many blocks are frozen. With 0 the "rows" are the token ids themselves.
-    pooling    as in `classifier`: it decides which rows are ever read
-    progress   called as progress(rows done, rows in all) after every batch
-    cache      a folder that keeps the rows for later runs, or None. Rows are found again by the content of the
-               weights, the messages and the code.
-    ranks      the Ranks that share the work: each runs its part of the batches, and receives the others' rows
-    memory     how many bytes messages and rows may take; by default half of the free memory. Further rows go to a
-               temporary file. Rows that fit neither in memory nor on disk are recomputed on demand. The rows are the
-               same, bit for bit.
+    depth      the number of frozen blocks. With 0 the "rows" are the token ids themselves.
+    pooling    as in `classifier`; it decides which rows are used
+    progress   called as progress(tokens done, all tokens) after every batch
+    cache      a folder that stores the rows for later runs, or None. Its key is the content of weights, messages and
+               code.
+    ranks      the Ranks that share the work: each rank computes its part of the batches and receives the other rows
+    memory     bytes for messages and rows; by default half of the free memory. Further rows are spilled to a temporary
+               file. Rows that fit neither in memory nor on disk are recomputed on demand. The rows are the same in all
+               cases, bit for bit.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class FrozenPrefix:
         self.depth, self.config, self.pooling = depth, config, pooling
         self.messages = DistinctMessages((ids[:1] for ids in messages) if pooling.first_alone else messages)
         self.slot, counts = self.messages.slot, self.messages.counts
-        # The last block, where it is frozen too, returns only the row that is read.
+        # If the last block is frozen too, it returns only the row that is read.
         one_row = depth == config.n_layer and pooling.position != "mean"
         self.lengths = np.ones_like(counts) if one_row else counts
         if depth == 0:
@@ -80,7 +80,7 @@ class FrozenPrefix:
         self.rows = read_features(file, shape, dtype, memory) if file is not None else None
         if not all(ranks.gather(self.rows is not None)):
             if file is not None:
-                file.parent.mkdir(parents=True, exist_ok=True)  # before the work: it may be impossible
+                file.parent.mkdir(parents=True, exist_ok=True)  # before the long computation, because this may fail
             self.rows = reserve(ends, config.n_embd, dtype, memory)
             self.rows.kept = min(ranks.gather(self.rows.kept))
             if self.rows.kept < shape[0]:
@@ -111,7 +111,7 @@ class FrozenPrefix:
         return np.concatenate([rows(i) for i in slots]), self.lengths[slots]
 
     def _places(self):
-        """Return where each distinct message's rows start, and its batch: rows are laid out batch after batch."""
+        """Return each distinct message's first row and its batch. Rows are stored batch after batch."""
         order = np.concatenate(self.batches)
         starts, batch_of = np.empty_like(self.lengths), np.empty_like(self.lengths)
         starts[order] = np.cumsum(self.lengths[order]) - self.lengths[order]
@@ -119,7 +119,7 @@ class FrozenPrefix:
         return starts, batch_of
 
     def _compute_all(self, progress, ranks):
-        """Compute all rows that are kept, each rank its part of the batches."""
+        """Compute all rows that find room. Each rank computes its part of the batches."""
         first = [self.starts[batch[0]] for batch in self.batches]
         kept = [n for n in range(len(self.batches)) if first[n] < self.rows.kept]
         tokens = [int(self.messages.counts[self.batches[n]].sum()) for n in kept]
@@ -142,7 +142,8 @@ class FrozenPrefix:
                 self.rows.write(first[number], rows)
 
     def _compute(self, number):
-        """Return the rows of a batch. Its products take one thread, because their last bits depend on the number."""
+        """Return the rows of a batch, computed with one thread per product: the last bits depend on the number of
+        threads."""
         batch = self.batches[number]
         lengths, tape = self.messages.counts[batch], Tape(self.frozen)
         ids = np.concatenate([self.messages.ids_of(i) for i in batch])
@@ -154,7 +155,7 @@ class FrozenPrefix:
 def _note_no_room(size, share):
     warnings.warn(
         f"the rows of the frozen blocks take {size / 1e9:.1f} GB, and {share:.0%} of them fit neither in memory nor on "
-        "disk. These are recomputed for every batch, which is slow. Set TMPDIR to a folder on a larger disk, or pad "
+        "disk. They are recomputed for every batch, which is slow. Set TMPDIR to a folder on a larger disk, or pad "
         "less (--pad end)",
         Note,
         stacklevel=3,
@@ -166,7 +167,7 @@ def _below(name, depth):
 
 
 def _batches(counts, most):
-    """Yield numbers of messages in batches of at most `most` rows, shortest first: equal lengths share products."""
+    """Yield batches of message numbers, at most `most` rows each, shortest first: equal lengths share products."""
     batch, rows = [], 0
     for i in np.argsort(counts, kind="stable"):
         if batch and rows + counts[i] > most:

@@ -1,4 +1,4 @@
-"""Batches of messages, as a PyTorch DataLoader would give them, on top of the frozen blocks' rows."""
+"""Batches of messages, in a PyTorch DataLoader's order, as rows from the frozen blocks."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from .rng import Generator, loader_order
 
 @dataclass
 class Loader:
-    """Batches, arrays (B,) of places in the set, in the order in which a PyTorch DataLoader would give them.
+    """Batches, arrays (B,) of positions in the set, in the order of a PyTorch DataLoader.
 
-    Each pass draws from the generator.
+    Each pass draws random numbers from the generator.
     """
 
     prefix: FrozenPrefix
-    indices: np.ndarray  # (n,) of the messages in the prefix
-    numbers: np.ndarray  # (n,)
+    indices: np.ndarray  # (n,) indices of the set's messages in the prefix
+    numbers: np.ndarray  # (n,) label numbers
     batch_size: int
     generator: Generator
     shuffle: bool = False  # also drops the incomplete last batch, as the book's training loader does
@@ -35,15 +35,15 @@ class Loader:
         return self.batches(self.order())
 
     def order(self):
-        """Draw the message order (n,) of the next pass."""
+        """Draw the message order (n,) of the next epoch."""
         return loader_order(self.generator, len(self.numbers), self.shuffle)
 
     def batches(self, order, done=0):
-        """Return the batches of a pass in this order, without the first `done`."""
+        """Return the batches of an epoch in this order, without the first `done`."""
         return iter(batches(order, self.batch_size, drop_last=self.shuffle)[done:])
 
     def take(self, batch):
-        """Return (x, lengths, label numbers) of a batch or a part of it; x is what enters block prefix.depth."""
+        """Return (x, lengths, label numbers) of a batch or a part of it. x is the input of block prefix.depth."""
         return *self.prefix.batch(self.indices[batch]), self.numbers[batch]
 
     def lengths(self, batch):
@@ -61,18 +61,48 @@ def loaders(
     ranks=SingleProcess(),
     memory: int | None = None,
 ) -> list[Loader]:
-    """Return a Loader for each of the sets, DataFrames with columns Label and Text or lists of (text, label).
+    """Run the frozen blocks once for each distinct message, and return a Loader for each set.
 
-    The first set is for training. The frozen blocks run here, once for each distinct message; the other arguments are
-    FrozenPrefix's.
-    Raises InputError for a set of another form, and where the training messages do not fill one batch.
+    Parameters
+    ----------
+    clf : Classifier
+        The classifier to train or to measure.
+    sets : iterable of DataFrame or list of (text, label)
+        The sets of messages; DataFrames have columns Label and Text. The first set is for training, so it is shuffled.
+    batch_size : int
+        Messages in a batch.
+    seed : int
+        Draws the order of messages, as PyTorch draws it.
+    progress, cache, ranks, memory
+        As in `FrozenPrefix`.
+
+    Returns
+    -------
+    list of Loader
+        One per set. `fine_tune` takes the first two.
+
+    Raises
+    ------
+    InputError
+        If a set has another form, a label is unknown, or the training messages do not fill one batch.
+
+    Examples
+    --------
+    >>> import numpygpt
+    >>> clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"])
+    >>> messages = [("See you at six", "ham"), ("You have won a prize", "spam")] * 8
+    >>> training, validation = loaders(clf, [messages, messages[:2]])
+    >>> len(training), len(validation)
+    (2, 1)
     """
     frames = [_frame(part) for part in sets]
     numbers = [clf.numbers(frame["Label"].tolist()) for frame in frames]
     batches(numbers[0], batch_size, drop_last=True)
     ids = (encode(frame["Text"], clf.encoding, clf.pad_to, clf.config.n_positions) for frame in frames)
-    messages = chain.from_iterable(ids)  # one by one: there may be many
-    prefix = FrozenPrefix(clf.params, clf.config, messages, clf.depth, clf.pooling, progress, cache, ranks, memory)
+    messages = chain.from_iterable(ids)  # lazily, because there may be many
+    prefix = FrozenPrefix(
+        clf.params, clf.config, messages, clf.frozen_blocks, clf.pooling, progress, cache, ranks, memory
+    )
     generator, ends = Generator(seed), np.cumsum([len(part) for part in numbers])
     return [
         Loader(prefix, np.arange(end - len(part), end), part, batch_size, generator, shuffle=end == ends[0])
@@ -89,17 +119,18 @@ def _frame(part):
                 raise InputError(f"message {number} of a set is {pair!r}: expected (text, label)")
         return pd.DataFrame(pairs, columns=["Text", "Label"])
     if missing := {"Text", "Label"} - set(part.columns):
-        raise InputError(f"a set has no column {' and no column '.join(sorted(missing))}: name its columns so")
+        raise InputError(f"a set has no column {' and no column '.join(sorted(missing))}. Rename its columns")
     return part
 
 
 def check_sets(numbers, batch_size: int, ignore_index: int | None) -> None:
-    """Raise InputError where the labels' numbers of the two sets, to train and to validate, cannot be trained with.
+    """Raise InputError where the label numbers of a training and a validation set cannot be used.
 
-    The first does not fill one batch, the second is empty, or every message of a set has the ignored label.
+    That is where the training set does not fill one batch, the validation set is empty, or every message of a set has
+    the ignored label.
     """
     batches(numbers[0], batch_size, drop_last=True)
     if not len(numbers[1]):
-        raise InputError("the validation set is empty: give it at least one message")
+        raise InputError("the validation set is empty. Give it at least one message")
     if any((part == ignore_index).all() for part in numbers):
-        raise InputError(f"every message of a set has the ignored label {ignore_index}: ignore another, or none")
+        raise InputError(f"every message of a set has the ignored label {ignore_index}. Ignore another label, or none")

@@ -20,13 +20,13 @@ def train(
     accumulate,
     eval_every,
 ):
-    """Train from where `state` stands to the end. Yield a row after each batch, and one after each epoch.
+    """Train from `state` to the last epoch. Yield a row after each batch, and one after each epoch.
 
-    gradient     batch -> (loss, {name: gradient}) of its mean loss; (None, {}) where the batch has nothing to learn
+    gradient     batch -> (loss, {name: gradient}) of its mean loss; (None, {}) where all its messages are ignored
     losses       () -> {"train_loss": …, "validation_loss": …}
     accuracies   () -> {"train_accuracy": …, "validation_accuracy": …}
 
-    The rows and the settings are `fine_tune`'s. At each yield the state is complete: a run can be saved and resumed.
+    The rows and the settings are `fine_tune`'s. At each yield the state is complete and can be saved.
     """
     optimizer, updates = state.optimizer, epochs * math.ceil(len(loader) / accumulate)
     for epoch in range(state.epoch, epochs + 1):

@@ -1,4 +1,4 @@
-"""The cheapest classifier there is, to see what a fine-tuned GPT-2 is worth: naive Bayes on word counts."""
+"""The baseline: naive Bayes on word counts, a cheap classifier to compare a fine-tuned GPT-2 with."""
 
 import re
 from collections import Counter
@@ -11,11 +11,24 @@ WORD = re.compile(r"\b\w\w+\b")
 
 
 class NaiveBayes:
-    """Multinomial naive Bayes, learned in one pass over (text, label); the labels' order is that of the logits.
+    """Multinomial naive Bayes, trained in one pass over (text, label). The logits are in the order of `labels`.
 
-    A text is its words, in lower case, of two characters or more. Every word of the vocabulary is counted once more
-    than it was seen, so that none is impossible. What scikit-learn's CountVectorizer and MultinomialNB do:
+    A text counts as its lower-case words of two characters or more. Every count of a word is one higher than observed,
+    so that no word has probability 0. scikit-learn's CountVectorizer and MultinomialNB do the same:
         log p(label | text) = log p(label) + sum_words log p(word | label) + a constant
+
+    Parameters
+    ----------
+    messages : iterable of (text, label)
+        The training messages.
+    labels : list of str
+        The labels' names.
+
+    Examples
+    --------
+    >>> naive_bayes = NaiveBayes([("see you at six", "ham"), ("you won a prize", "spam")], ["ham", "spam"])
+    >>> naive_bayes.logits(["a prize for you"]).argmax(axis=1)
+    array([1])
     """
 
     def __init__(self, messages: Iterable[tuple[str, str]], labels: Sequence[str]):
@@ -31,7 +44,7 @@ class NaiveBayes:
         self.log_word = np.log(seen) - np.log(seen.sum(axis=1, keepdims=True))  # (C, V)
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
-        """(B, C): of each text, one number for each label; their softmax is the probabilities."""
+        """Return the logits (B, C): one number per text and label. Their softmax gives the probabilities."""
         known = [[self.vocabulary[w] for w in WORD.findall(text.lower()) if w in self.vocabulary] for text in texts]
         rows = np.repeat(np.arange(len(texts)), list(map(len, known)))
         ids = np.fromiter(chain.from_iterable(known), int)

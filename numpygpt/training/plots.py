@@ -1,14 +1,32 @@
-"""The curves of a run, where matplotlib is installed: fine-tuning's as the book draws them; pretraining's
-perplexity."""
+"""Plots of a run's curves, where matplotlib is installed."""
 
 from ..system.errors import InputError
 
 
 def plot(history):
-    """A matplotlib figure of a history (the DataFrame of `fine_tune`): losses and accuracies, by epochs and examples
-    seen.
+    """Plot losses and accuracies against epochs and examples seen, as in the book.
 
-    Raises InputError for what is no such history, and where matplotlib is not installed.
+    Parameters
+    ----------
+    history : pandas.DataFrame
+        The history that `fine_tune` returns.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Losses (in nats) on the left, accuracies on the right. A notebook shows it; `figure.savefig(path)` writes it.
+
+    Raises
+    ------
+    InputError
+        If `history` is not a history with evaluations, or matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpygpt, pandas
+    >>> numpygpt.plot(pandas.DataFrame())
+    Traceback (most recent call last):
+    numpygpt.system.errors.InputError: history: expected the DataFrame that fine_tune returned, with its evaluations
     """
     measured = {f"{part}_{kind}" for part in ("train", "validation") for kind in ("loss", "accuracy")}
     if not {"epoch", "step", "examples", *measured} <= set(getattr(history, "columns", ())) or not len(history):
@@ -31,7 +49,7 @@ def plot(history):
 
 
 def plot_perplexity(history):
-    """A figure of held-out perplexity against tokens, from the rows of a pretraining run."""
+    """Return a figure of held-out perplexity against tokens, from the rows of a pretraining run."""
     figure = _figure(6)
     axes = figure.subplots()
     axes.plot([row["tokens"] / 1e6 for row in history], [row["held_out_perplexity"] for row in history], marker=".")
@@ -42,7 +60,7 @@ def plot_perplexity(history):
 
 
 def save_plot(path, draw, history):
-    """Write draw(history) to the file `path`; returns whether it could: without matplotlib nothing is written."""
+    """Write draw(history) to the file `path`. Return whether it was written: False without matplotlib."""
     try:
         figure = draw(history)
     except InputError:
@@ -55,5 +73,5 @@ def _figure(width):
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise InputError("plots need matplotlib: pip install matplotlib") from None
+        raise InputError("plots need matplotlib. Install it: pip install matplotlib") from None
     return Figure(figsize=(width, 4), layout="constrained")

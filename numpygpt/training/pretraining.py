@@ -1,6 +1,7 @@
-"""Pretraining: next-token prediction over a stream of documents, with warm-up, cosine decay and clipping.
+"""Pretraining: next-token prediction on a stream of documents, with warm-up, cosine decay and gradient clipping.
 
-It can be interrupted, and goes on as if it had not been."""
+An interrupted run can be resumed, bit for bit.
+"""
 
 import math
 import threading
@@ -21,14 +22,15 @@ from .ranks import CHECK_EVERY
 from .resume import ANY, load_state, save_state
 from .schedule import clip_norm, learning_rate
 
-PART = 1024  # tokens whose activations are alive at a time, on one core: few enough for its cache
+PART = 1024  # tokens per core whose activations are in memory at a time: few enough for the cache
 
 
 def windows(documents, separator, length, rng):
-    """The documents in random order, each followed by the separator, end to end and cut: (windows, length + 1) int32.
+    """Lay the documents end to end, each followed by the separator, and cut them: (windows, length + 1) int32.
 
-    The last id of a window is the first of the next, so that every id but the very first is predicted once. What does
-    not fill a window is left out: another part of the text each time. rng: a numpy Generator; None keeps the order.
+    The last id of a window is the first id of the next window, so every id except the very first is predicted once. The
+    rest that does not fill a window is left out. It differs from epoch to epoch, because the order is random.
+    rng: a NumPy Generator that shuffles the documents; None keeps their order.
     """
     order = range(len(documents)) if rng is None else rng.permutation(len(documents))
     stream = np.concatenate([np.append(documents[i], np.int32(separator)) for i in order])
@@ -38,12 +40,13 @@ def windows(documents, separator, length, rng):
 
 
 class OrderedSum:
-    """{name: sum over the parts of share * gradient}, to which parts on several cores add while they go back.
+    """{name: sum over the parts of share * gradient}. Parts on several cores add to it during backpropagation.
 
-    So one set of gradients exists, and on each core the one array that it adds. Floating-point sums depend on their
-    order, so it is that of the parts: each part's first addition waits for the first of the part before, its second for
-    the second, and so on (all parts add the same names in the same order). Where a part adds twice to one name, as to
-    the tied embedding's, its second goes into a sum of its own until the end. Parts must be begun in their order.
+    So memory holds one set of gradients, and on each core one array to add. The result of a floating-point sum depends
+    on its order, which here is the order of the parts: each part's first addition waits for the first addition of the
+    part before, its second for the second, and so on. All parts add the same names in the same order. Where a part adds
+    twice to one name, such as the tied embedding's, the second addition goes into a separate sum until the end. Parts
+    must be started in order.
     """
 
     def __init__(self, parts):
@@ -51,14 +54,14 @@ class OrderedSum:
 
     @contextmanager
     def part(self, number, share):
-        """`with` this, something to which Tape adds gradients as to a dict."""
+        """Give, as a context manager, an object to which a Tape adds gradients as to a dict."""
         try:
             yield _Part(self, number, share)
-        finally:  # also after an error: nobody must wait for this part any more
+        finally:  # also after an error, so that no other part waits for this one
             self._advance(number, math.inf)
 
     def grads(self):
-        """The sums, when all parts have ended."""
+        """Return the sums, after all parts have ended."""
         grads = {}
         for (name, _), gradient in self._sums.items():
             if name in grads:
@@ -73,7 +76,7 @@ class OrderedSum:
             self._changed.notify_all()
 
     def add(self, number, key, gradient):
-        """The next addition of a part, for its turn."""
+        """Make the next addition of a part, when it is its turn."""
         if number:
             with self._changed:
                 self._changed.wait_for(lambda: self._added[number - 1] > self._added[number])
@@ -85,7 +88,7 @@ class OrderedSum:
 
 
 class _Part:
-    """Stands in for a tape's {name: gradient}: what is stored goes into the sum."""
+    """A replacement for a tape's {name: gradient} that adds each stored gradient to the sum."""
 
     def __init__(self, total, number, share):
         self.total, self.number, self.share, self.times = total, number, share, Counter()
@@ -100,16 +103,17 @@ class _Part:
 
 
 class Pretraining:
-    """Trains all of `params` in place.
+    """Train all of `params` in place.
 
-    documents   list of (T,) int32 arrays; separator the id between them
-    steps, batch_size, context   updates in all, windows to an update, tokens to a window
+    documents   list of (T,) int32 arrays
+    separator   the id between documents
+    steps, batch_size, context   number of updates, windows per update, tokens per window
     lr, warmup, weight_decay, clip   see `learning_rate`, AdamW, `clip_norm`; only matrices decay
     ranks, exact   as in `fine_tune`; the windows of a part have at most PART tokens
     Raises InputError for a number outside PRETRAINING's bounds, or where the text does not fill a batch.
 
-    The batch of a step depends on the seed and the step alone, and its gradient on no number of threads, so a run that
-    is saved and resumed is, bit for bit, the run that was not interrupted.
+    The batch of a step depends only on the seed and the step, and its gradient does not depend on the number of
+    threads. So a resumed run gives the same bits as an uninterrupted run.
     """
 
     def __init__(
@@ -139,7 +143,7 @@ class Pretraining:
         self.per_epoch = len(windows(documents, separator, context, None)) // batch_size
         if not self.per_epoch:
             raise InputError(
-                f"the text does not fill one batch of {batch_size} windows of {context} tokens: use smaller ones"
+                f"the text does not fill one batch of {batch_size} windows of {context} tokens. Use smaller ones"
             )
         matrices = {name for name, array in params.items() if array.ndim == 2}
         self.optimizers = [
@@ -147,12 +151,12 @@ class Pretraining:
             AdamW(params, params.keys() - matrices, lr, 0, (0.9, 0.95)),
         ]
         self.done = 0
-        self.losses = []  # of every step
-        self.history = []  # rows for the caller's use, JSON-able; saved and resumed with the rest
+        self.losses = []  # the loss of every step
+        self.history = []  # the caller's rows, JSON-able, saved and restored with the run
         self._epoch = None
 
     def step(self):
-        """One update; returns the loss before it. Raises InputError where that is no number."""
+        """Make one update. Return the loss before it. Raises InputError where the loss is not finite."""
         epoch, place = divmod(self.done, self.per_epoch)
         if epoch != self._epoch:
             self._epoch = epoch
@@ -163,7 +167,7 @@ class Pretraining:
         grain = max(1, PART // self.context) if self.exact else None
         loss, grads = self.ranks.gradient(self._gradients, batch, [self.context] * len(batch), grain)
         if not np.isfinite(loss):
-            raise InputError(f"the loss became {loss} at step {self.done}: lower the learning rate (now {self.lr:g})")
+            raise InputError(f"the loss became {loss} at step {self.done}. Lower the learning rate (now {self.lr:g})")
         clip_norm(grads, self.clip)
         for optimizer in self.optimizers:
             optimizer.lr = learning_rate(self.done, self.steps, self.lr, self.warmup)
@@ -175,8 +179,10 @@ class Pretraining:
         return loss
 
     def _gradients(self, batch):
-        """(loss, {name: gradient}) of a batch of windows. They are independent, so they are taken in parts, one a
-        core; the gradient of the batch's mean loss is the sum of the parts', weighted by their shares of the windows.
+        """Return (loss, {name: gradient}) of the mean loss of a batch of windows.
+
+        The windows are independent, so each core takes a part of them. The batch's gradient is the sum of the parts'
+        gradients, weighted by their shares of the windows.
         """
         parts = self._parts(batch)
         total = OrderedSum(len(parts))
@@ -195,11 +201,14 @@ class Pretraining:
         return sum(parallel(part_loss, range(len(parts)))), total.grads()
 
     def _parts(self, batch):
-        """The batch in parts of about PART tokens, however many cores there are: so their sum is always the same."""
+        """Return the batch in parts of about PART tokens. Parts, and so sums, do not depend on the number of cores."""
         return np.array_split(batch, math.ceil(len(batch) / max(1, PART // self.context)))
 
     def _threads(self):
-        """One part alone is not shared out: its products use all threads, and their last bits depend on how many."""
+        """Return the thread count if results depend on it.
+
+        A single part is not shared among cores: its products use all threads, whose number decides their last bits.
+        """
         parts = self._parts(np.empty(self.batch_size))
         return {"OPENBLAS_NUM_THREADS": threads() if self.ranks.size == 1 else ANY} if len(parts) == 1 else {}
 
@@ -211,18 +220,18 @@ class Pretraining:
         return state
 
     def save(self, path, settings):
-        """Write all that `resume` needs to one file; `settings`, JSON-able, is what must be the same when going on."""
+        """Write everything that `resume` needs to one file. `settings`, JSON-able, must be the same on resuming."""
         progress = {"done": self.done, "losses": self.losses, "history": self.history}
         save_state(path, self._state(), progress, settings | self._threads())
 
     def resume(self, path, settings):
-        """Go on from a file of `save`. Raises InputError where its settings are others, naming the first difference."""
+        """Restore the run from a file of `save`. Raises InputError where a setting differs, naming the first."""
         progress, _ = load_state(path, self._state(), settings | self._threads())
         try:
             self.done = int(progress["done"])
             self.losses, self.history = list(progress["losses"]), list(progress["history"])
         except (KeyError, ValueError, TypeError):
-            raise InputError(f"{path}: damaged; remove it to start anew") from None
+            raise InputError(f"{path} is damaged. Delete it to start again") from None
         for optimizer in self.optimizers:
             optimizer.t = self.done
 

@@ -2,18 +2,18 @@
 
     mpiexec -n 4 python -m numpygpt.train
 
-MPI, the Message Passing Interface, starts the four and carries numbers between them; mpi4py speaks it in Python. Each
-of them is a *rank*, numbered from 0. What they do together is simple:
+MPI, the Message Passing Interface, starts four processes and carries numbers between them. mpi4py is its Python
+library. Each process is a *rank*, numbered from 0. Together they do four simple things:
 
-1. Every rank loads the same model, reads the same messages and draws the same random numbers. So each knows, without
-   asking, which messages the next batch has, and which of them are its own part.
-2. It computes the gradient of its part. This is nearly all the work, and needs nobody else.
-3. The gradients are added up, and every rank receives the sum: an *all-reduce*. A batch's gradient is the mean of its
-   messages' gradients, so a rank whose part has k of B messages gives k / B times its part's mean.
-4. Every rank makes the same update with the same sum. So the parameters stay equal without ever being sent.
+1. Every rank loads the same model, reads the same messages and draws the same random numbers. So every rank knows,
+   without communication, which messages the next batch has, and which of them are its own part.
+2. Every rank computes the gradient of its part. This is nearly all the work, and needs no communication.
+3. The gradients are summed, and every rank receives the sum: an *all-reduce*. A batch's gradient is the mean of its
+   messages' gradients. So a rank whose part has k of B messages contributes k / B times the mean over its part.
+4. Every rank makes the same update with the same sum. So the parameters stay equal and are never sent.
 
-A *collective* operation is one that all ranks call, in the same order: each waits there for the rest. So a rank that
-fails has to end the others, which would wait forever.
+A *collective* operation is one that all ranks call in the same order. Each rank waits there for the other ranks. So a
+rank that fails must end the other ranks, which would otherwise wait forever.
 """
 
 import os
@@ -27,11 +27,11 @@ from ..system import blas, command
 from ..system.errors import InputError
 from ..system.single_process import SingleProcess, grains, launched
 
-CHECK_EVERY = 100  # steps between two comparisons of the ranks' parameters
+CHECK_EVERY = 100  # steps between comparisons of the ranks' parameters
 
 
 def on_every_rank(main):
-    """Make main(argv, ranks) the main(argv) of a command. Without mpiexec, ranks is a SingleProcess; no MPI is used."""
+    """Turn main(argv, ranks) into a command's main(argv). Without mpiexec, ranks is a SingleProcess without MPI."""
 
     @wraps(main)
     def ranked(argv=None):
@@ -39,9 +39,13 @@ def on_every_rank(main):
         try:
             every = Ranks() if started else SingleProcess()
         except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py found no MPI
-            raise InputError(f"under mpiexec numpygpt needs MPI: pip install mpi4py mpich ({error})") from None
+            raise InputError(
+                f"under mpiexec, numpygpt needs MPI. Install it: pip install mpi4py mpich ({error})"
+            ) from None
         if every.size < started:
-            raise InputError(f"each of {started} ranks finds itself alone: mpiexec and mpi4py belong to different MPIs")
+            raise InputError(
+                f"mpiexec started {started} ranks, but mpi4py sees one: they belong to different MPIs. Use one MPI"
+            )
         with every as ranks:
             main(argv, ranks)
 
@@ -49,13 +53,14 @@ def on_every_rank(main):
 
 
 class Ranks(SingleProcess):
-    """All ranks as one of them sees them, number `rank` of `size`. All methods are collective.
+    """All ranks, as seen by rank number `rank` of `size`. All methods are collective.
 
-    `with` them, rank 0 alone prints, an error of one ends all, and a machine's cores are shared out to BLAS threads.
+    As a context manager, Ranks lets only rank 0 print, ends all ranks after an error of one, and shares a machine's
+    cores among its ranks as BLAS threads.
     """
 
     def __init__(self):
-        from mpi4py import MPI  # not above: who imports it takes part in MPI
+        from mpi4py import MPI  # imported here, because the import joins MPI
 
         self.mpi, self.comm = MPI, MPI.COMM_WORLD
         self.rank, self.size = self.comm.rank, self.comm.size
@@ -74,23 +79,23 @@ class Ranks(SingleProcess):
         sys.stdout, sys.stderr = self.streams
         if error is None or (isinstance(error, SystemExit) and not error.code):
             return
-        time.sleep(min(self.rank, 8) / 2)  # an error of all is told by rank 0, which ends those that wait here
+        time.sleep(min(self.rank, 8) / 2)  # after an error of all ranks, rank 0 reports it and ends the waiting ranks
         status = command.failed(error)
         sys.stdout.flush()
-        time.sleep(0.2)  # mpiexec once lost what was said just before the end; why is not known
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # MPI would add a line of its own
+        time.sleep(0.2)  # mpiexec once lost the last lines of output, for an unknown reason
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # suppress the line that MPI adds
         self.comm.Abort(status)
 
     def gather(self, value):
-        """[each rank's value], on every rank."""
+        """Return [each rank's value] on every rank."""
         return self.comm.allgather(value)
 
     def broadcast(self, array, root):
-        """Fill the array with what it is on the rank `root`."""
+        """Copy the array's values from rank `root` to every rank, in place."""
         self.comm.Bcast(array, root)
 
     def map(self, function, items, costs, map=map):
-        """[function(item) of each], where each rank computes some of them, by `map`, and receives the others."""
+        """Return [function(item) for each item]. Each rank computes a part, with `map`, and receives the others."""
         owners = self.owners(costs)
         mine = [i for i, owner in enumerate(owners) if owner == self.rank]
         done = dict(zip(mine, map(function, [items[i] for i in mine])))
@@ -98,38 +103,41 @@ class Ranks(SingleProcess):
         return [found[i] for i in range(len(items))]
 
     def once(self, function, *args):
-        """What function(*args) returns on rank 0, which alone calls it: to write a file, say."""
+        """Call function(*args) on rank 0 only, to write a file for instance. Return its result on every rank."""
         return self.comm.bcast(None if self.rank else function(*args))
 
     def in_turn(self, function, *args):
-        """function(*args), on rank 0 first: what that one downloads, the others find."""
+        """Return function(*args), called on rank 0 first, so that the other ranks find its downloads."""
         result = None if self.rank else function(*args)
         self.comm.barrier()
         return function(*args) if self.rank else result
 
     def check_equal(self, what, value):
-        """Raise InputError unless value(), a checksum say, is equal on all ranks."""
+        """Raise InputError unless value(), such as a checksum, is equal on all ranks."""
         if len(set(self.gather(value()))) > 1:
-            raise InputError(f"the ranks differ in {what}: have all machines the same files and the same versions?")
+            raise InputError(f"the ranks differ in {what}. Give all machines the same files and the same versions")
 
     def gradient(self, mean, items, costs, grain=None):
-        """(loss, {name: gradient}) of the mean over an array of items, of which each rank takes a part.
+        """Return (loss, {name: gradient}) of the mean over an array of items, of which each rank takes a part.
 
-        It is an all-reduce by hand, in rounds of one part a rank. All send the n-th slice of their gradient to rank n,
-        which adds them up (a reduce-scatter); at last every rank receives every slice's sum (an all-gather).
-        mean    of some of the items, their (loss, {name: gradient}); costs, tokens say, by which they are shared out
-        grain   items to a part: the sum, in the order of the parts, has then the same bits on any number of ranks
+        This is an all-reduce written by hand, in rounds of one part per rank. Every rank sends the n-th slice of its
+        gradient to rank n, which sums the slices (a reduce-scatter). After the last round every rank receives the sums
+        of all slices (an all-gather).
+        mean    some items -> (loss, {name: gradient}) of their mean
+        costs   a number for each item, such as its tokens; the ranks' parts have similar sums
+        grain   items per part. The parts are summed in order, so any number of ranks gives the same bits
         """
         owners = np.array(self.owners(costs))
         parts = grains(items, grain) if grain else [items[owners == rank] for rank in range(self.size)]
         loss, total = 0, None
         for first in range(0, len(parts), self.size):
             now = parts[first : first + self.size]
-            mine = now[min(self.rank, len(now) - 1)]  # whoever is left over takes the last, which is not added twice
-            part_loss, grads = mean(mine if len(mine) else items[:1])  # with a share of 0: all must send something
+            mine = now[min(self.rank, len(now) - 1)]  # spare ranks repeat the last part, which is not added twice
+            # A rank without items must send a gradient too. It has a share of 0.
+            part_loss, grads = mean(mine if len(mine) else items[:1])
             share = len(mine) / len(items)
             loss = sum(self.gather(part_loss * share)[: len(now)], loss)
-            sent, grads = self._flat(grads, share)  # the others are not needed any more
+            sent, grads = self._flat(grads, share)  # frees the gradients
             received = np.empty_like(sent)
             self.comm.Alltoall(sent, received)
             for part in np.split(received, self.size)[: len(now)]:
@@ -138,8 +146,10 @@ class Ranks(SingleProcess):
         return loss, grads
 
     def _flat(self, grads, share):
-        """share times all gradients in one array of `size` equal slices, for one long message costs less than many; and
-        {name: its place in there}, in the order of the names, which is everybody's."""
+        """Return share * gradients as one array of `size` equal slices, and {name: its view of that array}.
+
+        One long message costs less than many short ones. Every rank has the gradients in the order of their names.
+        """
         names = sorted(grads)
         ends = np.cumsum([grads[name].size for name in names])
         flat = np.zeros(-(-ends[-1] // self.size) * self.size, grads[names[0]].dtype)

@@ -1,8 +1,9 @@
-"""Two ways to fine-tune: the book's, and the default where it differs.
+"""Two recipes for fine-tuning: the book's, and the default.
 
-The book's reads the last of a long row of padding, which a small model finds hard: a seed went astray with it. The mean
-of a message's own rows hears every token, and is the better answer by far on messages kept back for such choices.
-There smoothed labels are better, too: all training messages are soon answered rightly, and certainty is no gain.
+The book's recipe reads the last token of a long row of padding, which is hard for a small model: one seed failed to
+train with it. Mean pooling over a message's own rows uses every token. It is far better on the messages kept back for
+such choices. Label smoothing is better on them, too: the model soon answers all training messages correctly, and higher
+confidence gains nothing.
 """
 
 from typing import Any

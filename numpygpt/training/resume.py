@@ -1,6 +1,7 @@
-"""The file in which an unfinished training is kept, so that it goes on, bit for bit, as if nothing had been.
+"""The file that stores an unfinished training run. A resumed run continues bit for bit.
 
-It is a safetensors file: the arrays, and the rest as JSON in a tensor of its own."""
+It is a safetensors file with the arrays, and with everything else as JSON in a tensor of its own.
+"""
 
 import json
 import time
@@ -13,20 +14,22 @@ from ..checkpoints.safetensors import open_safetensors, write_safetensors
 from ..system.errors import InputError
 from ..system.interrupt import ctrl_c_waits
 
-ANY = "any"  # a setting that may be another when going on
+ANY = "any"  # a setting that may differ when a run is resumed
 
 
 def save_state(path, arrays, progress, settings):
-    """Write {name: array} and `progress`, a JSON-able dict, whole or not at all; `settings`, JSON-able, is what must
-    be the same when going on."""
+    """Write {name: array} and the JSON-able dicts `progress` and `settings` to a file, atomically.
+
+    `load_state` compares the settings.
+    """
     text = json.dumps(progress | {"settings": settings})
     write_safetensors(path, arrays | {"progress": np.frombuffer(text.encode(), np.uint8)})
 
 
 def load_state(path, arrays, settings):
-    """(progress, {name: array} of what else is stored), after copying what save_state wrote into `arrays`.
+    """Read a file of save_state into `arrays`. Return (progress, {name: array} of the other arrays in the file).
 
-    Raises InputError where the file's settings are others, naming the first difference, or it is damaged.
+    Raises InputError where the file's settings differ, naming the first difference, or the file is damaged.
     """
     stored = open_safetensors(path)
     try:
@@ -36,25 +39,39 @@ def load_state(path, arrays, settings):
             key for key in settings if found.get(key) != settings[key] and ANY not in (found.get(key), settings[key])
         ]
     except (KeyError, ValueError, TypeError, AttributeError):
-        raise InputError(f"{path}: damaged; remove it to start anew") from None
+        raise InputError(f"{path} is damaged. Delete it to start again") from None
     if differing:
         key = differing[0]
         raise InputError(
-            f"{path}: that run has {key} = {found.get(key)!r}, not {settings[key]!r}; repeat its settings or remove it"
+            f"{path}: that run has {key} = {found.get(key)!r}, not {settings[key]!r}. Use its settings or delete it"
         )
     for name, array in arrays.items():
         if name not in stored or stored[name].shape != array.shape:
-            raise InputError(f"{path}: tensor {name} is missing or of another shape; remove it to start anew")
+            raise InputError(f"{path}: tensor {name} is missing or has another shape. Delete the file to start again")
         array[...] = stored.pop(name).read()
     return progress, {name: np.array(tensor.read()) for name, tensor in stored.items()}
 
 
 class ResumeFile:
-    """Where `fine_tune` keeps its State: every so many seconds, after every epoch, and at Ctrl-C.
+    """The file where `fine_tune` saves its State: every few seconds, after every epoch, and at Ctrl-C.
 
-    path    where it finds the file, it goes on from there, with the same settings and messages; when all is done the
-            caller removes it
-    every   seconds between two saves
+    Parameters
+    ----------
+    path : str or Path
+        The file. If it exists, `fine_tune` resumes from it, and settings and messages must be the same. Delete the file
+        when the run is finished.
+    every : float
+        Seconds between saves.
+
+    Examples
+    --------
+    >>> import numpygpt, os
+    >>> messages = [("See you at six", "ham"), ("You have won a prize", "spam")] * 4
+    >>> def train(epochs, resume):
+    ...     clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"])
+    ...     return numpygpt.fine_tune(clf, messages, messages, epochs=epochs, resume=resume)
+    >>> len(train(2, ResumeFile("run.safetensors"))) == len(train(2, ResumeFile("run.safetensors")))
+    True
     """
 
     def __init__(self, path: str | Path, every: float = 60.0):
@@ -62,7 +79,7 @@ class ResumeFile:
         self.began = self.saved = time.monotonic()
 
     def seconds(self):
-        """Since this was made, and what the processes before had taken when they saved last."""
+        """Return the seconds since this object was created, plus those of earlier processes up to their last save."""
         return time.monotonic() - self.began
 
     def due(self):
@@ -70,9 +87,9 @@ class ResumeFile:
 
     @contextmanager
     def keeping(self, state, settings, ranks):
-        """`with` this, a function of a row that saves the state when it is due.
+        """Restore the state from the file. As a context manager, give keep(row), which saves the state when it is due.
 
-        Brings the state to where the file has it, first. Ctrl-C waits until the state is saved, then it is raised.
+        After Ctrl-C, keep saves the state first and then raises KeyboardInterrupt.
         """
         self.load(state, settings)
         with ctrl_c_waits() as ctrl_c_came:
@@ -92,11 +109,11 @@ class ResumeFile:
         self.saved = time.monotonic()
 
     def load(self, state, settings):
-        """Bring the State to where the file has it, if there is a file. Raises InputError, see load_state."""
+        """Restore the State from the file, if there is one. Raises InputError as load_state does."""
         if self.path.exists():
             progress, others = load_state(self.path, state.arrays(), settings)
             try:
                 state.restore(progress, others)
                 self.began -= progress["seconds"]
             except (KeyError, ValueError, TypeError):
-                raise InputError(f"{self.path}: damaged; remove it to start anew") from None
+                raise InputError(f"{self.path} is damaged. Delete it to start again") from None

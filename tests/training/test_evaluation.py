@@ -152,7 +152,7 @@ def test_a_matrix_that_is_too_wide_is_its_most_frequent_mistakes():
     found.confusion[3, 30], found.confusion[31, 2] = 2, 1234
     shown = str(found).split("\n\n")
     assert (
-        "the most frequent mistakes: messages, label, answer\n"
+        "the most frequent mistakes: messages, correct label, answer\n"
         + ("   1,234  label number 31, label number 2\n       2  label number 3, label number 30")
         in shown
     )
@@ -199,8 +199,8 @@ def test_a_classifiers_answers_are_those_that_predict_gives(clf, monkeypatch):
         ([], [], "no messages"),
         (["hi"] * 20 + [""], ["ham"] * 21, "message 21 is empty"),
         (["hi"], ["eggs"], "unknown label 'eggs'"),
-        (["hi"], [], "not as many texts as labels"),
-        (["hi"], ["ham"] * 2, "not as many texts as labels"),
+        (["hi"], [], "numbers of texts and labels differ"),
+        (["hi"], ["ham"] * 2, "numbers of texts and labels differ"),
     ],
 )
 def test_messages_that_cannot_be_evaluated_are_refused(clf, monkeypatch, texts, labels, message):

@@ -16,6 +16,7 @@ from numpygpt.study.checking.cases import SMALL, random_weights
 from numpygpt.system.errors import InputError
 from numpygpt.system.single_process import SingleProcess
 from numpygpt.training.adamw import AdamW
+from numpygpt.training.batch import batch_logits, batch_loss
 from numpygpt.training.fine_tune import fine_tune
 from numpygpt.training.loader import Loader
 from numpygpt.training.measures import accuracy, mean_loss
@@ -112,7 +113,7 @@ def test_history_is_that_of_a_loop_written_out():
     expected = []
     for _ in range(2):
         for number, batch in enumerate(training):
-            loss, grads = task.batch_loss(*training.take(batch), task.depth)
+            loss, grads = batch_loss(task, *training.take(batch), task.frozen_blocks)
             optimizer.step(grads)
             expected.append(loss)
             if number == 0:  # steps 0 and 3
@@ -148,7 +149,7 @@ def test_accumulated_batches_make_one_update_each_divided_by_their_number(accumu
     for update in updates:
         total = dict.fromkeys(expected.trainable, 0)
         for number in update:
-            _, grads = expected.batch_loss(*batches[number], expected.depth)
+            _, grads = batch_loss(expected, *batches[number], expected.frozen_blocks)
             total = {name: total[name] + gradient / accumulate for name, gradient in grads.items()}
         optimizer.step(total)
     for name in task.params:
@@ -173,7 +174,7 @@ def test_the_rate_follows_its_schedule_from_update_to_update_and_gradients_are_c
         for update in (batches[:2], batches[2:]):
             total = dict.fromkeys(expected.trainable, 0)
             for x, lengths, labels in update:
-                _, grads = expected.batch_loss(x, lengths, labels, expected.depth)
+                _, grads = batch_loss(expected, x, lengths, labels, expected.frozen_blocks)
                 total = {name: total[name] + gradient / 2 for name, gradient in grads.items()}
             norm = math.sqrt(sum(np.sum(gradient**2) for gradient in total.values()))
             assert norm > 0.01
@@ -236,7 +237,7 @@ def test_ignored_labels_smoothing_and_accumulation_combine_as_in_pytorch(
     for update in updates:
         counted = [batches[number] for number in update if (batches[number][0] != ignored).any()]
         parts = [
-            pytorchs(task.batch_logits(x, lengths, task.depth).astype(float), numbers, ignored, smoothing)[1]
+            pytorchs(batch_logits(task, x, lengths, task.frozen_blocks).astype(float), numbers, ignored, smoothing)[1]
             for numbers, (x, lengths, _) in counted
         ]
         if parts:
@@ -247,7 +248,7 @@ def test_ignored_labels_smoothing_and_accumulation_combine_as_in_pytorch(
         if (numbers == ignored).all():
             assert math.isnan(loss)
         else:
-            logits = task.batch_logits(x, lengths, task.depth).astype(float)
+            logits = batch_logits(task, x, lengths, task.frozen_blocks).astype(float)
             assert loss == pytest.approx(pytorchs(logits, numbers, ignored, smoothing)[0], rel=1e-5)
 
 
@@ -286,8 +287,8 @@ def test_numpys_numbers_are_numbers():
 @pytest.mark.parametrize(
     "sets, message",
     [
-        (lambda training, validation: (training, []), "training, validation: give two Loaders, or two sets"),
-        (lambda training, validation: ([("hi", "label 0")], validation), "training, validation: give two Loaders"),
+        (lambda training, validation: (training, []), "training, validation: expected two Loaders, or two sets"),
+        (lambda training, validation: ([("hi", "label 0")], validation), "training, validation: expected two Loaders"),
     ],
 )
 def test_sets_of_two_kinds_are_refused(sets, message):
@@ -299,7 +300,7 @@ def test_sets_of_two_kinds_are_refused(sets, message):
 def test_an_empty_validation_set_is_called_that():
     task, (training, validation) = a_run()
     validation.indices, validation.numbers = validation.indices[:0], validation.numbers[:0]
-    with pytest.raises(InputError, match="the validation set is empty: give it at least one message"):
+    with pytest.raises(InputError, match="the validation set is empty. Give it at least one message"):
         fine_tune(task, training, validation, **RECIPE)
 
 

@@ -178,7 +178,7 @@ def test_a_run_that_ends_in_an_error_goes_on_with_another_number_of_ranks_and_en
         ),
         ('raise InputError("of all")', 2, "error: of all\n"),
         ('train.main(["--epochs", "0"])', 2, "error: argument --epochs: expected a whole number at least 1, got '0' *"),
-        ('ranks.check_equal("size", lambda: ranks.rank)', 2, "error: the ranks differ in size: *"),
+        ('ranks.check_equal("size", lambda: ranks.rank)', 2, "error: the ranks differ in size. *"),
         ("ranks.gather(1 / (1 - ranks.rank))", 1, "Traceback *ZeroDivisionError: division by zero\n"),
     ],
 )

@@ -16,7 +16,7 @@ def test_runs_are_numbered_and_never_overwritten(tmp_path, monkeypatch):
     assert new_folder(None) == Path("runs/001")
     (tmp_path / "runs" / "002").write_text("")
     assert [new_folder(None).name for _ in range(2)] == ["003", "004"]
-    with pytest.raises(InputError, match="runs/001 exists: choose another --out"):
+    with pytest.raises(InputError, match="runs/001 already exists. Choose another --out"):
         new_folder("runs/001")
 
 
@@ -53,5 +53,5 @@ def test_no_value_in_run_json_can_be_another_one(here_with_run, key):
         "run/run.json",
         lambda b: json.dumps({name: entry for name, entry in json.loads(b).items() if name != key}).encode(),
     )
-    with pytest.raises(InputError, match=f"run.json: damaged .*{key}"):
+    with pytest.raises(InputError, match=f"run.json is damaged .*{key}"):
         load_run("run")
