@@ -70,11 +70,15 @@ def main(argv, ranks):
     count = count_messages(clf, messages(), path)  # report a fault in the file now, not after an hour
     if not count:
         raise InputError(f"{path}: there are no messages")
-    training = args.run / "train.csv"
-    naive_bayes = NaiveBayes(read_set(training, clf.labels), clf.labels) if training.exists() else None
+    train_csv = args.run / "train.csv"
+    training = list(read_set(train_csv, clf.labels)) if train_csv.exists() else []
+    naive_bayes = NaiveBayes(training, clf.labels) if training else None
     progress = command.Progress("evaluating", "messages")
     with replacing(args.predictions) if args.predictions and not ranks.rank else nullcontext() as predictions:
-        evaluation = evaluate(clf, messages(), naive_bayes, predictions, lambda done: progress(done, count), ranks)
+        seen = [text for text, _ in training]
+        evaluation = evaluate(
+            clf, messages(), naive_bayes, predictions, lambda done: progress(done, count), ranks, seen
+        )
     progress.clear()
     print(f"{count:,} messages of {path}, classified by {args.run}\n")
     print(evaluation)

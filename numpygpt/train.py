@@ -346,7 +346,7 @@ def train(args, ranks, held):
         "validation": accuracy(clf, validation, ranks),
     }
     naive_bayes = NaiveBayes(zip(sets[0]["Text"], sets[0]["Label"]), labels)
-    evaluation = evaluate_loader(clf, test, sets[2]["Text"].tolist(), naive_bayes, ranks)
+    evaluation = evaluate_loader(clf, test, sets[2]["Text"].tolist(), naive_bayes, ranks, sets[0]["Text"])
     if ranks.rank:
         return
     write_evaluation(folder, evaluation)

@@ -16,14 +16,6 @@ WORDS = {
 CONFIG = Config(vocab_size=300, n_positions=24, n_embd=8, n_layer=2, n_head=2)
 
 
-WORDS = {
-    "ham": "home soon late train dinner love see you tonight bring milk".split(),
-    "order": "parcel invoice delivery number shipped track address Tuesday box ref".split(),
-    "spam": "win prize cash free call now claim urgent text stop £900".split(),
-}
-CONFIG = Config(vocab_size=300, n_positions=24, n_embd=8, n_layer=2, n_head=2)
-
-
 def written(label, count, seed=0):
     """`count` different messages of this label's words."""
     rng = np.random.default_rng([seed, len(label)])

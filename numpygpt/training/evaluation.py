@@ -47,6 +47,8 @@ class Evaluation:
         The labels' names, in the order of the logits.
     naive_bayes : NaiveBayes, optional
         A baseline that answers the same messages.
+    training_texts : iterable of str, optional
+        The texts that the classifier was trained on, to count those among the messages.
 
     Attributes
     ----------
@@ -58,6 +60,10 @@ class Evaluation:
         The most confident mistakes, at most ten: {"text", "label", "prediction", "probability"}.
     naive_bayes : Evaluation or None
         The baseline's figures.
+    repeated : int
+        The messages that occur word for word among the training texts.
+    right_repeated : int
+        The right answers among the repeated messages.
 
     Examples
     --------
@@ -71,11 +77,14 @@ class Evaluation:
     66.7%, recall of spam 50%
     """
 
-    def __init__(self, labels: Sequence[str], naive_bayes: NaiveBayes | None = None):
+    def __init__(
+        self, labels: Sequence[str], naive_bayes: NaiveBayes | None = None, training_texts: Iterable[str] = ()
+    ):
         self.labels, self._naive_bayes = list(labels), naive_bayes
         self.naive_bayes = Evaluation(labels) if naive_bayes else None
         self.confusion = np.zeros((len(labels), len(labels)), int)
         self.mistakes: list[dict] = []
+        self._training_texts, self.repeated, self.right_repeated = frozenset(training_texts), 0, 0
         self._nats = 0.0
         self._bins = np.zeros((3, len(EDGES) - 1))  # of each bin: messages, sum of their confidences, right answers
 
@@ -102,6 +111,9 @@ class Evaluation:
         probabilities, _ = softmax(logits)
         answers, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
         np.add.at(self.confusion, (numbers, answers), 1)
+        repeated = np.array([text in self._training_texts for text in texts], bool)
+        self.repeated += int(repeated.sum())
+        self.right_repeated += int((answers == numbers)[repeated].sum())
         self._nats += len(numbers) * float(cross_entropy(logits, numbers)[0])
         bins = np.searchsorted(EDGES[1:-1], confidence)
         for row, weights in zip(self._bins, (np.ones(len(bins)), confidence, answers == numbers)):
@@ -127,6 +139,12 @@ class Evaluation:
     def accuracy(self) -> float:
         """The share of correct answers, 0 to 1."""
         return int(self.confusion.trace()) / self.messages
+
+    @property
+    def accuracy_without_repeated(self) -> float | None:
+        """The accuracy on messages that do not occur among the training texts; None if there are no others."""
+        others = self.messages - self.repeated
+        return (int(self.confusion.trace()) - self.right_repeated) / others if others else None
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -192,6 +210,8 @@ class Evaluation:
             "messages": self.messages,
             "accuracy": self.accuracy,
             "interval": list(self.interval),
+            "repeated": self.repeated,
+            "accuracy_without_repeated": self.accuracy_without_repeated,
             "labels": [
                 {"label": label, "precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
                 for label, p, r, f, n in per_label
@@ -211,6 +231,11 @@ class Evaluation:
         lines = [self._accuracy("accuracy")]
         if self.naive_bayes:
             lines.append(self.naive_bayes._accuracy("naive Bayes on word counts"))
+        if self.repeated:
+            lines.append(f"{self.repeated:,} of these {self.messages:,} messages also occur in the training set.")
+            if self.accuracy_without_repeated is not None:
+                others = self.messages - self.repeated
+                lines[-1] += f" Accuracy on the other {others:,}: {self.accuracy_without_repeated:.2%}"
         width = max(map(len, [*self.labels, "macro average"]))
         lines += ["", f"{'':{width}} precision   recall       F1   messages"]
         for label, *shares, count in zip(self.labels, self.precision, self.recall, self.f1, self.support):
@@ -289,6 +314,7 @@ def evaluate(
     predictions: BinaryIO | None = None,
     report: Callable[[int], None] = lambda done: None,
     ranks=SingleProcess(),
+    training_texts: Iterable[str] = (),
 ) -> Evaluation:
     """Return the classifier's Evaluation on any number of (text, label), which are read lazily.
 
@@ -296,10 +322,11 @@ def evaluate(
     predictions  a file for the answers as CSV: text, label, prediction, and P(…) of each label
     report       called at intervals with the number of finished messages
     ranks        the `training.ranks.Ranks` that share the messages
+    training_texts   the texts that the classifier was trained on
 
     Raises InputError for an empty text, for an unknown label, and where there are no messages.
     """
-    evaluation, done = Evaluation(clf.labels, naive_bayes), 0
+    evaluation, done = Evaluation(clf.labels, naive_bayes, training_texts), 0
     if predictions:
         predictions.write(_row(["text", "label", "prediction", *(f"P({label})" for label in clf.labels)]))
     for texts, labels in _parts(messages, AT_ONCE * ranks.size):
@@ -325,7 +352,7 @@ def evaluate(
 
 
 def evaluate_loader(
-    clf, loader: Loader, texts: Sequence[str], naive_bayes: NaiveBayes, ranks=SingleProcess()
+    clf, loader: Loader, texts: Sequence[str], naive_bayes: NaiveBayes, ranks, training_texts: Iterable[str]
 ) -> Evaluation:
     """Return the classifier's Evaluation on an unshuffled Loader, which has the frozen blocks' output."""
 
@@ -333,7 +360,7 @@ def evaluate_loader(
         x, lengths, _ = loader.take(batch)
         return batch_logits(clf, x, lengths, loader.prefix.depth)
 
-    evaluation = Evaluation(clf.labels, naive_bayes)
+    evaluation = Evaluation(clf.labels, naive_bayes, training_texts)
     evaluation.add(texts, loader.numbers, np.concatenate(map_batches(logits, loader, loader, ranks)))
     return evaluation
 

@@ -207,3 +207,17 @@ def test_messages_that_cannot_be_evaluated_are_refused(clf, monkeypatch, texts, 
     monkeypatch.setattr(evaluation, "AT_ONCE", 16)
     with pytest.raises(InputError, match=message):
         clf.evaluate(texts, labels)
+
+
+def test_messages_that_also_occur_in_the_training_set_are_counted_and_the_accuracy_is_told_without_them():
+    evaluation = Evaluation(["ham", "spam"], training_texts=["seen", "seen too", "not asked"])
+    logits = np.array([[2.0, 0], [0, 2], [2, 0], [0, 2]])
+    evaluation.add(["seen", "new", "seen too", "new too"], np.array([0, 0, 1, 1]), logits)
+    assert (evaluation.repeated, evaluation.right_repeated) == (2, 1)
+    assert evaluation.accuracy == evaluation.accuracy_without_repeated == 0.5
+    assert "2 of these 4 messages also occur in the training set. Accuracy on the other 2: 50.00%" in str(evaluation)
+    assert evaluation.to_dict()["repeated"] == 2
+    only = Evaluation(["ham", "spam"], training_texts=["seen"])
+    only.add(["seen"], np.array([0]), logits[:1])
+    assert only.accuracy_without_repeated is None and "1 of these 1 messages also" in only.summary()
+    assert "training set" not in str(BY_HAND)

@@ -231,8 +231,7 @@ def test_parts_add_in_their_order_though_a_later_one_is_faster():
 
     second = threading.Thread(target=add, args=[1])
     second.start()
-    while second.is_alive() and not total._changed._waiters:  # until it waits for the first
-        pass
+    second.join(0.1)  # time to overtake the first, if nothing held it up
     add(0)
     second.join()
     assert total.grads() == {"a": [0, 1], "b": [0, 1], "c": [0, 1]}
