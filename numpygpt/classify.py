@@ -19,12 +19,11 @@ from .text.batches import BATCH
 def arguments(argv=None):
     parser = command.parser(
         "classify",
-        "Label messages with a classifier from numpygpt.train. Each message gives one line with the label, its "
-        "probability and the text, separated by tabs.\n\n"
-        "With --explain, a table under each line shows how much every token contributes to the margin, which is the "
-        "answer's logit minus the second-largest logit. Integrated gradients follow the margin's gradient from a "
-        "baseline to the message, and add up to the margin's change. The last column is a check: how much the margin "
-        "loses when the token is deleted.",
+        "Label messages with a classifier from numpygpt.train. Print one line for each message: label, probability "
+        "and text, separated by tabs.\n\n"
+        "With --explain, also print how much each token contributes to the margin, which is the answer's logit minus "
+        "the runner-up's. Integrated gradients follow the margin's gradient from a baseline to the message, and sum "
+        "to the margin's change. As a check, the last column shows how much the margin falls without the token.",
         [
             'python -m numpygpt.classify runs/001 "You have won a prize" "Home at six?"',
             "python -m numpygpt.classify runs/001 < messages.txt",
@@ -36,16 +35,14 @@ def arguments(argv=None):
         "text",
         nargs="*",
         default=argparse.SUPPRESS,
-        help="messages, after -- if one begins with a dash (default: standard input, one message per line)",
+        help="messages, after -- if one begins with a dash (default: read standard input, one message per line)",
     )
-    parser.add_argument(
-        "--explain", action="store_true", help="show under each message how much every token contributes"
-    )
+    parser.add_argument("--explain", action="store_true", help="show how much each token contributes to the answer")
     parser.add_argument(
         "--baseline",
         choices=BASELINES,
         default="padding",
-        help="where --explain starts: the embedding of the padding token, or zero, for every token",
+        help="where --explain starts: every token's embedding is that of padding, or zero",
     )
     return parser.parse_intermixed_args(argv)
 
@@ -77,14 +74,14 @@ def _lines(file):
 
 
 def _checked(texts, where):
-    """Yield the texts. Raise InputError where a text is blank, or there is none."""
+    """Yield the texts. Raise InputError if one is blank, or if there is none."""
     number = 0
     for number, text in enumerate(texts, start=1):
         if not text.strip():
             raise InputError(f"{where} {number}: there is no text to classify")
         yield text
     if not number:
-        raise InputError("standard input is empty. Give messages there, one per line, or as arguments")
+        raise InputError("standard input is empty: give messages there, one per line, or as arguments")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""python -m numpygpt.exercise: write a backward pass yourself, and be told what is wrong with it."""
+"""python -m numpygpt.exercise: write gradients yourself, and learn what is wrong with them."""
 
 import numpygpt.system.process  # noqa: F401  before NumPy
 
@@ -16,9 +16,9 @@ from .system.errors import InputError
 def arguments(argv=None):
     parser = command.parser(
         "exercise",
-        "Write a backward pass yourself. Without NAME: the exercises, and which of them are done in this folder. "
-        "With NAME: write NAME.py into this folder, with the forward pass as shipped and an empty backward pass. "
-        "Fill it in and check it with `python -m numpygpt.gradcheck NAME.py`.",
+        "Write gradients yourself. Without NAME, list the exercises and show which are done in this folder. "
+        "With NAME, write NAME.py into this folder: the shipped operation with empty gradient functions. "
+        "Fill in one at a time, and check the file with `python -m numpygpt.gradcheck NAME.py`.",
         [
             "python -m numpygpt.exercise",
             "python -m numpygpt.exercise layernorm",
@@ -62,7 +62,7 @@ def known(name):
 
 
 def show_list():
-    print("Write the backward pass of each. A sensible order:\n")
+    print("Write the gradients of each operation. A sensible order:\n")
     with ThreadPoolExecutor(2) as pool:
         found = pool.map(state, exercises.NAMES)
         for name, now in zip(exercises.NAMES, found):
@@ -89,8 +89,8 @@ def write(exercise):
             f"{path} exists already, and is left as it is; check it: python -m numpygpt.gradcheck {path}"
         ) from None
     print(f"wrote {path}: {exercise.teaches}")
-    print(f"Fill in what is empty, and check it:  python -m numpygpt.gradcheck {path} --watch")
-    print(f"If you get stuck:                     python -m numpygpt.exercise {exercise.name} --hint")
+    print(f"Fill in one gradient, and check it:  python -m numpygpt.gradcheck {path} --watch")
+    print(f"If you get stuck:                    python -m numpygpt.exercise {exercise.name} --hint")
 
 
 def show_hint(exercise, number):

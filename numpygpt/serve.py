@@ -1,4 +1,4 @@
-"""python -m numpygpt.serve: a page that classifies what is typed, and shows why."""
+"""python -m numpygpt.serve: a page that classifies messages as you type, and explains each answer."""
 
 import numpygpt.system.process  # noqa: F401  before NumPy
 
@@ -17,30 +17,27 @@ from .system.settings import Number
 def arguments(argv=None):
     parser = command.parser(
         "serve",
-        "Serve a page at this machine's own address, where a message that is typed gets its label: with the\n"
-        "probabilities, the tokens shaded by what they contribute, and how the answer comes about token by token.\n"
-        "Ctrl-C ends it.\n\n"
-        'JSON beneath it, for scripts. Each answer is an object; an error has status 4xx or 5xx and an "error".\n'
+        "Serve a page on this machine that classifies the messages you type. It shows the probabilities, how much\n"
+        "each token contributes, and how the answer changes from token to token. Stop it with Ctrl-C.\n\n"
+        'Scripts can use JSON. Each response is an object. Errors have status 4xx or 5xx and an "error".\n'
         '  POST /api/classify  {"text"}  label, runner_up, margin, probabilities, logits\n'
         '  POST /api/explain   {"text", "baseline"}  of each token: integrated,\n'
         "                      gradient_input, deletion; their sum, difference, complete;\n"
         "                      baseline is padding or zero\n"
         '  POST /api/curve     {"text"}  probabilities of each label after each token\n'
-        "  GET  /api/model     the run's labels, and how it reads a message\n"
-        "  GET  /api/evaluation  how good the run is on its test messages\n"
-        "The first three also say the tokens that were read, how many of the last are padding, and in note whether "
-        "the message was cut. A body has at most 64 KB.",
+        "  GET  /api/model     the run's labels, padding and pooling\n"
+        "  GET  /api/evaluation  the run's accuracy on its test messages\n"
+        "The first three also return the tokens that were read and how many of them are padding. A note says if the "
+        "message was cut. A request body has at most 64 KB.",
         [
             "python -m numpygpt.serve runs/001",
             "python -m numpygpt.serve runs/001 --port 0",
             'curl --json \'{"text": "call now"}\' http://127.0.0.1:8000/api/classify',
         ],
     )
-    parser.add_argument("run", type=Path, help="the run folder that numpygpt.train left")
-    parser.add_argument(
-        "--port", type=command.number(Number(int, 0, 65535)), default=8000, help="0 for any that is free"
-    )
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at: this machine's own alone")
+    parser.add_argument("run", type=Path, help="a run folder of numpygpt.train")
+    parser.add_argument("--port", type=command.number(Number(int, 0, 65535)), default=8000, help="0: any free port")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: only this machine)")
     return parser.parse_args(argv)
 
 
@@ -51,15 +48,18 @@ def main(argv=None):
         server = Server(served, args.host, args.port)
     except OSError as error:
         where = f"{args.host}, port {args.port}"
-        raise InputError(f"{where}: {error.strerror}; choose another --port, or 0 for any that is free") from None
+        raise InputError(f"{where}: {error.strerror}; choose another --port, or 0 for any free port") from None
     if not args.host.startswith("127.") and args.host != "localhost":
-        print("warning: whoever reaches this machine can use the page: no password, no encryption", file=sys.stderr)
+        print(
+            "warning: anyone who can reach this machine can use the page. There is no password and no encryption",
+            file=sys.stderr,
+        )
     try:
-        print(f"{args.run} is served at {server.address} (Ctrl-C ends it)", flush=True)
+        print(f"{args.run} is served at {server.address} (stop with Ctrl-C)", flush=True)
         server.serve_forever()
     except KeyboardInterrupt:
         print(file=sys.stderr)
-        os._exit(0)  # at once: an answer that is being computed would be waited for
+        os._exit(0)  # at once: a normal exit waits for answers that are being computed
 
 
 if __name__ == "__main__":

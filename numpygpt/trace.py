@@ -1,4 +1,4 @@
-"""python -m numpygpt.trace: one message forward and back through the real code, every line with its numbers."""
+"""python -m numpygpt.trace: one message forward and back through the code, with the values of every line."""
 
 import numpygpt.system.process  # noqa: F401  before NumPy
 
@@ -19,9 +19,9 @@ MESSAGE = "Your parcel is held. Pay the fee now and your parcel is sent."
 def arguments(argv=None):
     parser = command.parser(
         "trace",
-        "Follow one message through the model, forward to the loss and back, and write a page that shows every "
-        "operation's lines, as they stand in the files, with the numbers that each line made; and beside each "
-        "gradient the same derivative, found by pushing one number and running the rest again.",
+        "Follow one message through the model, forward to the loss and back, and write a page about it. The page "
+        "shows the code of every operation, with the values that each line computed. It checks each gradient against "
+        "the same derivative, found by changing one number and running all later steps again.",
         [
             "python -m numpygpt.trace",
             'python -m numpygpt.trace "Home at six?" --label ham --run runs/001',
@@ -29,7 +29,7 @@ def arguments(argv=None):
         ],
     )
     parser.add_argument("text", nargs="?", default=MESSAGE, help="the message")
-    parser.add_argument("--label", help="its label (default: the last that the classifier knows, spam)")
+    parser.add_argument("--label", help="its label (default: the classifier's last label, spam)")
     parser.add_argument(
         "--run",
         type=Path,
@@ -37,18 +37,20 @@ def arguments(argv=None):
         "<|endoftext|> after the message)",
     )
     parser.add_argument("--model", default="mini", help="any GPT-2, as for numpygpt.train")
-    parser.add_argument("--language", action="store_true", help="the language model's loss instead of a classifier's")
-    parser.add_argument("--trainable", default="all", help="what learns, as for numpygpt.train")
     parser.add_argument(
-        "--folded", action="store_true", help="the last block for the one row that is read, as in training"
+        "--language", action="store_true", help="trace the language model's loss instead of a classifier's"
     )
-    parser.add_argument("--out", type=Path, default=Path("trace.html"), help="the page's file")
+    parser.add_argument("--trainable", default="all", help="which parameters are trained, as for numpygpt.train")
+    parser.add_argument(
+        "--folded", action="store_true", help="compute the last block only for the row that is read, as in training"
+    )
+    parser.add_argument("--out", type=Path, default=Path("trace.html"), help="the file to write")
     parser.add_argument(
         "--op",
         nargs="?",
         const="",
         metavar="NAME",
-        help="instead of a page: one operation on a tiny example, in the terminal; without a name, their list",
+        help="print one operation on a tiny example instead of writing a page; without a NAME, list the operations",
     )
     return parser.parse_args(argv)
 
@@ -61,7 +63,7 @@ def main(argv=None):
     check_new(args.out)
     if args.language:
         if args.run or args.label or args.folded:
-            raise InputError("--language has no classifier: leave --run, --label and --folded out")
+            raise InputError("--language has no classifier: omit --run, --label and --folded")
         trace = load(args.model).trace(args.text, args.trainable)
     else:
         clf = classifier_of(args)
@@ -74,11 +76,11 @@ def main(argv=None):
 
 
 def classifier_of(args):
-    """The Classifier that is traced: the run's, or an untrained head on the model."""
+    """Return the Classifier to trace: the run's, or an untrained head on the model."""
     if args.run is None:
         return Classifier(load(args.model), ["ham", "spam"], args.trainable, pad="end", position="last")
     if args.model != "mini":
-        raise InputError("--run has its own model: leave --model out")
+        raise InputError("--run has its own model: omit --model")
     clf = load_run(args.run)
     clf._trainable = trainable_names(args.trainable, clf.params, clf.config)
     return clf

@@ -55,7 +55,7 @@ def test_classify_explains_each_message_under_its_label(made, capsys, order):
         found = clf.explain(text)
         tokens = [line.split()[-1] for line in table.splitlines()[2:]]
         assert tokens[:-1] == found.tokens and f"{found.integrated.sum():+.3f}" in table.splitlines()[-1]
-        assert sums.startswith("margin ") and f"{found.baseline_margin:+.3f}  padding in every place" in sums
+        assert sums.startswith("margin ") and f"{found.baseline_margin:+.3f}  padding for every token" in sums
     assert "zero for every token" in output(
         capsys, classify.main, made / "run", "win", "--explain", "--baseline", "zero"
     )

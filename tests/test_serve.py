@@ -19,7 +19,7 @@ def serving(run, *options):
     process = python("-m", "numpygpt.serve", run, "--port", "0", *options)
     try:
         port = int(
-            re.fullmatch(rb".* is served at http://[\d.]+:(\d+)/ \(Ctrl-C ends it\)\n", process.stdout.readline())[1]
+            re.fullmatch(rb".* is served at http://[\d.]+:(\d+)/ \(stop with Ctrl-C\)\n", process.stdout.readline())[1]
         )
         yield process, port
     finally:
@@ -45,14 +45,14 @@ def test_ctrl_c_ends_it_at_once_whatever_it_is_doing(made):
 
 def test_any_other_address_than_this_machines_own_is_warned_of(made):
     with serving(made / "run", "--host", "0.0.0.0") as (process, _):
-        assert process.stderr.readline().startswith(b"warning: whoever reaches this machine")
+        assert process.stderr.readline().startswith(b"warning: anyone who can reach this machine")
 
 
 def test_a_port_that_is_taken_is_one_line(made, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         error = refusal(capsys, serve.main, made / "run", "--port", port)
-    assert re.fullmatch(rf"127.0.0.1, port {port}: .*; choose another --port, or 0 for any that is free", error)
+    assert re.fullmatch(rf"127.0.0.1, port {port}: .*; choose another --port, or 0 for any free port", error)
 
 
 @pytest.mark.parametrize(

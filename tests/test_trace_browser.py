@@ -76,9 +76,9 @@ def test_arrow_keys_walk_from_the_tokens_to_the_loss_and_back_and_to_the_update(
 
 def test_where_nothing_learns_the_way_back_visibly_ends(page, trace):
     at(page, f"{last(trace)} · ln_1 · layernorm")
-    assert "no gradient goes further" in texts(page, ".column.b .ends")[-1]
+    assert "Backpropagation stops here" in texts(page, ".column.b .ends")[-1]
     at(page, "block 0 · ln_1 · layernorm")
-    assert "No gradient goes further" in texts(page, ".column.b .none")[0]
+    assert "No gradient reaches this step" in texts(page, ".column.b .none")[0]
     assert page.find_elements("css selector", ".column.b .v") == []
 
 

@@ -1,9 +1,9 @@
-"""Which tokens made a classifier answer as it did: its margin, shared out among the tokens of a message.
+"""Which tokens led to a classifier's answer: its margin, attributed to the tokens of a message.
 
     margin = logit of the answer - logit of the runner-up
 
-Both are the labels of the whole message, also where the margin is that of a half-way or shortened message and another
-label may lead. A maximum over labels would have kinks; this is one smooth function of the embeddings.
+The answer and the runner-up are always those of the whole message, even where the margin of an interpolated or
+shortened message is computed. A maximum over labels would have kinks. This margin is smooth.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..model.classifier import classifier
+from ..model.lora import merge
 from ..model.tape import Tape
 from ..model.trunk import blocks
 from ..ops.embedding import embedding
@@ -30,19 +31,19 @@ FEWEST, MOST = 8, 512  # points of the integral, doubled from one to the other
 
 @dataclass(repr=False)
 class Explanation:
-    """What each token that was read, padding too, has to do with the answer.
+    """How much each token that the model read, including padding, contributes to the answer.
 
-    tokens, ids, padding    (T,) each token's text and number, and whether it is padding
-    label, runner_up        the two labels of the margin; probability, the answer's
+    tokens, ids, padding    (T,) each token's text and id, and whether it is padding
+    label, runner_up        the two labels of the margin. probability is that of `label`
     logits                  {label: logit}
-    margin, baseline_margin of the message, and of the baseline: the padding's embedding, or zero, for every token's
-                            embedding; the positions' embeddings stay
-    integrated              (T,) integrated gradients, which add up to margin - baseline_margin but for `difference`
-    gradient_input          (T,) the margin's gradient by a token's embedding, times that embedding
-    deletion                (T,) what the margin loses when the token is deleted and the rest moves up; NaN of padding
-                            and of an only token
-    points                  how many points of the way from the baseline were needed
-    tolerance               which share of margin - baseline_margin the difference was to be below
+    margin, baseline_margin the margins of the message and of the baseline. In the baseline, the embedding of every
+                            token is that of padding, or zero. Position embeddings are unchanged
+    integrated              (T,) integrated gradients, whose sum is margin - baseline_margin + `difference`
+    gradient_input          (T,) the margin's gradient with respect to a token's embedding, times that embedding
+    deletion                (T,) how much the margin falls when the token is deleted and later tokens move up. NaN for
+                            padding, and for the only token of a message
+    points                  the number of integration points between baseline and message
+    tolerance               the largest accepted |difference|, as a share of |margin - baseline_margin|
     """
 
     tokens: list[str]
@@ -63,16 +64,16 @@ class Explanation:
 
     @property
     def difference(self) -> float:
-        """By how much the integrated gradients' sum misses margin - baseline_margin."""
+        """Return the sum of the integrated gradients, minus (margin - baseline_margin)."""
         return float(self.integrated.sum() - (self.margin - self.baseline_margin))
 
     @property
     def complete(self) -> bool:
-        """Whether the difference is within the tolerance."""
+        """Return whether the difference is within the tolerance."""
         return abs(self.difference) <= self.tolerance * abs(self.margin - self.baseline_margin)
 
     def table(self) -> pd.DataFrame:
-        """A row for each token."""
+        """Return a table with one row for each token."""
         names = ("integrated", "gradient_input", "deletion", "padding")
         return pd.DataFrame({"token": self.tokens} | {name: getattr(self, name) for name in names})
 
@@ -84,14 +85,14 @@ class Explanation:
 
 
 def explain(clf, text, baseline="padding", tolerance=0.01, progress=lambda done, total: None) -> Explanation:
-    """The Explanation of a Classifier's answer to a text.
+    """Explain a Classifier's answer to a text. Return an Explanation.
 
-    progress   called as progress(rows done, rows that are known to be needed)
+    progress   called as progress(rows done, rows known to be needed)
 
     Integrated gradients (Sundararajan et al. 2017): with x the token embeddings and b the baseline's,
         integrated[t] = (x[t] - b[t]) . integral over a from 0 to 1 of d margin / d x[t] at b + a (x - b)
-    by Gauss and Legendre's rule, whose points are doubled until the sum is right within the tolerance, or there are
-    MOST. It is never scaled to fit.
+    The integral is computed by Gauss-Legendre quadrature. The number of points doubles until the sum is within the
+    tolerance, or reaches MOST. The result is never rescaled.
 
     Raises InputError for a text without tokens, an unknown baseline or a tolerance that is no share.
     """
@@ -99,7 +100,7 @@ def explain(clf, text, baseline="padding", tolerance=0.01, progress=lambda done,
     if baseline not in BASELINES:
         raise InputError(f"baseline {baseline!r}: use one of {', '.join(BASELINES)}")
     (ids,) = clf.encode([text])
-    params = clf.weights()[0]
+    params, _ = merge(clf.params, clf.config, clf.lora_scale)
     logits = _logits(clf, params, ids[None])[0]
     margin = _Margin(clf, params, logits, progress)
     wte, places = params["wte.weight"], params["wpe.weight"][: len(ids)]
@@ -147,7 +148,7 @@ class _Margin:
         self.done, self.total = [], 0
 
     def of_rows(self, rows):
-        """(margins (n,), gradients (n, T, D)) of n messages as long as each other: rows (n, T, D) enter block 0."""
+        """Return margins (n,) and gradients (n, T, D) of n messages of equal length. rows (n, T, D) enter block 0."""
         n, T, D = rows.shape
         tape = Tape(self.params, input_learns=True)
         logits, backward = classifier(tape, rows.reshape(n * T, D), np.full(n, T), self.clf.config, self.clf.pooling)
@@ -157,7 +158,7 @@ class _Margin:
         return self.between(logits), tape.dinput.reshape(n, T, D)
 
     def on_the_way(self, b, x, places, shares, weights):
-        """(margins (n,), weights @ gradients) at b + share * (x - b) for each of n shares; weights (m, n)."""
+        """Return margins (n,) and weights @ gradients at b + share * (x - b), for n shares. weights is (m, n)."""
         step = x - b
 
         def run(some):
@@ -168,7 +169,7 @@ class _Margin:
         return np.concatenate(margins), sum(sums)
 
     def of_messages(self, messages):
-        """(n,) the margins of n messages of token ids, all of one length."""
+        """Return the margins (n,) of n messages of token ids, all of the same length."""
 
         def run(some):
             return self.between(_logits(self.clf, self.params, messages[some]))
@@ -179,7 +180,7 @@ class _Margin:
         return logits[:, self.answer] - logits[:, self.runner_up]
 
     def in_chunks(self, run, count, T):
-        """[run(slice)] for slices of `count` messages of T tokens, BATCH_ROWS rows or so at a time."""
+        """Return [run(slice)] for slices of `count` messages of T tokens, about BATCH_ROWS rows each."""
         size = max(1, BATCH_ROWS // T)
         self.total += count * T
 
@@ -193,14 +194,16 @@ class _Margin:
 
 
 def _logits(clf, params, messages):
-    """(n, C) of n messages of token ids, all of one length."""
+    """Return the logits (n, C) of n messages of token ids, all of the same length."""
     n, T = messages.shape
     return classifier(Tape(params), messages.ravel(), np.full(n, T), clf.config, clf.pooling)[0]
 
 
 def _without_each(clf, margin, ids, padding):
-    """(T,) the margin without each token, NaN where it is padding or the only one. A row that is padded to a length
-    gets one more pad."""
+    """Return (T,) the margin without each token. NaN for padding and for the only token.
+
+    A message that is padded to a fixed length gets one more padding token.
+    """
     own = int((~padding).sum())
     found = np.full(len(ids), np.nan)
     if own > 1:
@@ -212,13 +215,13 @@ def _without_each(clf, margin, ids, padding):
 
 
 def after_each_token(clf, text, progress=lambda done, total: None) -> np.ndarray:
-    """(T, C) logits, had what is read ended at this token: how the answer comes about. progress as in explain.
+    """Return (T, C): row t holds the logits if the model's input ended at token t. progress is as in `explain`.
 
-    Of a row that is padded to a length, the padding's tokens are among them. Where one <|endoftext|> is put after the
-    message, it is put after each part, and has no row of its own.
+    In a message padded to a fixed length, padding tokens count as tokens. Where one <|endoftext|> follows the message,
+    it follows each shortened message, and has no row of its own.
     """
     (ids,) = clf.encode([text])
-    params = clf.weights()[0]
+    params, _ = merge(clf.params, clf.config, clf.lora_scale)
     if clf.pad_to != "end" and clf.pooling.position != "first" and clf.pooling.causal:
         return _at_every_row(clf, params, ids)
     ends, last = ([clf.encoding.eot_token], len(ids) - 1) if clf.pad_to == "end" else ([], len(ids))
@@ -235,8 +238,10 @@ def after_each_token(clf, text, progress=lambda done, total: None) -> np.ndarray
 
 
 def _at_every_row(clf, params, ids):
-    """The head at every row, or at the mean up to it: a causal mask shows a row what it would see if the message
-    ended there."""
+    """Apply the head to every row, or to the mean of the rows up to it.
+
+    Under a causal mask, a row sees exactly what it would see if the message ended there.
+    """
     tape, lengths = Tape(params), np.array([len(ids)])
     x, _ = tape(embedding, ids, "wte.weight", "wpe.weight", lengths=lengths)
     x, _ = blocks(tape, x, lengths, range(clf.config.n_layer), clf.config)

@@ -1,4 +1,4 @@
-"""What numpygpt.serve answers: a run's classifier, asked in JSON's types."""
+"""The answers of numpygpt.serve: a run's classifier, with results that JSON can hold."""
 
 from itertools import islice
 from pathlib import Path
@@ -18,9 +18,9 @@ LOOKED_AT = 1000  # from the first of them
 
 
 class Served:
-    """A run, as `numpygpt.load_run` gives it, and its folder. Each method's result is JSON-able.
+    """A classifier that `numpygpt.load_run` returned, and its run folder. Each method's result is JSON-able.
 
-    going   is called now and then in what may take long. A server sets it, and raises there where nobody waits any more
+    going   called now and then during long work. A server sets it to raise an error once the client has hung up
 
     Raises InputError for a text without anything to read.
     """
@@ -32,7 +32,7 @@ class Served:
         self._evaluation: dict | None = None
 
     def model(self) -> dict:
-        """What the page says of the run before it is asked."""
+        """Return what the page shows about the run at its start."""
         clf, config = self.clf, self.clf.config
         return {
             "run": self.folder.resolve().name,
@@ -60,7 +60,7 @@ class Served:
         return self._evaluation
 
     def classify(self, text: str) -> dict:
-        """The answer, its margin, all labels' probabilities and logits, and what was read of the text."""
+        """Return the answer, its margin, the probabilities and logits of all labels, and the tokens that were read."""
         clf, read = self.clf, self._read(text)
         logits = clf.logits([text])[0].astype(np.float64)
         answer, runner_up = np.argsort(-logits, kind="stable")[:2].tolist()
@@ -73,7 +73,7 @@ class Served:
         } | read
 
     def explain(self, text: str, baseline: str = "padding") -> dict:
-        """What each token contributes to the margin: see `numpygpt.explain.attribution.Explanation`."""
+        """Return how much each token contributes to the margin: see `numpygpt.explain.attribution.Explanation`."""
         read = self._read(text)
         found = explain(self.clf, text, baseline, progress=lambda done, total: self.going())
         return {
@@ -92,14 +92,14 @@ class Served:
         } | read
 
     def curve(self, text: str) -> dict:
-        """{label: its probability after each token}: the answers, had the model's input ended there."""
+        """Return {label: its probabilities, if the model's input ended after each token}."""
         read = self._read(text)
         logits = after_each_token(self.clf, text, progress=lambda done, total: self.going())
         probabilities, _ = softmax(logits.astype(np.float64))
         return {"probabilities": dict(zip(self.clf.labels, probabilities.T.tolist()))} | read
 
     def _examples(self):
-        """{label: a few test messages that have it}, to be tried."""
+        """Return {label: a few test messages with this label}, as examples for the page."""
         found: dict[str, list[str]] = {label: [] for label in self.clf.labels}
         messages = read_set(self.test, self.clf.labels) if self.test.exists() else ()
         for text, label in islice(messages, LOOKED_AT):
@@ -108,7 +108,7 @@ class Served:
         return {label: texts for label, texts in found.items() if texts}
 
     def _read(self, text):
-        """The tokens that the model reads of a text."""
+        """Return the tokens of a text that the model reads."""
         if not text.strip():
             raise InputError("there is no text to classify")
         (ids,) = self.clf.encode([text])

@@ -21,8 +21,6 @@ class Tape:
     below is trainable: there `backward` returns 0.0, and the operation keeps no activations.
     """
 
-    fast = FAST  # how some operations are divided
-
     def __init__(self, params, trainable=frozenset(), input_learns=False):
         self.params, self.trainable, self.grads = params, trainable, {}
         self.something_learns = input_learns  # so far; later operations must then return dx
@@ -34,7 +32,7 @@ class Tape:
         params = [self.params[name] for name in names]
         wanted = (self.something_learns, *(name in self.trainable for name in names))
         self.something_learns = any(wanted)
-        divide, join = self.fast.get(op, (whole, None))
+        divide, join = FAST.get(op, (whole, None))
         parts = divide(x, *params, **settings)
         if len(parts) == 1:
             y, functions = op(x, *params, **parts[0][1])

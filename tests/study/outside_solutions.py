@@ -40,10 +40,9 @@ SOLUTIONS = [
         "mean",
         """
         p = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
-        d = np.zeros_like(logits)
-        d[rows] = p[rows]
-        d[rows, targets] -= 1
-        return dloss * d
+        p[rows, targets] -= 1
+        p[~counts] = 0
+        return dloss * p
         """,
     ),
     (
@@ -51,9 +50,7 @@ SOLUTIONS = [
         "target",
         """
         e = np.exp(shifted)
-        d = np.zeros_like(logits)
-        d[rows] = (e / e.sum(1, keepdims=True))[rows] / len(rows)
-        return d * dloss
+        return (e / e.sum(1, keepdims=True)) * counts[:, None] / counts.sum() * dloss
         """,
     ),
     (
@@ -121,35 +118,32 @@ SOLUTIONS = [
         "attention",
         "sqrt",
         """
-        g = dy.reshape(-1, T, n_head, q.shape[-1]).transpose(0, 2, 1, 3)
-        dv = weights.transpose(0, 1, 3, 2) @ g
-        dw = g @ v.transpose(0, 1, 3, 2)
+        dv = weights.transpose(0, 2, 1) @ dy
+        dw = dy @ v.transpose(0, 2, 1)
         ds = weights * (dw - (dw * weights).sum(-1, keepdims=True))
         dq = ds @ k
-        dk = ds.transpose(0, 1, 3, 2) @ q
-        return np.hstack([rows(dq), rows(dk), rows(dv)])
+        dk = ds.transpose(0, 2, 1) @ q
+        return dq, dk, dv
         """,
     ),
     (
         "attention",
         "dk",
         """
-        dy = heads(dy, T, n_head)
         dv = transposed(weights) @ dy
         ds = d_softmax(dy @ transposed(v)) / sqrt_d
         dq, dk = ds @ k, ds @ q
-        return np.concatenate([rows(dq), rows(dk), rows(dv)], axis=1)
+        return dq, dk, dv
         """,
     ),
     (
         "causal_attention",
         "mask",
         """
-        dy = heads(dy, T, n_head)
-        full, d_full = softmax(q @ transposed(k) / sqrt_d)
+        full, (d_full,) = softmax(q @ transposed(k) / sqrt_d)
         dv = transposed(full) @ dy
         ds = d_full(dy @ transposed(v)) / sqrt_d
-        return np.concatenate([rows(ds @ k), rows(transposed(ds) @ q), rows(dv)], axis=1)
+        return ds @ k, transposed(ds) @ q, dv
         """,
     ),
     (

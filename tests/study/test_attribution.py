@@ -11,8 +11,9 @@ from numpygpt.api.gpt import GPT
 from numpygpt.explain import attribution
 from numpygpt.explain.attribution import after_each_token
 from numpygpt.explain.attribution_text import in_terminal
-from numpygpt.model.classifier import classifier, classifier_above
+from numpygpt.model.classifier import classifier
 from numpygpt.model.config import Config
+from numpygpt.model.lora import merge
 from numpygpt.model.parameters import random_parameters
 from numpygpt.model.tape import Tape
 from numpygpt.study.trace.trace import as_float64
@@ -53,7 +54,7 @@ def margin_of(clf, explanation, texts):
 
 
 def rows_of(clf, explanation, dtype):
-    weights = {name: a.astype(dtype) for name, a in clf.weights()[0].items()}
+    weights = {name: a.astype(dtype) for name, a in merge(clf.params, clf.config, clf.lora_scale)[0].items()}
     T = len(explanation.ids)
     return weights, weights["wte.weight"][explanation.ids], weights["wpe.weight"][:T], np.array([T])
 
@@ -66,7 +67,7 @@ def test_integrated_gradients_add_up_to_what_lies_between_two_margins(pooling, b
     logits = clf.logits([TEXT])[0]
     weights, x, places, lengths = rows_of(clf, found, np.float64)
     start = np.broadcast_to(weights["wte.weight"][256], x.shape) if baseline == "padding" else 0 * x
-    at_start = classifier_above(Tape(weights), start + places, lengths, 0, clf.config, clf.pooling)[0][0]
+    at_start = classifier(Tape(weights), start + places, lengths, clf.config, clf.pooling)[0][0]
     answer, runner_up = np.argsort(-logits)[:2]
     assert (found.label, found.runner_up) == (f"label {answer}", f"label {runner_up}")
     assert np.isclose(found.margin, logits[answer] - logits[runner_up], rtol=1e-12)
@@ -84,7 +85,7 @@ def test_gradient_times_input_is_the_complex_step_derivative_of_a_token_that_gro
     for t in range(len(x)):
         grown = x.copy()
         grown[t] *= 1 + 1e-30j
-        logits = classifier_above(Tape(weights), grown + places, lengths, 0, clf.config, clf.pooling)[0][0]
+        logits = classifier(Tape(weights), grown + places, lengths, clf.config, clf.pooling)[0][0]
         derivative = (logits[pair] @ [1, -1]).imag / 1e-30
         assert np.isclose(found.gradient_input[t], derivative, rtol=1e-9, atol=1e-12)
 
@@ -124,7 +125,7 @@ def test_what_does_not_add_up_is_said_and_never_scaled(monkeypatch):
     missing = found.integrated.sum() - (found.margin - found.baseline_margin)
     assert not found.complete and found.difference == missing != 0
     shown = in_terminal(found, colour=False)
-    assert f"miss by {missing:.2g} (1 points)" in shown and "do not rely on its column" in shown
+    assert f"all but {missing:.2g} of it (1 points)" in shown and "Do not rely on its column" in shown
 
 
 def test_the_tolerance_is_a_share_of_the_margins_difference(monkeypatch):
@@ -170,7 +171,7 @@ def test_an_unknown_baseline_and_an_empty_message_are_refused():
 def test_the_curve_is_the_answer_had_the_message_ended_at_each_token(pooling):
     clf = made(**pooling)
     (ids,) = clf.encode([TEXT])
-    weights = clf.weights()[0]
+    weights, _ = merge(clf.params, clf.config, clf.lora_scale)
     ends = [256] if pooling.get("pad") == "end" else []
     parts = [np.append(ids[:t], ends).astype(int) for t in range(1, len(ids) + 1 - len(ends))]
     expected = [classifier(Tape(weights), part, [len(part)], clf.config, clf.pooling)[0][0] for part in parts]

@@ -51,7 +51,7 @@ def test_a_wrong_one_shows_its_digits_its_worst_entry_and_its_cause(tmp_path):
     text = said(tmp_path, "return dy @ weight.T, x.T @ dy * (1 + 1e-7), dy.mean(axis=0)")
     rows = {line.split()[0]: line.split() for line in text.splitlines()[:4]}
     assert int(rows["dx"][2]) >= 13 and int(rows["dweight"][2]) in (6, 7) and rows["dbias"][2] == "0"
-    assert "wrong: dweight, dbias" in text and "mean of dy over the rows" in text
+    assert "dx holds, dweight is wrong, dbias is wrong" in text and "mean of dy over the rows" in text
     assert "dweight is 1.0000001 times what it should be" in text
 
 
@@ -59,7 +59,9 @@ def test_a_wrong_one_shows_its_digits_its_worst_entry_and_its_cause(tmp_path):
     "backward, words",
     [
         ("return None", "nothing is written yet"),
-        ("return (", "line 9: SyntaxError"),
+        ("return (", "linear.py, line 9: SyntaxError"),
+        ("pass", "nothing is written yet"),
+        ("...", "nothing is written yet"),
         ("return dy @ weigth.T, x.T @ dy, dy.sum(axis=0)", "line 9, in backward: NameError: name 'weigth'"),
         ("return dy @ weight, x.T @ dy, dy.sum(axis=0)", "line 9, in backward: ValueError: matmul"),
         ("raise SystemExit(3)", "line 9, in backward: SystemExit: 3"),
@@ -68,7 +70,7 @@ def test_a_wrong_one_shows_its_digits_its_worst_entry_and_its_cause(tmp_path):
         ("return dy @ weight.T, x.T @ dy", "backward returns 2 results, not 3: return dx, dweight, dbias"),
         ("return dy @ weight.T", "backward returns 1 result, not 3"),
         ("return [dy @ weight.T, x.T @ dy, dy.sum(axis=0)]", "backward returns a list"),
-        ("return dy @ weight.T, None, dy.sum(axis=0)", "dweight is None"),
+        ("return dy @ weight.T, None, dy.sum(axis=0)", "dx holds, dweight is not written yet, dbias holds"),
         ("return dy @ weight.T, (x.T @ dy).tolist(), dy.sum(axis=0)", "dweight is a list, not an array"),
         ("return dy @ weight.T, dy.T @ x, dy.sum(axis=0)", "it is transposed, and right otherwise"),
         ("return dy @ weight.T, x.T @ dy, dy", "dbias has shape (5, 3), not (3,): the sum over axis 0 is missing"),
@@ -115,7 +117,7 @@ def test_a_file_that_fails_when_it_is_read_is_told_by_its_line(tmp_path):
 
 def test_what_returns_no_backward_is_told_so(tmp_path):
     assert (
-        "return y, backward"
+        "return y, (dx, …)"
         in lines_of(tmp_path, "def linear(x, weight, bias):\n    return x @ weight + bias\n").lines[0]
     )
 
@@ -142,6 +144,24 @@ def test_an_operation_of_ones_own_is_checked_by_its_own_derivative(tmp_path):
     assert lines_of(tmp_path, SCALE.format("dy * factor, (dy * x).sum(axis=0)"), **settings).holds
     wrong = lines_of(tmp_path, SCALE.format("dy * factor, (dy * x).mean(axis=0)"), **settings)
     assert not wrong.holds and "dfactor is right but for the factor 1/x.shape[0] (x.shape[0] = 5, 5, 5)." in wrong.lines
+
+
+def test_functions_of_ones_own_are_told_apart_by_their_names(tmp_path):
+    text = """
+        def scale(x, factor):
+            def dfactor(dy):
+                return (dy * x).sum(axis=0)
+
+            def dx(dy):
+                return {}
+
+            return x * factor, (dfactor, dx)
+    """
+    settings = dict(name="mine.py", described=scaled("x=(5,7)", "factor=(7,)"))
+    assert lines_of(tmp_path, text.format("dy * factor"), **settings).holds
+    for empty in ("None", "dy * facto"):
+        last = lines_of(tmp_path, text.format(empty), **settings).lines[-1]
+        assert last == f"dx {'is not written yet' if empty == 'None' else 'is wrong'}, dfactor holds"
 
 
 def test_an_operation_that_drops_imaginary_parts_is_not_called_wrong(tmp_path):

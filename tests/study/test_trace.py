@@ -2,22 +2,26 @@
 
 import importlib.util
 import inspect
+import re
 import sys
 
 import numpy as np
 import pytest
 
 from numpygpt import Classifier
-from numpygpt.model import block
+from numpygpt.model import block, fast, trunk
 from numpygpt.model.classifier import classifier
 from numpygpt.model.language import language_model
 from numpygpt.model.pooling import Pooling
 from numpygpt.model.tape import Tape
 from numpygpt.ops.cross_entropy import cross_entropy
 from numpygpt.ops.layernorm import layernorm
+from numpygpt.study.trace import trace as trace_module
 from numpygpt.study.trace.check import ENOUGH, checks, errors_by_step
 from numpygpt.study.trace.page import proofs
+from numpygpt.study.trace.sums import of_block
 from numpygpt.study.trace.trace import Trace
+from numpygpt.system import chunks
 from numpygpt.system.errors import InputError
 
 MESSAGE = "Your parcel is held. Pay the fee now and your parcel is sent."
@@ -26,6 +30,15 @@ MESSAGE = "Your parcel is held. Pay the fee now and your parcel is sent."
 def last(trace):
     """The last block's name."""
     return f"h.{trace.config.n_layer - 1}"
+
+
+def module_of(path, text):
+    """Return a module with this text."""
+    path.write_text(text)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def ordinary(trace, pooling):
@@ -50,9 +63,10 @@ def test_each_line_has_the_value_that_the_formula_gives(trace):
     centred = x - x.mean(axis=1, keepdims=True)
     rstd = 1 / np.sqrt((centred * centred).mean(axis=1, keepdims=True) + 1e-5)
     assert np.array_equal(step["centred"], centred) and np.array_equal(step["rstd"], rstd)
-    y, (dx, _, _) = layernorm(x, gain, bias)
+    y, functions = layernorm(x, gain, bias)
     assert np.array_equal(step["y"], y)
-    assert np.array_equal(step["dx"], dx(step["dy"]))
+    for name, function in zip(("dx", "dgain", "dbias"), functions):
+        assert np.array_equal(step[name], function(step["dy"]))
 
 
 def test_the_way_goes_from_the_embedding_to_the_loss_and_every_step_has_its_way_back(trace):
@@ -77,8 +91,42 @@ def test_what_is_frozen_has_no_gradient_and_the_way_back_ends_there(gpt):
     assert trace["h.0"].backward is None and trace["embedding"].backward is None
     step = trace[f"{last(trace)}.ln_1"]
     assert step.ends and step.gradients.keys() == {"gain", "bias"}
+    assert [call.function.name for call in step.backward] == ["dgain", "dbias"]
     with pytest.raises(KeyError):
         step["dx"]
+
+
+@pytest.mark.parametrize(
+    "trainable, sums, ended",
+    [("h.1.mlp.c_proj.*", [], True), ("h.1.attn.*", ["da"], True), ("h.1.ln_1.*,h.0.mlp.*", ["da", "dx"], False)],
+)
+def test_a_sum_that_gets_no_gradient_from_one_side_shows_none(gpt, trainable, sums, ended):
+    block = Classifier(gpt, ["ham", "spam"], trainable).trace("Call now", "spam")["h.1"]
+    assert [sum_.total[0] for sum_ in of_block(block.backward[0])] == sums and block.ends == ended
+
+
+def test_shared_work_of_several_gradients_is_recorded_once(trace):
+    back = [call.function.name for call in trace["h.0.attention"].backward[0].all()]
+    assert back.count("d_scores") == 1 and {"dqkv", "dq", "dk", "dv"} <= set(back) and "remembered" not in back
+
+
+def test_a_long_message_runs_whole_and_a_renamed_local_variable_changes_no_name(gpt, tmp_path, monkeypatch):
+    text = (
+        inspect.getsource(block)
+        .replace("from ..ops", "from numpygpt.ops")
+        .replace("from .tape", "from numpygpt.model.tape")
+    )
+    renamed = module_of(tmp_path / "renamed_block.py", re.sub(r"\bn\b", "number", text))
+    monkeypatch.setattr(trunk, "block", renamed.block)
+    monkeypatch.setattr(trace_module, "block_module", renamed)
+    monkeypatch.setattr(trace_module, "BLOCKS", {renamed.block.__code__, renamed.block_at.__code__})
+    clf = Classifier(gpt, ["ham", "spam"], "last_block")
+    monkeypatch.setattr(fast, "MIN_CHUNKS", 1)
+    monkeypatch.setattr(chunks, "CHUNK", 1 << 10)
+    trace = clf.trace("Call now " * 9, "spam")
+    names = [step.name for step in trace.steps]
+    assert {"h.0.ln_1", "h.0.attention", "h.1.gelu", "h.1"} <= set(names) and len(names) == len(set(names))
+    assert all(step.forward for step in trace.steps)
 
 
 @pytest.mark.parametrize("folded", [False, True])
@@ -106,10 +154,7 @@ def test_one_wrong_line_shows_where_it_is_and_in_all_that_comes_after_on_the_way
     source = inspect.getsource(sys.modules["numpygpt.ops.layernorm"])
     right = " - g.mean(axis=1, keepdims=True)"
     assert right in source
-    (tmp_path / "wrong_layernorm.py").write_text(source.replace(right, ""))
-    spec = importlib.util.spec_from_file_location("wrong_layernorm", tmp_path / "wrong_layernorm.py")
-    wrong = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(wrong)
+    wrong = module_of(tmp_path / "wrong_layernorm.py", source.replace(right, ""))
     monkeypatch.setattr(block, "layernorm", wrong.layernorm)
     trace = clf.trace("Call now", "spam")
     hold = {step.name: [check.holds for check in checks(trace, step, 1)] for step in trace.steps if step.gradients}

@@ -5,7 +5,7 @@ holds.
 import numpy as np
 import pytest
 
-from numpygpt.model import block, classifier, fast, language, trunk
+from numpygpt.model import block, classifier, language, trunk
 from numpygpt.study.trace.check import operation_checks
 from numpygpt.study.trace.operation import examples, in_terminal, trace_operation
 from numpygpt.study.trace.words import WORDS
@@ -15,12 +15,11 @@ from numpygpt.system.errors import InputError
 def test_every_operation_of_the_model_has_an_example_and_words():
     used = {
         name
-        for module in (block, classifier, fast, language, trunk)
+        for module in (block, classifier, language, trunk)
         for name, value in vars(module).items()
         if getattr(value, "__module__", "").startswith("numpygpt.ops.")
     }
-    used = used - {"check_lengths"} | {"softmax", "cross_entropy", "dot_product_attention"}
-    assert used == set(examples())
+    assert used | {"softmax", "dot_product_attention", "cross_entropy"} == set(examples())
     assert set(WORDS) == {*examples(), "block", "block_at", "tokens", "update"}
 
 
@@ -36,9 +35,9 @@ def test_every_gradient_of_an_example_holds(name):
 def test_what_is_printed_has_the_operations_lines_and_their_values(name):
     op, _ = examples()[name]
     text, step = in_terminal(name), trace_operation(*examples()[name])
-    call = step.forward[0]
-    for number, line in enumerate(call.function.lines, call.function.first):
-        in_doc = call.function.doc[0] <= number <= call.function.doc[1]
+    function = step.forward[0].function
+    for number, line in enumerate(function.lines, function.first):
+        in_doc = function.doc[0] <= number <= function.doc[1]
         assert in_doc or not line.strip() or f"{number:>4}  {line}" in text
     assert "WRONG" not in text and "the check" in text
     assert max(map(len, text.splitlines())) <= 140

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from numpygpt.study.trace.recorder import Recorder
+from numpygpt.study.trace.recorder import Recorder, _value
 
 
 def in_place(x):
@@ -23,14 +23,20 @@ def in_place(x):
 
 
 def pair(x):
-    kept, unused = x + 1, x + 2
+    kept, unused, shared = x + 1, x + 2, x + 3
     result = unused * 3
+
+    def inner(dy):
+        return dy * shared
 
     def dx(dy):
         product = dy * kept
         return product * 1
 
-    return result, dx
+    def dz(dy):
+        return inner(dy)
+
+    return result, (dx, dz)
 
 
 def failing(x):
@@ -68,12 +74,16 @@ def test_a_branch_not_taken_has_no_value():
     assert at(call, "never = x") is None
 
 
-def test_a_returned_expression_has_the_gradients_name_and_what_a_gradient_reads_is_known_as_kept():
-    call, (_, dx) = recorded(pair, np.array([1.0]))
-    assert call.keeps == {"dx": ["kept"]} and call.nested is None
-    back, gradient = recorded(dx, np.array([5.0]))
-    assert back.nested == "dx" and back.function == call.function
-    assert np.array_equal(at(back, "return product * 1")[0]["dx"], gradient)
+def test_a_returned_expression_has_a_value_and_what_backward_reads_is_known_as_kept():
+    call, (_, (dx, dz)) = recorded(pair, np.array([1.0]))
+    assert call.kept == {"dx": ["kept"], "dz": ["shared"]} and not call.function.nested
+    back, found = recorded(dx, np.array([5.0]))
+    assert back.function.nested and back.function.outer == "pair"
+    assert np.array_equal(at(back, "return product * 1")[0]["dx"], found)
+
+
+def test_an_empty_array_has_no_value_to_show():
+    assert _value(np.empty(0)) is None
 
 
 def test_the_tracing_ends_after_an_error_too():

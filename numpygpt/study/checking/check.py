@@ -8,9 +8,9 @@ import numpy as np
 from ...system.errors import InputError
 from .. import exercises
 from .complex_step import complex_step
-from .exercise import built, is_float
+from .exercise import is_float
 from .judge import Judge, Right, Verdict
-from .learner import products
+from .learner import kept_arrays, products
 from .learner_process import LIMIT, does_not_run, nothing_written, run
 
 SEED = 1
@@ -56,22 +56,21 @@ def _function_in(path):
 
 
 def right(exercise, draw, rng):
-    """Right of one draw of an exercise: the derivative, not the shipped backward pass."""
-    reference, arguments = built(exercise.solution_text(), exercise.name), draw.arguments
+    """Return the Right of one draw of an exercise: the derivative, not the shipped gradients."""
+    reference, arguments = exercise.function, draw.arguments
     if exercise.is_step:
         return Right(None, None, dict(zip(exercise.gradients, reference(**arguments))), {})
-    names = exercise.wanted(arguments)
-    y, backward = reference(**arguments)
+    y, back = reference(**arguments)
     dy = rng.standard_normal(np.shape(y))
     arrays = {name: a.astype(complex) for name, a in arguments.items() if is_float(a)}
-    gradients = {n: complex_step(lambda now: (reference(**arguments | now)[0] * dy).sum(), arrays, n) for n in names}
+
+    def loss(now):
+        return (reference(**arguments | now)[0] * dy).sum()
+
+    gradients = {name: complex_step(loss, arrays, name) for name in exercise.wanted(arguments)}
     count = products(reference, arguments, dy[()]) if exercise.asked else None
-    return Right(np.asarray(y), dy, gradients, closure(backward), count)
-
-
-def closure(backward):
-    cells = zip(backward.__code__.co_freevars, backward.__closure__ or ())
-    return {name: cell.cell_contents for name, cell in cells if is_float(cell.cell_contents)}
+    kept = {name: a for name, a in kept_arrays(back).items() if is_float(a)}
+    return Right(np.asarray(y), dy, gradients, kept, count)
 
 
 def derived(draws, arrays):

@@ -7,6 +7,8 @@ import numpy as np
 
 from .complex_step import entry_errors
 from .exercise import built, is_float
+from .learner import gradients_of
+from .learner_process import error_at
 from .signs import Case, close, sign
 
 BOUND = 1e-10
@@ -21,12 +23,12 @@ class Verdict:
 
 @dataclass
 class Right:
-    """What a draw should give."""
+    """The right results of a draw."""
 
     y: np.ndarray | None  # None for a step
     dy: np.ndarray | None
     gradients: dict  # {argument: derivative}, or of a step {name: result}
-    kept: dict  # {name: array}: what the shipped backward pass reads
+    kept: dict  # {name: array}: what the shipped gradients read
     products: int | None = None  # of matrices, in the backward pass, where they are counted
 
 
@@ -41,32 +43,38 @@ class Judge:
     arrays: dict
 
     def verdict(self):
-        problem = self.first_problem()
-        if problem:
-            return Verdict(False, [problem])
-        rows, why, wrong = self.gradients()
-        if wrong:
-            return Verdict(False, [*rows, *why, f"wrong: {', '.join(wrong)}"])
-        problem = self.float32() or self.spared()
-        if problem:
-            return Verdict(False, [*rows, problem])
+        """Return the Verdict: each gradient is judged as soon as it is written."""
+        for problem in (self.forward, self.count, self.written):
+            for i, draw in enumerate(self.draws):
+                if found := problem(i):
+                    return Verdict(False, [f"{self.path.name}: {found} ({draw.label})"])
+        states, problems, compared = {}, [], []
+        for name in dict.fromkeys(name for right in self.rights for name in right.gradients):
+            found = next(filter(None, (self.problem(i, name) for i in range(len(self.draws)))), None)
+            if found is None:
+                compared.append(name)
+            elif found != "is not written yet":
+                problems.append(found)
+            states[name] = found if found == "is not written yet" else "is wrong" if found else "holds"
+        rows, wrong = self.table(compared)
+        states |= dict.fromkeys(wrong, "is wrong")
+        lines = [*rows, *self.why(wrong), *problems[:MESSAGES]]
+        if set(states.values()) != {"holds"}:
+            return Verdict(False, [*lines, ", ".join(f"{self.label(n)} {state}" for n, state in states.items())])
+        if problem := self.float32() or self.spared():
+            return Verdict(False, [*lines, problem])
         what = "result" if self.is_step else "gradient"
-        return Verdict(True, [*rows, *self.notes(), f"{self.name} holds: every {what} to {BOUND:.0e} or better"])
+        return Verdict(True, [*lines, *self.notes(), f"{self.name} holds: every {what} to {BOUND:.0e} or better"])
 
     @property
     def is_step(self):
         return self.exercise is not None and self.exercise.is_step
 
-    def first_problem(self):
-        """The first thing that is wrong before any gradient is compared, or None."""
-        for problem in (self.forward, self.shapes, self.dtypes, self.written):
-            for i in range(len(self.draws)):
-                found = problem(i)
-                if found:
-                    return f"{self.path.name}: {found} ({self.draws[i].label})"
+    def label(self, name):
+        return name if self.is_step else f"d{name}"
 
     def forward(self, i):
-        if self.exercise is None or self.rights[i].y is None:
+        if self.exercise is None or self.is_step:
             return None
         shown, right = self.facts[i]["y"], self.rights[i].y
         if shown["type"] not in ("array", "number"):
@@ -78,71 +86,68 @@ class Judge:
             at = np.unravel_index(np.argmax(np.abs(y - right)), right.shape)
             return f"the forward pass has changed: result{_index(at)} is {y[at]:.9g}, not {right[at]:.9g}"
 
-    @property
-    def wanted(self):
-        return list(self.rights[0].gradients)
+    def count(self, i):
+        found, names = self.facts[i]["gradients"], [self.label(n) for n in self.rights[i].gradients]
+        what = "the step" if self.is_step else "the operation" if self.facts[i]["names"] else "backward"
+        if self.places(i) is None:
+            if len(found) == 1 and found[0]["type"] == "list":
+                return f"{what} returns a list: return a tuple, {', '.join(names)}"
+            thing = "function" if what == "the operation" else "result"
+            count = f"{len(found)} {thing}{'s' * (len(found) > 1)}"
+            return f"{what} returns {count}, not {len(names)}: return {', '.join(names)}, in this order"
+        for place in set(range(len(found))) - set(self.places(i).values()):
+            if found[place]["type"] != "None" and self.exercise and self.exercise.asked:
+                return f"d{self.exercise.gradients[place]} is not asked for here: return None in its place"
 
     def places(self, i):
-        """{argument: the number of its gradient among those returned}, or None where there are too few or too many."""
+        """Return {argument: the number of its gradient among those returned}, or None for too few or too many."""
         names, wanted = list(self.draws[i].arguments), list(self.rights[i].gradients)
-        count = len(self.facts[i]["gradients"])
-        if self.rights[i].y is None or count == len(wanted):
-            return {name: n for n, name in enumerate(wanted)} if count == len(wanted) else None
+        count, functions = len(self.facts[i]["gradients"]), self.facts[i].get("names") or []
+        if count == len(wanted):
+            named = {name: functions.index(f"d{name}") for name in wanted if f"d{name}" in functions}
+            return named if len(named) == count else {name: n for n, name in enumerate(wanted)}
+        if self.is_step or functions:
+            return None
         floats = [name for name, a in self.draws[i].arguments.items() if is_float(a)]
-        leading = {max(map(names.index, wanted)) + 1, names.index(floats[-1]) + 1}  # None may stand for what is frozen
+        leading = {max(map(names.index, wanted)) + 1, names.index(floats[-1]) + 1}  # None may stand for other arguments
         return {name: names.index(name) for name in wanted} if count in leading else None
 
-    def label(self, name):
-        return name if self.is_step else f"d{name}"
-
-    def shapes(self, i):
-        described = self.facts[i]["gradients"]
-        names = [self.label(n) for n in self.rights[i].gradients]
-        what = "the step" if self.rights[i].y is None else "backward"
-        if described is None:
-            return f"{what} returns None: return {', '.join(names)}"
-        places = self.places(i)
-        if len(described) == 1 and described[0]["type"] == "list":
-            return f"{what} returns a list: return a tuple, {', '.join(names)}"
-        if places is None:
-            results = "1 result" if len(described) == 1 else f"{len(described)} results"
-            return f"{what} returns {results}, not {len(names)}: return {', '.join(names)}, in this order"
-        for place in set(range(len(described))) - set(places.values()):
-            if described[place]["type"] != "None" and self.exercise and self.exercise.asked:
-                return f"d{list(self.draws[i].arguments)[place]} is not asked for here: return None in its place"
-        for name, place in places.items():
-            found, right = described[place], self.rights[i].gradients[name]
-            if found["type"] not in ("array", "number"):
-                kind = "None" if found["type"] == "None" else f"a {found['type']}, not an array"
-                return f"{self.label(name)} is {kind}"
-            if tuple(found["shape"]) != right.shape:
-                shape = f"{self.label(name)} has shape {tuple(found['shape'])}, not {right.shape}"
-                return shape + self._turned(i, name, place)
-
-    def _turned(self, i, name, place):
-        given, right = self.arrays[f"{i}/gradient/{place}"], self.rights[i].gradients[name]
-        if given.ndim == 2 and given.T.shape == right.shape:
-            return ": it is transposed, and right otherwise" if close(given.T, right) else ": is it transposed?"
-        for axis in range(given.ndim):
-            if given.ndim == right.ndim + 1 and given.sum(axis).shape == right.shape and close(given.sum(axis), right):
-                return f": the sum over axis {axis} is missing, and it would be right"
-        return ": summed over an axis too many?" if given.ndim < right.ndim else ""
-
-    def dtypes(self, i):
+    def written(self, i):
         fact = self.facts[i]
-        for name, place in self.places(i).items():
-            found, numbers = fact["gradients"][place], self.arrays[f"{i}/gradient/{place}"]
-            if found["dtype"] != "float64":
-                return f"{self.label(name)} is {found['dtype']}; all inputs are float64, and so should it be"
-            if not np.isfinite(numbers).all():
-                at = np.argwhere(~np.isfinite(numbers))[0]
-                return f"{self.label(name)}{_index(at)} is {numbers[tuple(at)]}"
+        if fact["written"]:
+            return f"{fact['written'][0]} was written to, and others still need it: write a = a + b instead of a += b"
+        if not fact.get("again", True):
+            return "a second call gives other numbers: something that the forward pass kept was changed"
+
+    def problem(self, i, name):
+        """Return why the gradient of that name cannot be compared in draw i, or None."""
+        if name not in self.rights[i].gradients:
+            return None
+        fact, label, place = self.facts[i], self.label(name), self.places(i)[name]
+        found, right, draw = fact["gradients"][place], self.rights[i].gradients[name], self.draws[i].label
+        if found["type"] == "None":
+            return "is not written yet"
+        if found["type"] == "fails":
+            return error_at(found["where"], f" ({draw})")
+        if found["type"] not in ("array", "number"):
+            return f"{label} is a {found['type']}, not an array"
+        given = self.arrays[f"{i}/gradient/{place}"]
+        if given.shape != right.shape:
+            return f"{label} has shape {given.shape}, not {right.shape}{_turned(given, right)} ({draw})"
+        if found["dtype"] != "float64":
+            return f"{label} is {found['dtype']}; all inputs are float64, and so should it be"
+        if not np.isfinite(given).all():
+            at = np.argwhere(~np.isfinite(given))[0]
+            return f"{label}{_index(at)} is {given[tuple(at)]} ({draw})"
+        for number, other in fact.get("views", ()):
+            if number == place:
+                return f"{label} is a view of {other}: writing to one changes the other. Return a copy"
 
     def float32(self):
-        """Whether float32 stays float32: what is float64 in a model of float32 makes all that follows slow."""
+        """Return what is float64 where all inputs are float32: it makes all that follows slow."""
         for i, fact in enumerate(self.facts):
             for name, place in self.places(i).items():
-                found = fact.get("float32", ["float32"] * 99)[1 + place]
+                found = fact.get("float32", ["float32"] * 99)[place]
                 if found != "float32":
                     return (
                         f"Every gradient is right, but {self.label(name)} is {found} where the inputs are float32. "
@@ -150,149 +155,116 @@ class Judge:
                     )
 
     def spared(self):
-        """Whether what nobody asks for is computed all the same."""
+        """Return which products of matrices nobody needs."""
         for draw, right, fact in zip(self.draws, self.rights, self.facts):
             if right.products is not None and fact["products"] > right.products:
                 return (
                     f"Every gradient is right, but backward forms {fact['products']} products of matrices where "
-                    f"{right.products} are enough ({draw.label}): something is computed that nobody asks for."
+                    f"{right.products} are enough ({draw.label}): it computes a gradient that nobody asks for."
                 )
-
-    def written(self, i):
-        fact = self.facts[i]
-        if fact["written"]:
-            return f"{fact['written'][0]} was written to, and others still need it: write a = a + b instead of a += b"
-        for place, name in fact.get("views", ()):
-            named = {n: g for g, n in self.places(i).items()}
-            if place in named:
-                return (
-                    f"{self.label(named[place])} is a view of {name}: writing to one changes the other. Return a copy"
-                )
-        if not fact.get("again", True):
-            return "backward called again gives other numbers: something that the forward pass kept was changed"
 
     def notes(self):
-        for i in range(len(self.draws)):
-            for place, _ in self.facts[i].get("is_dy", ()):
-                name = {p: n for n, p in self.places(i).items()}.get(place)
-                if name:
-                    return [f"Note: d{name} is dy itself, not a copy; whoever adds to the one changes the other."]
+        names = {place: name for name, place in self.places(0).items()}
+        for place, _ in self.facts[0].get("is_dy", ()):
+            if place in names:
+                return [f"Note: d{names[place]} is dy itself, not a copy. Adding to one in place changes the other."]
         return []
 
-    def given(self, i):
-        """{argument: its gradient as the learner has it}."""
-        return {name: self.arrays[f"{i}/gradient/{place}"] for name, place in self.places(i).items()}
+    def given(self, i, name):
+        return self.arrays[f"{i}/gradient/{self.places(i)[name]}"]
 
-    def split(self, gradients):
-        """{label: array} of {argument: array}: those that are shown in parts, in parts."""
-        apart = {}
-        for name, gradient in gradients.items():
-            parts = self.exercise.split.get(name) if self.exercise else None
-            if parts:
-                for part, array in zip(parts, np.split(gradient, len(parts), axis=-1)):
-                    apart[f"{self.label(name)}: {part}"] = array
-            else:
-                apart[self.label(name)] = gradient
-        return apart
-
-    def gradients(self):
-        """(rows of the table, what is said of the wrong ones, the wrong ones' labels)."""
-        given = [self.split(self.given(i)) for i in range(len(self.draws))]
-        right = [self.split(r.gradients) for r in self.rights]
-        errors = [
-            self.split({n: entry_errors(g, self.rights[i].gradients[n]) for n, g in self.given(i).items()})
-            for i in range(len(self.draws))
-        ]
-        labels = dict.fromkeys(label for found in errors for label in found)  # in some draws one may not be asked for
-        largest = {label: [e[label].max(initial=0) if label in e else -1 for e in errors] for label in labels}
-        worst = {label: int(np.argmax(found)) for label, found in largest.items()}
-        wrong = [label for label, i in worst.items() if not errors[i][label].max(initial=0) <= BOUND]
+    def table(self, names):
+        """Return (rows of the table, names of the wrong gradients)."""
+        if not names:
+            return [], []
         title = "result" if self.is_step else "gradient"
-        rows = [f"{title:<16}{'shape':<10}{'digits':>6}   {'worst entry':<14}{'yours':>15}{'right':>15}"]
-        for label, i in worst.items():
-            at = np.unravel_index(np.argmax(errors[i][label]), right[i][label].shape)
-            error = errors[i][label].max(initial=0)
+        rows, wrong = [f"{title:<16}{'shape':<10}{'digits':>6}   {'worst entry':<14}{'yours':>15}{'right':>15}"], []
+        for name in names:
+            errors = {
+                i: entry_errors(self.given(i, name), r.gradients[name])
+                for i, r in enumerate(self.rights)
+                if name in r.gradients
+            }
+            i = max(errors, key=lambda i: errors[i].max(initial=0))
+            given, right, error = self.given(i, name), self.rights[i].gradients[name], errors[i].max(initial=0)
+            at = np.unravel_index(np.argmax(errors[i]), right.shape)
             digits = 15 if error < 1e-15 else max(0, int(-np.log10(error)))
-            values = f"{given[i][label][at]:>15.9g}{right[i][label][at]:>15.9g}"
-            mark = f"  wrong ({self.draws[i].label})" if label in wrong else ""
-            rows.append(f"{label:<16}{_shape(right[i][label]):<10}{digits:>6}   {_index(at):<14}{values}{mark}")
-        return rows, self.why(wrong, given, right) if wrong else [], wrong
+            mark = "" if error <= BOUND else f"  wrong ({self.draws[i].label})"
+            wrong += [name] if mark else []
+            values = f"{_index(at):<14}{given[at]:>15.9g}{right[at]:>15.9g}{mark}"
+            rows.append(f"{self.label(name):<16}{_shape(right):<10}{digits:>6}   {values}")
+        return rows, wrong
 
-    def why(self, wrong, given, right):
-        """A line for each cause that was found, and one for what has none."""
-        found, lines = self.known(wrong, given, right), []
-        for labels, message in found[:MESSAGES]:
-            lines.append(f"{', '.join(labels)}: {message}")
-        for label in [w for w in wrong if not any(w in labels for labels, _ in found)][:MESSAGES]:
-            cases = [
-                Case(
-                    given[i][label],
-                    right[i][label],
-                    self.others(i, label, right[i]),
-                    self.terms(i),
-                    self.draws[i].sizes,
-                    self.draws[i].rows,
-                )
-                for i in range(len(self.draws))
-                if label in given[i]
-            ]
+    def why(self, wrong):
+        """Return a line for each cause that was found, and one for each gradient without one."""
+        found = self.known(wrong)[:MESSAGES]
+        lines = [f"{', '.join(map(self.label, names))}: {message}" for names, message in found]
+        for name in [w for w in wrong if not any(w in names for names, _ in found)][:MESSAGES]:
+            label = self.label(name)
+            cases = [self.case(i, name) for i, right in enumerate(self.rights) if name in right.gradients]
             none = f"{label}: no cause was found: no known mistake gives these numbers, and no general sign fits."
             lines.append(sign(label, cases) or none)
         return lines
 
-    def known(self, wrong, given, right):
-        """[(labels, message)] of the known mistakes that give exactly the learner's numbers in every draw."""
-        left, found = set(wrong), []
-        if self.exercise is None:
-            return found
+    def known(self, wrong):
+        """Return [(names, message)] of the known mistakes that give exactly the learner's numbers in every draw."""
         matches = []
-        for _, message, text in self.exercise.mistakes():
-            spoiled = [
-                self.split(g) for g in spoiled_gradients(self.exercise, built(text, self.name), self.draws, self.rights)
-            ]
-            labels = [
-                label
-                for label in wrong
+        for _, message, text in self.exercise.mistakes() if self.exercise and wrong else ():
+            spoiled = spoiled_gradients(self.exercise, built(text, self.name), self.draws, self.rights)
+            same = [
+                name
+                for name in wrong
                 if all(
-                    label not in given[i] or (label in s and close(given[i][label], s[label]))
-                    for i, s in enumerate(spoiled)
+                    name not in right.gradients or (name in s and close(self.given(i, name), s[name]))
+                    for i, (right, s) in enumerate(zip(self.rights, spoiled))
                 )
             ]
-            if labels:
-                matches.append((labels, message))
-        for labels, message in sorted(matches, key=lambda match: -len(match[0])):
-            if left & set(labels):
-                found.append((labels, message))
-                left -= set(labels)
+            matches += [(same, message)] if same else []
+        left, found = set(wrong), []
+        for names, message in sorted(matches, key=lambda match: -len(match[0])):
+            if left & set(names):
+                found.append((names, message))
+                left -= set(names)
         return found
 
-    def others(self, i, label, right):
-        others = {n: a for n, a in right.items() if n != label and a.shape == right[label].shape}
-        dy = self.rights[i].dy
-        return others | ({"dy as it came": dy} if dy is not None and dy.shape == right[label].shape else {})
-
-    def terms(self, i):
+    def case(self, i, name):
+        """Return what `sign` looks at: the gradient, and the arrays at hand."""
+        right, draw = self.rights[i], self.draws[i]
+        gradient, dy = right.gradients[name], {} if right.dy is None else {"dy": right.dy}
+        others = {self.label(n): a for n, a in right.gradients.items() if n != name and a.shape == gradient.shape}
+        if np.shape(right.dy) == gradient.shape:
+            others["dy as it came"] = right.dy
         kept = {n.split("/")[-1]: a for n, a in self.arrays.items() if n.startswith(f"{i}/kept/")}
-        inputs = {n: a for n, a in self.draws[i].arguments.items() if is_float(a)}
-        dy = {"dy": self.rights[i].dy} if self.rights[i].dy is not None else {}
-        return self.rights[i].kept | kept | inputs | dy
+        inputs = {n: a for n, a in draw.arguments.items() if is_float(a)}
+        terms = right.kept | kept | inputs | dy
+        return Case(self.given(i, name), gradient, others, terms, draw.sizes, draw.rows)
 
 
 def spoiled_gradients(exercise, function, draws, rights):
-    """[{argument: gradient}] of a function of ours on all draws; a shape that is not the right one is left out."""
+    """Return [{argument: gradient}] of a function of ours on all draws, without gradients of a wrong shape."""
     found = []
     for draw, right in zip(draws, rights):
-        if right.y is None:
-            gradients = function(**draw.arguments)
-        else:
-            gradients = function(**draw.arguments)[1](right.dy if right.dy.ndim else right.dy[()])
-        gradients = gradients if isinstance(gradients, tuple) else (gradients,)
-        names = list(draw.arguments if len(gradients) != len(right.gradients) else right.gradients)
-        named = dict(zip(names, gradients))
+        result = function(**draw.arguments)
+        gradients = result if exercise.is_step else gradients_of(result[1], right.dy[()])
+        names = exercise.gradients or right.gradients
         found.append(
-            {n: named[n] for n, r in right.gradients.items() if named[n] is not None and named[n].shape == r.shape}
+            {
+                n: np.asarray(g)
+                for n, g in zip(names, gradients)
+                if n in right.gradients and np.shape(g) == right.gradients[n].shape
+            }
         )
     return found
+
+
+def _turned(given, right):
+    """Return what a wrong shape looks like."""
+    if given.ndim == 2 and given.T.shape == right.shape:
+        return ": it is transposed, and right otherwise" if close(given.T, right) else ": is it transposed?"
+    for axis in range(given.ndim):
+        if given.ndim == right.ndim + 1 and given.sum(axis).shape == right.shape and close(given.sum(axis), right):
+            return f": the sum over axis {axis} is missing, and it would be right"
+    return ": summed over an axis too many?" if given.ndim < right.ndim else ""
 
 
 def _index(at):

@@ -48,7 +48,7 @@ def loaded(path, name):
     module = importlib.util.module_from_spec(spec)
     try:
         source = path.read_text(encoding="utf-8")
-        defined = [node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+        defined = [node.name for node in ast.parse(source, str(path)).body if isinstance(node, ast.FunctionDef)]
         spec.loader.exec_module(module)
     except BaseException as error:
         raise Stop({"fails": where(error, path)}) from None
@@ -77,38 +77,39 @@ def where(error, path):
 
 
 def facts_of(function, path, draw, arrays, key, derive):
-    """What the function does with one draw's arguments; arrays are put under names that start with `key`."""
+    """Return what the function does with one draw's arguments. Put its arrays under names that start with `key`."""
     arguments = {name: np.array(a) if isinstance(a, np.ndarray) else a for name, a in draw["arguments"].items()}
     given = {name: np.array(a) for name, a in arguments.items() if isinstance(a, np.ndarray)}
     dy = draw["dy"]
     try:
         result = function(**arguments)
         if not draw["backward"]:
-            return dict(described(result, arrays, key), written=changed(arguments, given))
-        if not (isinstance(result, tuple) and len(result) == 2 and callable(result[1])):
+            listed = [result] if not isinstance(result, tuple) else list(result)
+            return {"gradients": described(listed, path, arrays, key), "written": changed(arguments, given)}
+        if not (isinstance(result, tuple) and len(result) == 2 and is_way_back(result[1])):
             return {"no_pair": type(result).__name__}
-        y, backward = result
-        facts = {"y": value(y, arrays, f"{key}/y")}
+        y, back = result
+        facts = {"y": value(y, arrays, f"{key}/y"), "names": None if callable(back) else [f.__name__ for f in back]}
         if dy is None:  # the first time: its shape is not known yet
             dy = np.random.default_rng(draw["seed"]).standard_normal(np.shape(y))
             arrays[f"{key}/dy"] = dy
-        kept = kept_arrays(backward)
+        kept = kept_arrays(back)
         given |= {"dy": np.array(dy)} | {name: np.array(a) for name, a in kept.items()}
         now = arguments | {"dy": dy if np.ndim(dy) else dy[()]} | kept
-        first = backward(now["dy"])
-        facts |= described(first, arrays, key)
+        first = gradients_of(back, now["dy"], catch=True)
+        facts["gradients"] = described(first, path, arrays, key)
         facts["written"] = changed(now, given)
-        for name in kept:
-            arrays[f"{key}/kept/{name}"] = given[name]
-        facts["views"] = views(first, arguments | kept, y)
-        facts["is_dy"] = views(first, {"dy": dy}, None)
+        arrays |= {f"{key}/kept/{name}": given[name] for name in kept}
+        facts["views"] = views(first, arguments | kept | {"the result": y})
+        facts["is_dy"] = views(first, {"dy": dy})
         if not facts["written"]:
             again = {}
-            described(backward(now["dy"]), again, key)
-            facts["again"] = all(
-                np.array_equal(a, arrays[name], equal_nan=True) for name, a in again.items() if name in arrays
-            )
-        facts["float32"] = dtypes_in_float32(function, draw["arguments"], np.asarray(dy, np.float32)[()])
+            described(gradients_of(back, now["dy"], catch=True), path, again, key)
+            facts["again"] = all(np.array_equal(a, arrays.get(n), equal_nan=True) for n, a in again.items())
+        float32 = {n: a.astype("f4") if isinstance(a, np.ndarray) and a.dtype == float else a for n, a in given.items()}
+        back = function(**{n: float32.get(n, a) for n, a in arguments.items()})[1]
+        found = gradients_of(back, np.asarray(dy, np.float32)[()], catch=True)
+        facts["float32"] = [str(getattr(g, "dtype", "")) for g in found]
         if draw["count"]:
             facts["products"] = products(function, draw["arguments"], dy)
         if derive:
@@ -118,12 +119,36 @@ def facts_of(function, path, draw, arrays, key, derive):
     return facts
 
 
+def is_way_back(back):
+    """Whether an operation's second result is one `backward`, or one function per gradient."""
+    return callable(back) or (isinstance(back, tuple | list) and bool(back) and all(map(callable, back)))
+
+
+def gradients_of(back, dy, catch=False):
+    """Return the list of gradients, from one `backward` or from one function each.
+
+    With `catch`, an Exception in one of several functions stands in its gradient's place.
+    """
+    if callable(back):
+        found = back(dy)
+        return list(found) if isinstance(found, tuple) else [found]
+    found = []
+    for function in back:
+        try:
+            found.append(function(dy))
+        except Exception as error:
+            if not catch:
+                raise
+            found.append(error)
+    return found
+
+
 def products(function, arguments, dy):
-    """How many products of matrices the backward pass forms."""
+    """Return how many products of matrices the backward pass forms."""
     counted = {n: a.view(Counting) if isinstance(a, np.ndarray) else a for n, a in arguments.items()}
-    _, backward = function(**counted)
+    _, back = function(**counted)
     Counting.products = 0
-    backward(np.asarray(dy).view(Counting))
+    gradients_of(back, np.asarray(dy).view(Counting))
     return Counting.products
 
 
@@ -161,12 +186,14 @@ def derivatives(function, arguments, dy, names, arrays, key):
         arrays[f"{key}/differences/{name}"] = np.array([(derivative * direction).sum(), (ends[0] - ends[1]) / 2e-6])
 
 
-def described(gradients, arrays, key):
-    """{"gradients": [what each is]}, their numbers in `arrays`. None alone is no gradient at all."""
-    if gradients is None:
-        return {"gradients": None}
-    listed = gradients if isinstance(gradients, tuple) else (gradients,)
-    return {"gradients": [value(g, arrays, f"{key}/gradient/{i}") for i, g in enumerate(listed)]}
+def described(gradients, path, arrays, key):
+    """Return [what each gradient is]. Put their numbers in `arrays`."""
+    return [
+        {"type": "fails", "where": where(g, path)}
+        if isinstance(g, Exception)
+        else value(g, arrays, f"{key}/gradient/{i}")
+        for i, g in enumerate(gradients)
+    ]
 
 
 def value(x, arrays, name):
@@ -182,16 +209,17 @@ def value(x, arrays, name):
     return {"type": type(x).__name__}
 
 
-def kept_arrays(backward):
-    """The arrays that a backward pass reads of its forward pass: what Python keeps in its closure."""
-    cells = zip(backward.__code__.co_freevars, backward.__closure__ or ()) if hasattr(backward, "__code__") else ()
+def kept_arrays(back):
+    """Return {name: array} of what gradient functions keep of the forward pass in their closures."""
     found = {}
-    for name, cell in cells:
-        try:
-            if isinstance(cell.cell_contents, np.ndarray):
-                found[name] = cell.cell_contents
-        except ValueError:  # a name that got no value
-            continue
+    for function in [back] if callable(back) else back:
+        code = getattr(function, "__code__", None)
+        for name, cell in zip(code.co_freevars, function.__closure__ or ()) if code else ():
+            try:
+                if isinstance(cell.cell_contents, np.ndarray):
+                    found[name] = cell.cell_contents
+            except ValueError:  # a name that got no value
+                continue
     return found
 
 
@@ -199,29 +227,15 @@ def changed(now, given):
     return [name for name, a in given.items() if not np.array_equal(now[name], a, equal_nan=a.dtype.kind in "fc")]
 
 
-def views(gradients, arrays, y):
-    """[[i, name]]: gradient i shares its memory with the array of that name."""
-    listed = gradients if isinstance(gradients, tuple) else (gradients,)
-    arrays = {name: a for name, a in arrays.items() if isinstance(a, np.ndarray)} | (
-        {} if y is None else {"the result": y}
-    )
+def views(gradients, arrays):
+    """Return [[i, name]]: gradient i shares its memory with the array of that name."""
+    arrays = {name: a for name, a in arrays.items() if isinstance(a, np.ndarray) and a.size}
     return [
         [i, name]
-        for i, g in enumerate(listed)
+        for i, g in enumerate(gradients)
         for name, a in arrays.items()
-        if isinstance(g, np.ndarray) and isinstance(a, np.ndarray) and a.size and np.shares_memory(g, a)
+        if isinstance(g, np.ndarray) and np.shares_memory(g, a)
     ]
-
-
-def dtypes_in_float32(function, arguments, dy):
-    """The dtypes of the result and the gradients where every float argument is float32."""
-    arguments = {
-        n: a.astype(np.float32) if isinstance(a, np.ndarray) and a.dtype == float else a for n, a in arguments.items()
-    }
-    y, backward = function(**arguments)
-    gradients = backward(dy)
-    listed = gradients if isinstance(gradients, tuple) else (gradients,)
-    return [str(getattr(a, "dtype", "")) for a in (y, *listed)]
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def run(path, name, draws, rights, limit):
     given = [handed(draw, right, i) for i, (draw, right) in enumerate(zip(draws, rights or [None] * len(draws)))]
     derive = [n for n, a in draws[0].arguments.items() if is_float(a)] if rights is None else []
     job = dict(path=str(path), function=name, draws=given, derive=derive, limit=limit)
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     env = dict(os.environ, OPENBLAS_NUM_THREADS="1", PYTHONIOENCODING="utf-8", PYTHONDONTWRITEBYTECODE="1")
     env["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
     with tempfile.TemporaryDirectory() as folder:
@@ -64,22 +64,28 @@ def does_not_run(facts, path, draws):
         return f"{path.name}: there is no function {facts['no_function']} ({has})"
     for draw, fact in zip([None, *draws], [facts, *facts.get("draws", ())]):
         if "fails" in fact:
-            file, number, text, function, message = fact["fails"]
-            line = f", line {number}" if number else ""
-            inside = f", in {function}" if function and function != "<module>" else ""
-            told = f" ({draw.label})" if draw else ""
-            missing = re.search("No module named '(.*)'", message)
-            if missing and missing[1] in NAMES:
-                first = f"write it first: python -m numpygpt.exercise {missing[1]}"
-                return f"{file}{line}: {missing[1]}.py is missing beside it; {first}"
-            return f"{file}{line}{inside}: {message}{told}" + (f"\n    {text}" if text else "")
+            return error_at(fact["fails"], f" ({draw.label})" if draw else "")
         if "no_pair" in fact:
-            return f"{path.name}: returned {fact['no_pair']}, not the result and its backward: return y, backward"
+            return (
+                f"{path.name}: returned {fact['no_pair']}, not the result and its gradient functions: return y, (dx, …)"
+            )
+
+
+def error_at(place, told=""):
+    """Return one message on an error and the learner's line."""
+    file, number, text, function, message = place
+    line = f", line {number}" if number else ""
+    inside = f", in {function}" if function and function != "<module>" else ""
+    missing = re.search("No module named '(.*)'", message)
+    if missing and missing[1] in NAMES:
+        first = f"write it first: python -m numpygpt.exercise {missing[1]}"
+        return f"{file}{line}: {missing[1]}.py is missing beside it; {first}"
+    return f"{file}{line}{inside}: {message}{told}" + (f"\n    {text}" if text else "")
 
 
 def nothing_written(facts, path):
-    if all(fact["gradients"] is None for fact in facts["draws"]):
+    if all(g["type"] == "None" for fact in facts["draws"] for g in fact["gradients"]):
         return (
-            f"{path.name}: nothing is written yet: None comes back. Write the lines and save; "
+            f"{path.name}: nothing is written yet: every gradient is None. Write one and save; "
             f"python -m numpygpt.exercise {path.stem} --hint helps"
         )

@@ -1,46 +1,119 @@
-import numpy as np
+import math
 
-from ...ops.attention import attention
+from ...ops.dot_product_attention import dot_product_attention
 from ..checking.exercise import Draw, Exercise
 
 HINTS = (
-    "Go backwards line by line: y = rows(weights @ v) has two factors, softmax its own backward, scores = q @ k.T / "
-    "sqrt(d) two factors again. heads() of dy brings it into the shape of weights @ v.",
+    "Go backwards line by line: y = weights @ v has two factors, softmax has its own gradient, and scores = q @ k.T / "
+    "sqrt_d has two factors again. dq and dk both need dscores: d_scores computes it for both.",
     "In c = a @ b the gradients are da = dc @ b.T and db = a.T @ dc, here for each message and head: use "
-    "transposed(). d_softmax takes dweights and returns dscores. Do not forget the division by sqrt(d). At the end "
-    "rows() of each part, side by side in the order of qkv.",
+    "transposed(). d_softmax takes dweights and returns dscores. Do not forget the division by sqrt_d.",
 )
-DOCSTRING = """In each message and head: y = weights @ v,  weights = softmax(scores),  scores = q @ k.T / sqrt(d)
-
-qkv (N, 3D): query, key and value of every row side by side, each n_head heads of d = D / n_head
--> y (N, D). backward: dy (N, D) -> dqkv (N, 3D). All messages have the same length T here; a row attends
-to all rows of its message."""
 
 
 def draws(rng):
-    def draw(label, messages, T, H, d):
-        N, D = messages * T, H * d
-        arguments = dict(qkv=rng.standard_normal((N, 3 * D)), lengths=np.full(messages, T), n_head=H)
-        rows = {
-            "the first row of each message": np.arange(0, N, T),
-            "the last row of each message": np.arange(T - 1, N, T),
-        }
-        return Draw(label, arguments, {"d": d, "H": H, "D": D, "T": T, "N": N}, rows)
+    def draw(label, H, T, d, causal=False):
+        q, k, v = rng.standard_normal((3, H, T, d))
+        rows = {"the first head": [0]} if H > 1 else {}
+        return Draw(label, dict(q=q, k=k, v=v, sqrt_d=math.sqrt(d), causal=causal), {"d": d, "T": T}, rows)
 
-    return [
-        draw("two messages of four tokens", 2, 4, 2, 3),
-        draw("one message of one token", 1, 1, 3, 2),
-        draw("one message of five tokens", 1, 5, 1, 4),
-    ]
+    return [draw("two heads, four tokens", 2, 4, 3), draw("one token", 3, 1, 2), draw("five tokens", 1, 5, 4)]
 
 
 EXERCISE = Exercise(
-    "attention",
-    "three products and a softmax, back through each",
-    attention,
-    HINTS,
-    draws,
-    without=("causal",),
-    docstring=DOCSTRING,
-    split={"qkv": ("q", "k", "v")},
+    "attention", "three products and a softmax, back through each", dot_product_attention, HINTS, draws, __name__
 )
+
+
+# Known mistakes
+
+
+def scale_forgotten():
+    """1/sqrt(d) is forgotten: scores are divided by it, so what goes back to q and to k is, too."""
+    dq, dk = dscores(dy) @ k, transposed(dscores(dy)) @ q
+
+
+def scale_twice():
+    """1/sqrt(d) is applied twice. Once for q and once for k is right; dscores itself is not divided before."""
+    dq, dk = dscores(dy) @ k / sqrt_d**2, transposed(dscores(dy)) @ q / sqrt_d**2
+
+
+def scale_multiplied():
+    """It is multiplied by sqrt(d) where the forward pass divides: it has to be divided here, too."""
+    dq, dk = dscores(dy) @ k * sqrt_d, transposed(dscores(dy)) @ q * sqrt_d
+
+
+def q_and_k_exchanged():
+    """dq and dk are exchanged. In scores = q @ k.T, dq is made with k, and dk with q and the transposed dscores."""
+    dq, dk = transposed(dscores(dy)) @ q / sqrt_d, dscores(dy) @ k / sqrt_d
+
+
+def k_not_transposed():
+    """dk is made with dscores as it is. A key is read by every query, down a column of scores: dscores.T @ q."""
+    dk = dscores(dy) @ q / sqrt_d
+
+
+def q_transposed():
+    """dq is made with dscores transposed. A query's scores are a row: dscores @ k."""
+    dq = transposed(dscores(dy)) @ k / sqrt_d
+
+
+def v_not_transposed():
+    """dv is made with weights as they are. A value is read by every query, down a column of weights: weights.T @ dy."""
+    dv = weights @ dy
+
+
+def v_without_weights():
+    """dv is dy itself: the weights with which each value enters each row are missing."""
+    dv = 1 * dy
+
+
+def v_from_scores():
+    """dv is made with the raw scores in place of the softmax's weights."""
+    dv = transposed(q @ transposed(k) / sqrt_d) @ dy
+
+
+def softmax_skipped():
+    """The softmax is skipped on the way back: dscores is dweights."""
+    ds = dy @ transposed(v)
+    dq, dk = ds @ k / sqrt_d, transposed(ds) @ q / sqrt_d
+
+
+def weights_not_multiplied():
+    """The weights are not multiplied in the softmax: dscores = weights * (dweights - sum(dweights * weights))."""
+    dweights = dy @ transposed(v)
+    ds = dweights - (dweights * weights).sum(axis=-1, keepdims=True)
+    dq, dk = ds @ k / sqrt_d, transposed(ds) @ q / sqrt_d
+
+
+def softmax_without_sum():
+    """The softmax's sum is missing: dscores = weights * (dweights - sum(dweights * weights)), because a row shares its
+    sum."""
+    dweights = dy @ transposed(v)
+    ds = weights * dweights
+    dq, dk = ds @ k / sqrt_d, transposed(ds) @ q / sqrt_d
+
+
+def softmax_diagonal():
+    """The softmax is treated like a sigmoid, weights * (1 - weights): a score also changes its row's other weights."""
+    dweights = dy @ transposed(v)
+    ds = dweights * weights * (1 - weights)
+    dq, dk = ds @ k / sqrt_d, transposed(ds) @ q / sqrt_d
+
+
+def softmax_down_the_columns():
+    """The softmax's sum goes down the columns, over queries. The weights of one query, a row, sum to 1."""
+    dweights = dy @ transposed(v)
+    ds = weights * (dweights - (dweights * weights).sum(axis=-2, keepdims=True))
+    dq, dk = ds @ k / sqrt_d, transposed(ds) @ q / sqrt_d
+
+
+def weights_from_k():
+    """dweights is made with k in place of v: the weights were multiplied with v."""
+    ds = d_softmax(dy @ transposed(k))
+    dq, dk = ds @ k / sqrt_d, transposed(ds) @ q / sqrt_d
+
+
+def order_of_v():
+    """dq has the numbers of dv, and dv those of dq: they are exchanged."""
+    dq, dv = transposed(weights) @ dy, dscores(dy) @ k / sqrt_d

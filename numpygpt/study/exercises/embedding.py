@@ -30,4 +30,63 @@ def draws(rng):
     ]
 
 
-EXERCISE = Exercise("embedding", "a row that is copied to several places", embedding, HINTS, draws)
+EXERCISE = Exercise("embedding", "a row that is copied to several places", embedding, HINTS, draws, __name__)
+
+
+# Known mistakes
+
+
+def token_repeats_lost():
+    """A token that occurs twice is counted once: dwte[ids] += dx reads, adds and writes all at once, so only its last
+    place is left. Add place by place, or use np.add.at."""
+    dwte = np.zeros_like(wte)
+    dwte[ids] += dx
+
+
+def first_place_only():
+    """A token that occurs twice has the gradient of its first place only. Those of all its places add up."""
+    dwte = np.zeros_like(wte)
+    numbers, first = np.unique(ids, return_index=True)
+    dwte[numbers] = dx[first]
+
+
+def token_repeats_averaged():
+    """A token that occurs twice has the mean of its places' gradients. A row that is used twice gets their sum."""
+    dwte = dwte / np.maximum(np.bincount(ids, minlength=len(wte)), 1)[:, None]
+
+
+def position_repeats_lost():
+    """Positions occur in every message, and are counted once: dwpe[positions] += dx loses the repeats. They add up."""
+    dwpe = np.zeros_like(wpe)
+    dwpe[positions] += dx
+
+
+def positions_averaged():
+    """A position has the mean of its places' gradients over the messages. They add up."""
+    dwpe = dwpe / np.maximum(np.bincount(positions, minlength=len(wpe)), 1)[:, None]
+
+
+def positions_go_on():
+    """Positions are counted on across the messages. They start from 0 in each."""
+    dwpe = np.zeros_like(wpe)
+    for position, row in zip(range(len(wpe)), dx):
+        dwpe[position] += row
+
+
+def positions_by_token():
+    """dwpe is summed by token. Row p of wpe went to the places where positions is p, not ids."""
+    dwpe = np.zeros_like(wpe)
+    for number, row in zip(ids, dx):
+        dwpe[number % len(wpe)] += row
+
+
+def tokens_by_position():
+    """dwte is summed by position. Row v of wte went to the places where ids is v."""
+    dwte = np.zeros_like(wte)
+    for number, row in zip(positions, dx):
+        dwte[number] += row
+
+
+def times_the_table():
+    """dwte is multiplied by the table. A copy has the factor 1."""
+    dwte = dwte * wte

@@ -1,38 +1,45 @@
 import numpy as np
 
+from ...ops.linear import linear
 from ..checking.exercise import Draw, Exercise
+
+IMPORTS = """import numpy as np
+
+from numpygpt.ops.linear import linear"""
 
 
 def freezing(x, weight1, bias1, weight2, bias2, learns):
     """y = h @ weight2 + bias2,  h = tanh(x @ weight1 + bias1): two layers, of which some parameters are frozen
 
     x (N, in), weight1 (in, hidden), bias1 (hidden,), weight2 (hidden, out), bias2 (out,) -> y (N, out).
-    learns: five times True or False, for x, weight1, bias1, weight2, bias2: whose gradients are asked for.
-    backward: dy (N, out) -> dx, dweight1, dbias1, dweight2, dbias2, each None where it is not asked for.
-    No product of matrices is formed that none of them needs: that is where freezing saves its time.
+    learns: five times True or False, for x, weight1, bias1, weight2, bias2. An operation returns one function per
+    gradient. Call the functions of what learns, and no others: that is all the model's tape does. backward returns dx,
+    dweight1, dbias1, dweight2, dbias2, each None if it is not asked for. Form no product of matrices in vain.
 
-    A frozen weight passes the gradient on. So the way down goes through weight2 whether it learns or not, but only as
-    far as something learns: where x, weight1 and bias1 do not, the gradient at h is not needed at all.
+    A frozen weight still passes a gradient down, so backpropagation goes through weight2 whether it learns or not. It
+    ends at the lowest trainable argument. If x, weight1 and bias1 are frozen, nobody needs dh, and it is 0.0.
     """
-    h = np.tanh(x @ weight1 + bias1)
-    y = h @ weight2 + bias2
+    u, d_layer1 = linear(x, weight1, bias1)
+    h = np.tanh(u)
+    y, d_layer2 = linear(h, weight2, bias2)
 
     def backward(dy):
-        dweight2 = h.T @ dy if learns[3] else None
-        dbias2 = dy.sum(axis=0) if learns[4] else None
-        du = (dy @ weight2.T) * (1 - h * h) if any(learns[:3]) else None
-        dx = du @ weight1.T if learns[0] else None
-        dweight1 = x.T @ du if learns[1] else None
-        dbias1 = du.sum(axis=0) if learns[2] else None
+        dh = d_layer2[0](dy) if any(learns[:3]) else 0.0
+        dweight2 = d_layer2[1](dy) if learns[3] else None
+        dbias2 = d_layer2[2](dy) if learns[4] else None
+        du = dh * (1 - h * h)
+        dx = d_layer1[0](du) if learns[0] else None
+        dweight1 = d_layer1[1](du) if learns[1] else None
+        dbias1 = d_layer1[2](du) if learns[2] else None
         return dx, dweight1, dbias1, dweight2, dbias2
 
     return y, backward
 
 
 HINTS = (
-    "Write it first as if everything learned. Then ask of each product: who needs it, and is any of those asked for?",
-    "A product for a weight's own gradient is needed only if that weight learns. The product that leads down, dy @ "
-    "weight2.T, is needed if anything below learns, whether weight2 itself does or not.",
+    "Write it first as if everything learned. Then ask for each function: who needs its result?",
+    "A parameter's own function is called only if that parameter learns. The function that leads down, d_layer2[0], is "
+    "called if anything below learns, whether weight2 itself does or not.",
 )
 
 
@@ -56,10 +63,63 @@ def draws(rng):
 
 EXERCISE = Exercise(
     "freezing",
-    "which gradients freezing spares, and which it does not",
+    "which gradients freezing saves, and which it does not",
     freezing,
     HINTS,
     draws,
+    __name__,
+    imports=IMPORTS,
     gradients=("x", "weight1", "bias1", "weight2", "bias2"),
     asked="learns",
 )
+
+
+# Known mistakes
+
+
+def frozen_stops_the_way():
+    """A frozen weight2 stops the way down. Frozen, it gets no gradient, but passes one on to what learns below it."""
+    if not learns[3] and any(learns[:3]):
+        dweight1 = np.zeros_like(weight1) if learns[1] else None
+        dbias1 = np.zeros_like(bias1) if learns[2] else None
+
+
+def no_tanh():
+    """tanh's derivative, 1 - h^2, is missing on the way down."""
+    if any(learns[:3]):
+        du = dy @ weight2.T
+        dx = du @ weight1.T if learns[0] else None
+        dweight1 = x.T @ du if learns[1] else None
+        dbias1 = du.sum(axis=0) if learns[2] else None
+
+
+def tanh_not_squared():
+    """tanh's derivative is taken to be 1 - h; it is 1 - h^2."""
+    if any(learns[:3]):
+        du = (dy @ weight2.T) * (1 - h)
+        dx = du @ weight1.T if learns[0] else None
+        dweight1 = x.T @ du if learns[1] else None
+        dbias1 = du.sum(axis=0) if learns[2] else None
+
+
+def weight2_left_out():
+    """The way down leaves weight2 out: frozen or not, h was multiplied with it."""
+    if any(learns[:3]):
+        du = dy.sum(axis=1, keepdims=True) * (1 - h * h)
+        dx = du @ weight1.T if learns[0] else None
+        dweight1 = x.T @ du if learns[1] else None
+        dbias1 = du.sum(axis=0) if learns[2] else None
+
+
+def second_weight_before_tanh():
+    """dweight2 is made with what went into tanh: weight2 was multiplied with h, which came out of it."""
+    if learns[3]:
+        dweight2 = (x @ weight1 + bias1).T @ dy
+
+
+def bias_averaged():
+    """dbias1 and dbias2 are means over the rows: each row used them, so their contributions add up."""
+    if learns[2]:
+        dbias1 = dbias1 / len(x)
+    if learns[4]:
+        dbias2 = dbias2 / len(x)

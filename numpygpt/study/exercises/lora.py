@@ -4,23 +4,26 @@ from ..checking.exercise import Draw, Exercise
 def lora(x, weight, A, B, scale):
     """y = x @ merged,  merged = weight + scale * A @ B
 
-    x (N, in), weight (in, out), frozen, A (in, rank), B (rank, out) -> y (N, out).
-    backward: dy (N, out) -> dx, None (weight is frozen), dA, dB.
+    x (N, in), weight (in, out), A (in, rank), B (rank, out) -> y (N, out). weight is frozen and needs no function.
 
-    merged is a linear layer's weight, so dx = dy @ merged.T and dmerged = x.T @ dy. That is carried on to its factors:
+    merged is a linear layer's weight, so dx = dy @ merged.T and dmerged = x.T @ dy. It passes on to the two factors:
         dA = scale * dmerged @ B.T        dB = scale * A.T @ dmerged
     """
     merged = weight + scale * A @ B
     y = x @ merged
 
-    def backward(dy):
-        dmerged = x.T @ dy
-        dx = dy @ merged.T
-        dA = scale * dmerged @ B.T
-        dB = scale * A.T @ dmerged
-        return dx, None, dA, dB
+    def dx(dy):
+        return dy @ merged.T
 
-    return y, backward
+    def dA(dy):
+        dmerged = x.T @ dy
+        return scale * dmerged @ B.T
+
+    def dB(dy):
+        dmerged = x.T @ dy
+        return scale * A.T @ dmerged
+
+    return y, (dx, dA, dB)
 
 
 HINTS = (
@@ -45,5 +48,62 @@ EXERCISE = Exercise(
     lora,
     HINTS,
     draws,
+    __name__,
+    imports="import numpy as np",
     gradients=("x", "A", "B"),
 )
+
+
+# Known mistakes
+
+
+def scale_forgotten():
+    """scale is forgotten: A @ B enters the weight with this factor, so what comes back has it, too."""
+    dA, dB = x.T @ dy @ B.T, A.T @ (x.T @ dy)
+
+
+def scale_twice():
+    """scale is applied twice. The gradient of merged does not hold it yet: once is enough."""
+    dA, dB = scale**2 * (x.T @ dy @ B.T), scale**2 * (A.T @ (x.T @ dy))
+
+
+def divided_by_rank():
+    """It is divided by the rank once more: scale is alpha / rank already."""
+    factor = scale / A.shape[1]
+    dA, dB = factor * (x.T @ dy @ B.T), factor * (A.T @ (x.T @ dy))
+
+
+def x_past_the_adapters():
+    """dx is made with the frozen weight alone. x was multiplied with merged, adapters included."""
+    dx = dy @ weight.T
+
+
+def x_through_the_adapters_only():
+    """dx is made with the adapters alone. Frozen means that weight gets no gradient, not that none goes through it."""
+    dx = dy @ (scale * A @ B).T
+
+
+def x_without_scale():
+    """dx is made with weight + A @ B: scale is missing in it."""
+    dx = dy @ (weight + A @ B).T
+
+
+def A_with_weight_in_it():
+    """dA is made as if B were multiplied with weight: only x, dy and the other factor, B, are in it."""
+    dA = scale * (dmerged * weight) @ B.T
+
+
+def B_without_A():
+    """dB leaves A out: B is multiplied with x @ A, not with a sum of x."""
+    dB = scale * dmerged[: B.shape[0]]
+
+
+def sign():
+    """The adapters' gradients have the wrong sign."""
+    dA, dB = -scale * (x.T @ dy @ B.T), -scale * (A.T @ (x.T @ dy))
+
+
+def averaged():
+    """The adapters' gradients are a mean over the rows of x: every row used them, so their contributions add up."""
+    factor = scale / len(x)
+    dA, dB = factor * (x.T @ dy @ B.T), factor * (A.T @ (x.T @ dy))

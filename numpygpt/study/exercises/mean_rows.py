@@ -9,9 +9,6 @@ HINTS = (
     "times.",
     "y[b] = (x[first] + … + x[last]) / T, so each of message b's rows gets dy[b] / T.",
 )
-DOCSTRING = """y[b] = the mean of message b's rows
-
-x (N, D), lengths (B,), each message's number of rows -> y (B, D). backward: dy (B, D) -> dx (N, D)."""
 
 
 def draws(rng):
@@ -26,4 +23,43 @@ def draws(rng):
     ]
 
 
-EXERCISE = Exercise("mean_rows", "a mean, and who shares it", mean_rows, HINTS, draws, docstring=DOCSTRING)
+EXERCISE = Exercise("mean_rows", "a mean, whose rows share its gradient", mean_rows, HINTS, draws, __name__)
+
+
+# Known mistakes
+
+
+def not_divided():
+    """dx is not divided by the message's number of rows: each of the T rows entered the mean with the factor 1/T."""
+    dx = np.repeat(dy, lengths, axis=0)
+
+
+def divided_by_all_rows():
+    """dx is divided by N, the rows of all messages. Each message is a mean of its own T rows."""
+    dx = np.repeat(dy, lengths, axis=0) / len(x)
+
+
+def divided_by_messages():
+    """dx is divided by the number of messages. A row of y is the mean over its message's rows, not over messages."""
+    dx = np.repeat(dy, lengths, axis=0) / len(lengths)
+
+
+def multiplied():
+    """dx is multiplied by the number of rows: the factor is 1/T."""
+    dx = np.repeat(dy * T, lengths, axis=0)
+
+
+def divided_twice():
+    """dx is divided by T twice."""
+    dx = np.repeat(dy / T / T, lengths, axis=0)
+
+
+def last_row_only():
+    """Only the last row of each message gets a gradient. In a mean all of its rows take part."""
+    dx = np.zeros_like(x)
+    dx[np.cumsum(lengths) - 1] = dy / T
+
+
+def one_length_for_all():
+    """dx is divided by one length for all messages, their mean. Each has its own."""
+    dx = np.repeat(dy, lengths, axis=0) / (len(x) / len(lengths))

@@ -4,15 +4,11 @@ from ...ops.query_attention import query_attention
 from ..checking.exercise import Draw, Exercise
 
 HINTS = (
-    "Go backwards through five lines: y = z @ Wv + bv by head, the looks (d_look is given), r = Wk q by head, q = "
-    "x_read @ Wq + bq, and x_read = x[rows]. Which rows of x are used twice?",
-    "The row that is read is used as the query and as one of the rows that are looked at: two gradients that add "
-    "up. dbias has three parts; that of the key's bias is 0, for softmax does not see it. by_head and side_by_side "
-    "undo each other.",
-    "By head: dz = dy @ Wv.T, d_look gives each message's rows and dr, and r = Wk q gives dq = dr @ Wk. Then\n"
-    "    dWq = x_read.T @ dq        dWk = dr.T @ q, head by head        dWv = z.T @ dy, head by head\n"
-    "    dx = what the looks give, and dq @ Wq.T added to the rows that were read\n"
-    "    dbias = sum of dq, zeros, sum of dy",
+    "Go backwards through five lines: y = z @ Wv + bv by head, the dot_product_attention of each message, r = Wk q by "
+    "head, q = x_read @ Wq + bq, and x_read = x[rows]. Which rows of x are used twice?",
+    "The row that is read is used as the query and as a key and value of its message: two gradients that add up. "
+    "dbias has three parts. The key's part is 0, because softmax does not see its bias. by_head and side_by_side undo "
+    "each other. d_query computes dz, dr and dq for all three gradients.",
 )
 
 
@@ -34,6 +30,69 @@ EXERCISE = Exercise(
     query_attention,
     HINTS,
     draws,
-    paragraphs=5,
-    split={"weight": ("query", "key", "value"), "bias": ("query", "key", "value")},
+    __name__,
 )
+
+
+# Known mistakes
+
+
+def query_row_forgotten():
+    """The row that is read is also the query: what comes back through q, dq @ Wq.T, has to be added to it."""
+    dz, _, dq = shared(dy)
+    dx = np.concatenate([dkeys(dz[b]) + dvalues(dz[b]) for b, (_, dkeys, dvalues) in enumerate(d_found)])
+
+
+def query_row_overwritten():
+    """The gradient through q replaces the row's gradient as key and value. The two add up."""
+    dz, _, dq = shared(dy)
+    dx = np.concatenate([dkeys(dz[b]) + dvalues(dz[b]) for b, (_, dkeys, dvalues) in enumerate(d_found)])
+    dx[rows] = dq @ Wq.T
+
+
+def only_the_query():
+    """Only the row that is read gets a gradient. All rows of its message are keys and values too."""
+    dx = np.zeros_like(x)
+    dx[rows] = shared(dy)[2] @ Wq.T
+
+
+def query_and_key_exchanged():
+    """The query's and the key's part of dweight are exchanged."""
+    query, key, value = np.split(dweight, 3, axis=1)
+    dweight = np.concatenate([key, query, value], axis=1)
+
+
+def value_of_the_row_read():
+    """The value's part of dweight is made with the row that is read. Wv was applied to z, the weighted mean of all
+    rows."""
+    query, key, value = np.split(dweight, 3, axis=1)
+    dweight = np.concatenate([query, key, x_read.T @ dy], axis=1)
+
+
+def key_from_the_rows_read():
+    """The key's part of dweight is made with the row that is read. In r = Wk q the factors are Wk and q: dr.T @ q."""
+    query, key, value = np.split(dweight, 3, axis=1)
+    dweight = np.concatenate([query, x_read.T @ side_by_side(q), value], axis=1)
+
+
+def key_bias():
+    """The key's bias has a gradient. Its term q . bk is the same for all rows, so softmax drops it: exactly 0."""
+    dbias = np.concatenate([dq.sum(axis=0), dq.sum(axis=0), dy.sum(axis=0)])
+
+
+def query_bias_forgotten():
+    """The query's bias has no gradient. q = x_read @ Wq + bq: sum dq over the messages."""
+    dbias = np.concatenate([np.zeros_like(bq), np.zeros_like(bq), dy.sum(axis=0)])
+
+
+def query_from_r():
+    """dq is made with r where dr belongs: the gradient at r goes back through Wk."""
+    dz, _, _ = shared(dy)
+    dq = side_by_side(r.swapaxes(0, 1) @ Wk)
+    dx = np.concatenate([dkeys(dz[b]) + dvalues(dz[b]) for b, (_, dkeys, dvalues) in enumerate(d_found)])
+    dx[rows] += dq @ Wq.T
+    _, dr, _ = shared(dy)
+    dWk = [dr[h].T @ q[h] for h in range(n_head)]
+    dWv = [z[h].T @ dy_head for h, dy_head in enumerate(by_head(dy, n_head))]
+    dweight = np.concatenate([x_read.T @ dq, *dWk, *dWv], axis=1)
+    dbias = np.concatenate([dq.sum(axis=0), np.zeros_like(bq), dy.sum(axis=0)])

@@ -6,7 +6,7 @@ from ..checking.exercise import Draw, Exercise
 def residual(x, weight1, weight2):
     """a = x + attended,  attended = tanh(x @ weight1);    y = a + fed,  fed = tanh(a @ weight2)
 
-    x (N, D), weight1 (D, D), weight2 (D, D) -> y (N, D). backward: dy (N, D) -> dx, dweight1, dweight2.
+    x (N, D), weight1 (D, D), weight2 (D, D) -> y (N, D).
     A block of the transformer is built so: attention and MLP, which are much simpler here, are added to what went in.
 
     tanh' = 1 - tanh^2. a goes two ways, into y as it is and through the second layer, so its gradient is a sum of two:
@@ -18,23 +18,32 @@ def residual(x, weight1, weight2):
     fed = np.tanh(a @ weight2)
     y = a + fed
 
-    def backward(dy):
+    def at_layers(dy):
         dfed = dy * (1 - fed * fed)
         da = dy + dfed @ weight2.T
         dattended = da * (1 - attended * attended)
-        dx = da + dattended @ weight1.T
-        dweight1 = x.T @ dattended
-        dweight2 = a.T @ dfed
-        return dx, dweight1, dweight2
+        return dfed, da, dattended
 
-    return y, backward
+    def dx(dy):
+        _, da, dattended = at_layers(dy)
+        return da + dattended @ weight1.T
+
+    def dweight1(dy):
+        _, _, dattended = at_layers(dy)
+        return x.T @ dattended
+
+    def dweight2(dy):
+        dfed, _, _ = at_layers(dy)
+        return a.T @ dfed
+
+    return y, (dx, dweight1, dweight2)
 
 
 HINTS = (
-    "Go backwards: first what y = a + fed gives, then a = x + attended. How many ways lead from a to y, and from x "
+    "Go backwards: first what y = a + fed gives, then a = x + attended. How many paths lead from a to y, and from x "
     "to a?",
-    "Two each: as it is, and through the layer. Gradients of two ways add up. Find the gradient at a completely, "
-    "both its terms, before you go on below it.",
+    "Two each: past the layer, and through it. Gradients of two paths add up. Compute both terms of the gradient at "
+    "a before you go on to x. at_layers computes what all three gradients share.",
 )
 
 
@@ -46,4 +55,75 @@ def draws(rng):
     return [draw("five rows", 5, 4), draw("one row", 1, 3)]
 
 
-EXERCISE = Exercise("residual", "gradients add up where a value goes two ways", residual, HINTS, draws)
+EXERCISE = Exercise(
+    "residual", "gradients add up where a value goes two ways", residual, HINTS, draws, __name__, "import numpy as np"
+)
+
+
+# Known mistakes
+
+
+def no_second_skip():
+    """The way past the second layer is missing: a is also added to fed as it is, so dy comes back to it. The two add
+    up."""
+    dfed, da, dattended = at_layers(dy)
+    da = dfed @ weight2.T
+    dattended = da * (1 - attended * attended)
+    dx = da + dattended @ weight1.T
+    dweight1 = x.T @ dattended
+
+
+def no_first_skip():
+    """The way past the first layer is missing: x is also added to attended as it is, so da comes back to it, and adds
+    up."""
+    dfed, da, dattended = at_layers(dy)
+    dx = dattended @ weight1.T
+
+
+def no_skip_at_all():
+    """Both ways past the layers are missing: in a + f(a), what comes back from the sum and from f add up."""
+    dfed, da, dattended = at_layers(dy)
+    da = dfed @ weight2.T
+    dattended = da * (1 - attended * attended)
+    dx = dattended @ weight1.T
+    dweight1 = x.T @ dattended
+
+
+def first_layer_from_dy():
+    """The first layer is handed dy. Its result reaches y through the second layer as well: it gets da, both terms of
+    it."""
+    dfed, da, dattended = at_layers(dy)
+    dattended = dy * (1 - attended * attended)
+    dx = da + dattended @ weight1.T
+    dweight1 = x.T @ dattended
+
+
+def x_from_dy():
+    """dx starts from dy where da belongs: past the first layer x is in a, which reaches y in two ways."""
+    dfed, da, dattended = at_layers(dy)
+    dx = dy + dattended @ weight1.T
+
+
+def only_as_it_is():
+    """dx is dy: the ways through both layers are missing."""
+    dfed, da, dattended = at_layers(dy)
+    dx = dy + 0
+
+
+def second_weight_from_x():
+    """dweight2 is made with x. The second layer was given a."""
+    dfed, da, dattended = at_layers(dy)
+    dweight2 = x.T @ dfed
+
+
+def weights_from_the_sums():
+    """The weights' gradients are made before tanh's derivative, from dy and da: x @ weight went through tanh."""
+    dfed, da, dattended = at_layers(dy)
+    dweight1, dweight2 = x.T @ da, a.T @ dy
+
+
+def no_tanh():
+    """tanh's derivative, 1 - tanh^2, is missing in both layers."""
+    dfed, da, dattended = at_layers(dy)
+    da = dy + dy @ weight2.T
+    dx = da + da @ weight1.T

@@ -1,5 +1,5 @@
-"""The proof beside the claim: entries of every hand-written gradient beside the derivative by complex step and by
-finite difference.
+"""The check of a trace: entries of every hand-written gradient, beside the derivative by complex step and by finite
+difference.
 """
 
 from dataclasses import dataclass
@@ -17,9 +17,10 @@ HS = [10.0**-exponent for exponent in np.arange(1, 16)]
 
 @dataclass(frozen=True)
 class Check:
-    """One entry of an argument's gradient: by hand, by complex step, by central difference; digits that the first
-    two have in common,
-    and the last two.
+    """One entry of an argument's gradient: by hand, by complex step, and by central difference.
+
+    digits              the number of digits in which the first two agree
+    difference_digits   the number of digits in which the last two agree
     """
 
     argument: str
@@ -42,13 +43,12 @@ class Check:
 
 
 class PushedTape(Tape):
-    """A Tape that runs a forward pass again from one step on, for several copies of the message at once, laid end
-    to end.
+    """A Tape that repeats a forward pass from one step on, for several copies of the message laid end to end.
 
-    In each copy one entry of one of that step's arguments is moved: pushes are [(argument, index, by)], one a
-    copy. Only this use of the
-    argument is moved: what also goes another way, past the step, goes there as it was. The loss is then an array
-    of one for each copy.
+    pushes   [(argument, index, by)], one for each copy: the entry of the step's argument that is changed
+
+    Only this step sees the changed argument; other users of the same array see the original. The loss is an array with
+    one number for each copy.
     """
 
     def __init__(self, params, steps, at, pushes):
@@ -72,14 +72,14 @@ class PushedTape(Tape):
 
 
 def pushed(step, argument, index, by):
-    """The step's result, run again with one entry of one argument moved by `by`; complex where `by` is."""
+    """Return the step's result with one entry of one argument changed by `by`. It is complex if `by` is."""
     moved = np.array(step.arguments[argument], np.result_type(type(by)))
     moved[index] += by
     return step.op(**step.arguments | {argument: moved}, **step.settings)[0]
 
 
 def checks(trace, step, entries=ENTRIES):
-    """[Check] of entries of each of the step's gradients, with the whole forward pass after it run again."""
+    """Return [Check] for entries of each of the step's gradients, by repeating the forward pass from this step on."""
     operations = [step for step in trace.steps if step.number is not None]
 
     def losses(pushes):
@@ -89,9 +89,7 @@ def checks(trace, step, entries=ENTRIES):
 
 
 def operation_checks(step, entries=ENTRIES):
-    """[Check] of the operation alone, for the loss sum(result * dy), where dy is the gradient that its backward
-    was given.
-    """
+    """Return [Check] of the operation alone, for the loss sum(result * dy), with the dy of its backward pass."""
     return _checks(step, lambda pushes: np.array([(pushed(step, *push) * step.dy).sum() for push in pushes]), entries)
 
 
@@ -107,9 +105,7 @@ def _checks(step, losses, entries):
 
 
 def chosen(gradient, entries):
-    """Indices of entries that say something: the largest, and others of at least a hundredth of its size, spread
-    over the array.
-    """
+    """Return indices of the largest entry, and of others at least a hundredth as large, spread over the array."""
     sizes = np.abs(gradient).ravel()
     largest = int(sizes.argmax())
     others = np.flatnonzero(sizes >= sizes[largest] / 100)
@@ -119,9 +115,10 @@ def chosen(gradient, entries):
 
 
 def errors_by_step(step):
-    """(argument, index, [(h, error of the central difference, error of the complex step)]) of the largest entry of
-    the operation's first
-    gradient, for the loss sum(result * dy); errors relative to the hand-written gradient.
+    """Return (argument, index, [(h, error of the central difference, error of the complex step)]).
+
+    The entry is the largest of the operation's first gradient, for the loss sum(result * dy). Errors are relative to
+    the hand-written gradient.
     """
     argument, gradient = next(iter(step.gradients.items()))
     (index,) = chosen(gradient, 1)
@@ -138,7 +135,7 @@ def errors_by_step(step):
 
 
 def _digits(a, b):
-    """In how many decimal digits two numbers agree, at most 16."""
+    """Return the number of decimal digits in which two numbers agree, at most 16."""
     if a == b:
         return 16.0
     return float(np.clip(-np.log10(abs(a - b) / max(abs(a), abs(b))), 0, 16)) if np.isfinite(a - b) else 0.0

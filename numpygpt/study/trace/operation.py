@@ -1,6 +1,7 @@
-"""One operation on a tiny example, forward and back: for the terminal."""
+"""One operation on a tiny example, forward and back, in the terminal."""
 
 import inspect
+import math
 import textwrap
 
 import numpy as np
@@ -19,14 +20,14 @@ from ...ops.softmax import softmax
 from ...system.errors import InputError
 from .check import operation_checks
 from .recorder import Recorder
-from .trace import OPERATIONS, Step
+from .trace import WATCHED, Step
 from .words import WORDS
 
 N, D, H, C = 3, 4, 2, 2
 
 
 def examples():
-    """{name: (operation, arguments)}: three rows of four numbers, with one decimal to be read."""
+    """Return {name: (operation, arguments)}: three rows of four numbers with one decimal, which are easy to read."""
     rng = np.random.default_rng(6)
 
     def numbers(*shape):
@@ -40,6 +41,7 @@ def examples():
         gelu: dict(x=2 * numbers(N, D)),
         softmax: dict(x=numbers(N, D)),
         attention: dict(qkv=numbers(N, 3 * D), T=N, n_head=H),
+        dot_product_attention: dict(q=numbers(N, D), k=numbers(N, D), v=numbers(N, D), sqrt_d=math.sqrt(D)),
         query_attention: dict(
             x=numbers(N, D),
             weight=numbers(D, 3 * D),
@@ -48,7 +50,6 @@ def examples():
             rows=np.array([N - 1]),
             n_head=H,
         ),
-        dot_product_attention: dict(q=numbers(N, 2), k=numbers(N, 2), v=numbers(N, 2), sqrt_d=2**0.5, causal=True),
         take_rows: dict(x=numbers(N, D), rows=np.array([N - 1])),
         mean_rows: dict(x=numbers(N, D), lengths=lengths),
         cross_entropy: dict(logits=numbers(N, C), targets=np.array([1, 0, 1])),
@@ -58,25 +59,23 @@ def examples():
 
 
 def trace_operation(op, arguments) -> Step:
-    """Return the Step of an operation on these arguments, with a random dy: a dy of ones would hide mistakes."""
+    """Return the Step of an operation on these arguments. dy is random, because a dy of ones would hide mistakes."""
     names = [name for name in inspect.signature(op).parameters if name in arguments]
     floats = [name for name in names if np.asarray(arguments[name]).dtype.kind == "f"]
     settings = {name: arguments[name] for name in names if name not in floats and name != "ids"}
     given = {name: arguments[name] for name in names if name not in settings}
-    files = OPERATIONS | {inspect.getsourcefile(op)}
-    with Recorder(lambda code: code.co_filename in files) as recorder:
+    with Recorder(lambda code: code.co_filename in WATCHED) as recorder:
         y, functions = op(**given, **settings)
         dy = np.round(np.random.default_rng(1).standard_normal(np.shape(y)), 1) if np.ndim(y) else 1.0
         gradients = {function.__name__[1:]: function(dy) for function in functions}
     forward, *backward = recorder.calls
-    return Step(op.__name__, op, given, {}, settings, y, 0, gradients, [forward], backward, False, dy)
+    return Step(op.__name__, op, given, {}, settings, y, 0, list(gradients), gradients, [forward], backward, False, dy)
 
 
 def in_terminal(name) -> str:
-    """The operation's lines with, under each, what it made of the tiny example; then the same of its backward;
-    then the check.
+    """Return the operation's lines with their values on the tiny example, then its gradients' lines, then the check.
 
-    Raises InputError for a name that is none.
+    Raises InputError for an unknown name.
     """
     known = examples()
     if name not in known:
@@ -93,13 +92,13 @@ def in_terminal(name) -> str:
     ):
         lines = [line for text in words for line in textwrap.wrap(text, 110, subsequent_indent="    ")]
         parts.append("\n".join(lines) + "\n")
-        for top in calls:
-            parts += [_call(call, call is top) for call in top.all() if call is top or call.makes_something()]
+        for top in calls or ():
+            parts += map(_call, top.shown())
     return "\n".join(parts) + "\n" + check_table(operation_checks(step))
 
 
 def check_table(checks) -> str:
-    """A line for each Check."""
+    """Return a table with a line for each Check."""
     lines = [
         "the check: d sum(y * dy) / d (one entry)",
         f"{'entry':<16}{'by hand':>22}{'complex step':>22}{'digits':>8}{'finite difference':>22}{'digits':>8}",
@@ -113,29 +112,19 @@ def check_table(checks) -> str:
     return "\n".join(lines)
 
 
-def _call(call, outermost):
-    """A call's text, line by line, with what each line made under it."""
-    function, out = call.function, []
-    nested = {name: (first, last) for name, first, last in function.nested}
-    first, last = nested.get(call.nested, (function.first, function.first + len(function.lines) - 1))
-    for number in range(first, last + 1):
-        if function.doc and function.doc[0] <= number <= function.doc[1]:
-            continue
-        if not call.nested and any(begin <= number <= end for begin, end in nested.values()):
-            continue
-        text = function.lines[number - function.first]
-        if not text.strip():
-            continue
+def _call(call):
+    """Return a call's text, with the values that each line made under it."""
+    out = []
+    for number, text in call.function.shown():
         out.append(f"{number:>4}  {text}")
-        is_def = text.strip().startswith("def ")
-        made = [call.arguments] if is_def else call.lines.get(number, [])
+        made = [call.arguments] if text.strip().startswith("def ") else call.lines.get(number, [])
         for values in made:
             out += [shown for name, value in values.items() for shown in _shown(name, value)]
     return "\n".join(out) + "\n"
 
 
 def _shown(name, value):
-    """`name` and its numbers; an array's rows under each other, a matrix of a stack beside the others."""
+    """Return the lines that show `name` and its value."""
     text = np.array2string(
         np.asarray(value), precision=4, suppress_small=True, max_line_width=110, floatmode="maxprec_equal"
     )

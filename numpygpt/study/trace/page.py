@@ -23,14 +23,15 @@ from .source import Function
 from .sums import of_block, of_tied, of_token
 from .words import WORDS
 
-PACKAGE = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[3]
+TEMPLATE = Path(__file__).with_name("trace.html")
 ENTRIES = ((2_500_000, 3), (20_000_000, 2))  # up to so many parameters, so many entries of each gradient are checked
 
 
 def page(trace, progress=lambda done, total: None) -> str:
     """The page's HTML."""
     data = json.dumps(page_data(trace, progress), separators=(",", ":"), allow_nan=False)
-    return template(Path(__file__).with_name("trace.html")).replace("@DATA@", data.replace("<", "\\u003c"))
+    return template(TEMPLATE).replace("@DATA@", data.replace("<", "\\u003c"))
 
 
 def save(path, text) -> None:
@@ -44,7 +45,7 @@ def check_new(path):
     """Raise InputError where a file of this name exists, or its folder does not."""
     path = Path(path)
     if path.exists():
-        raise InputError(f"{path} exists: choose another file, or remove it")
+        raise InputError(f"{path} exists: choose another --out, or remove it")
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.parent}")
 
@@ -128,12 +129,11 @@ class _Packer:
 
     def step(self, step, checked, errors):
         """A Step, with its Checks and, or None, what errors_by_step found."""
-        call = step.forward[0]
-        kind = call.function.name
+        called = {(call.function.outer, call.function.name) for top in step.backward or [] for call in top.all()}
         found = {
             "name": step.name,
-            "kind": kind,
-            "calls": self._calls(step.forward, step.backward or ()),
+            "kind": step.forward[0].function.name,
+            "calls": self._calls(step.forward, called),
             "back": None if step.backward is None else self._calls(step.backward),
             "ends": step.ends,
             "parameters": step.parameters,
@@ -148,24 +148,25 @@ class _Packer:
             found["curve"] = {"entry": [argument, list(index)], "points": points}
         return found
 
-    def _calls(self, tops, backward=()):
-        """Return the calls that made something, outermost first. Repeated calls of a function are runs of one entry.
+    def _calls(self, tops, called=frozenset()):
+        """Return the calls worth showing, outermost first. Repeated calls of one function become one entry with
+        several runs.
 
-        backward   the calls on the way back: what these functions had kept is marked
+        called   (outer function, name) of the gradient functions that were called: what they keep is underlined
         """
-        ran = {(call.function, call.nested) for top in backward for call in top.all()}
-        found, of_block = {}, tops[0].function.name.startswith("block")
+        found: dict[int, dict] = {}
         for top in tops:
-            for call in top.all():
-                if call is not top and (of_block or not call.makes_something()):
-                    continue  # a block's operations are steps of their own
+            # A block's operations are steps of their own.
+            for call in [top] if top.function.outer.startswith("block") else top.shown():
+                name = call.function.name
+                kept = [names for gradient, names in call.kept.items() if (name, gradient) in called]
                 run = {
                     "args": self._values(call.arguments),
                     "lines": {str(line): [self._values(made) for made in runs] for line, runs in call.lines.items()},
-                    "kept": sorted({n for f, names in call.keeps.items() if (call.function, f) in ran for n in names}),
+                    "kept": list(dict.fromkeys(name for names in kept for name in names)),
                 }
-                key = self.function(call.function), call.nested
-                found.setdefault(key, {"f": key[0], "nested": key[1], "runs": []})["runs"].append(run)
+                number = self.function(call.function)
+                found.setdefault(number, {"f": number, "runs": []})["runs"].append(run)
         return list(found.values())
 
     def _values(self, values):
@@ -176,15 +177,16 @@ class _Packer:
         if function not in self.function_numbers:
             self.function_numbers[function] = len(self.functions)
             file = function.file
-            name = file.relative_to(PACKAGE).as_posix() if file.is_relative_to(PACKAGE) else file.name
+            name = file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT) else file.name
             self.functions.append(
                 {
                     "file": name,
                     "name": function.name,
+                    "outer": function.outer,
                     "first": function.first,
                     "lines": function.lines,
                     "doc": function.doc,
-                    "nested": {name: [first, last] for name, first, last in function.nested},
+                    "hidden": function.hidden,
                 }
             )
         return self.function_numbers[function]

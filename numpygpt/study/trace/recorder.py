@@ -1,4 +1,4 @@
-"""What Python's own tracing sees of functions while they run: every line, with the values that it made."""
+"""Record functions with Python's own tracing while they run: every line, with the values that it computed."""
 
 import inspect
 import sys
@@ -6,85 +6,87 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .source import function_of, nested_name, statement_at
+from .source import function_of, statement_at
 
 
 class Call:
     """One call of a watched function.
 
-    function    the Function, or the one it is nested in
-    nested      the name of the function inside it, such as `dx`; None of the outermost
-    arguments   {name: value} it was called with
+    function    the Function that ran
+    arguments   {name: value} of the call
     lines       {line number: [{name: value}, …]} what each statement made, each time it ran, under its last line
-    returned    its result
-    keeps       {name of a function inside it: the names of the arrays and numbers that this function keeps}
-    parent, calls   the watched call that it was made in, and those made in it
+    returned    the result. `ended` is True instead where a call inside returned 0.0, as a tape's backward does where
+                nothing below learns; what is computed from that 0.0 is not a gradient, and is not recorded
+    kept        {gradient function: names of the arrays and numbers that it keeps}, of the functions that it returned
+    parent, calls   the watched call around this one, and the watched calls inside it
 
-    Values are arrays, copied as they were at that moment, and numbers.
+    Values are numbers, and copies of arrays as they were at that moment.
     """
 
     def __init__(self, code, parent, frame):
-        self.code, self.function, self.nested = code, function_of(code), nested_name(code)
+        self.code, self.function = code, function_of(code)
         self.parent, self.calls = parent, []
         self.arguments = {
-            name: kept for name in _argument_names(code) if (kept := _kept(frame.f_locals[name])) is not None
+            name: value for name in _argument_names(code) if (value := _value(frame.f_locals[name])) is not None
         }
-        self.lines, self.returned, self.keeps = {}, None, {}
+        self.lines, self.returned, self.ended, self.kept = {}, None, False, {}
         self._statement = None
         if parent is not None:
             parent.calls.append(self)
 
     def all(self) -> Iterator["Call"]:
-        """This call and those inside it, in the order in which they began."""
+        """Return this call and those inside it, in the order in which they began."""
         yield self
         for call in self.calls:
             yield from call.all()
 
-    def makes_something(self):
-        """Whether a line of it made an array."""
+    def shown(self):
+        """Return this call, and inside it the gradient functions and the helpers with more than a return."""
+        return [call for call in self.all() if call is self or call.function.nested or call._makes_something()]
+
+    def _makes_something(self):
         return any(not statement_at(self.code, line).returns for line in self.lines)
 
     def line(self, frame):
-        """A line is about to run: the statement before it, if it is another, has made what it makes."""
+        """Note that a line is about to run. If it begins another statement, the one before has finished."""
         statement = statement_at(self.code, frame.f_lineno)
         if statement is not self._statement:
             self._finish(frame, statement)
             self._statement = statement
 
     def end(self, frame, result):
-        """The function returns."""
+        """Note that the function returns."""
+        if type(result) is float and self.parent is not None:
+            self.parent.ended = True
         statement, self._statement = self._statement, None
-        if statement is None:
+        if statement is None or self.ended:
             return
         if not statement.returns:  # the last line of a function that returns nothing
             self._statement = statement
             self._finish(frame, None)
             return
-        self.returned = tuple(map(_kept, result)) if isinstance(result, tuple) else _kept(result)
+        self.returned = tuple(map(_value, result)) if isinstance(result, tuple) else _value(result)
         parts = result if isinstance(result, tuple) else (result,)
         for text, part in zip((text for text, _ in statement.makes), parts):
-            if (value := _kept(part)) is not None and self._is_new(text, value):
-                unnamed = "result" if self.nested in (None, "backward") else self.nested
-                self.lines.setdefault(statement.last, [{}])[0][text if text.isidentifier() else unnamed] = value
-        for name, part in frame.f_locals.items():
-            if inspect.isfunction(part) and part.__code__ in self.code.co_consts:
-                kept = {free: frame.f_locals.get(free) for free in part.__code__.co_freevars}
-                self.keeps[name] = [free for free, value in kept.items() if isinstance(value, np.ndarray | float)]
+            for function in part if isinstance(part, tuple) else (part,):
+                if inspect.isfunction(function):
+                    self.kept[function.__name__] = list(dict.fromkeys(_kept_by(function, self.function.outer)))
+            if (value := _value(part)) is not None and self._is_new(text, value):
+                result_name = self.function.name if self.function.nested else "result"
+                self.lines.setdefault(statement.last, [{}])[0][text if text.isidentifier() else result_name] = value
 
     def _finish(self, frame, following):
         statement = self._statement
-        if statement is None or statement.returns:
+        if statement is None or statement.returns or self.ended:
             return
         if statement.body and (following is None or not statement.body[0] <= following.first <= statement.body[1]):
-            return  # the loop is over: nothing new
+            return  # the loop is over
         made = {text: value for text, code in statement.makes if (value := _evaluated(code, frame)) is not None}
         if made:
             self.lines.setdefault(statement.last, []).append(made)
 
     def _is_new(self, text, value):
-        """Whether a returned value is not yet on view: an expression, or an array that was written to since it was
-        made.
-        """
+        """Whether a returned value was not recorded yet: an expression, or an array written to since it was made."""
         if not text.isidentifier():
             return True
         seen = [made[text] for runs in self.lines.values() for made in runs if text in made]
@@ -97,23 +99,31 @@ def _argument_names(code):
 
 def _evaluated(code, frame):
     try:
-        return _kept(eval(code, frame.f_globals, frame.f_locals))  # a name, or a name with an index: nothing runs
+        return _value(eval(code, frame.f_globals, frame.f_locals))  # a name, or a name with an index: nothing runs
     except (NameError, KeyError, IndexError):  # the statement was left by an error
         return None
 
 
-def _kept(value):
-    """A copy of an array of numbers, a float as it is; None of anything else."""
-    if isinstance(value, np.ndarray) and value.dtype.kind in "fciu":
+def _kept_by(function, outer):
+    """Yield the names in `outer` whose arrays or numbers a gradient function keeps, also through other functions."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
+        if inspect.isfunction(cell.cell_contents):
+            yield from _kept_by(cell.cell_contents, outer)
+        elif function.__qualname__.startswith(f"{outer}.") and isinstance(cell.cell_contents, np.ndarray | float):
+            yield name
+
+
+def _value(value):
+    """Return a copy of an array of numbers, a float as it is, and None for anything else, also for an empty array."""
+    if isinstance(value, np.ndarray) and value.size and value.dtype.kind in "fciu":
         return np.array(value)
     return value if isinstance(value, float | complex | np.inexact) else None
 
 
 class Recorder:
-    """with Recorder(watched) as recorder: … records the calls of functions whose code object `watched` accepts, of
-    this thread.
+    """Record this thread's calls of functions whose code object `watched` accepts. Use it in a `with` statement.
 
-    calls   the outermost of them, in order. Whoever was tracing before, a debugger or coverage, goes on afterwards.
+    calls   the outermost calls, in order. A debugger or coverage that was tracing before continues afterwards.
     """
 
     def __init__(self, watched):

@@ -1,4 +1,4 @@
-"""The text of the traced functions, from their own files, and what each of its statements makes."""
+"""The text of the traced functions, from their own files, and what each of their statements makes."""
 
 import ast
 from dataclasses import dataclass
@@ -10,28 +10,44 @@ from pathlib import Path
 class Function:
     """A function's text.
 
-    file, name   where it stands
-    first, lines   the number of its first line (a decorator's, if it has one), and its lines as they are in the file
-    doc          (first, last) line numbers of its docstring; None without
-    nested       (name, first, last) of each function inside it: of its gradients
+    file, name     where it is defined
+    outer          the name of the outermost function around it; its own name if there is none
+    first, lines   the number of its first line, and its lines as they are in the file
+    hidden         (first, last) line numbers of what is shown elsewhere: its docstring, and the functions inside it
+    doc            the docstring's place in `hidden`, or None
     """
 
     file: Path
     name: str
+    outer: str
     first: int
     lines: tuple[str, ...]
+    hidden: tuple[tuple[int, int], ...]
     doc: tuple[int, int] | None
-    nested: tuple[tuple[str, int, int], ...]
+
+    @property
+    def nested(self):
+        """Whether this function is defined inside another one, as every gradient function is."""
+        return self.outer != self.name
+
+    def shown(self):
+        """Return [(line number, text)] without blank and hidden lines."""
+        numbered = enumerate(self.lines, self.first)
+        return [
+            (number, text)
+            for number, text in numbered
+            if text.strip() and not any(first <= number <= last for first, last in self.hidden)
+        ]
 
 
 @dataclass(frozen=True)
 class Statement:
     """One statement: its first and last line (of a loop, its header's), and what it makes.
 
-    makes   (text, code) of each: `xhat`, `dtable[number]`; code evaluates to its value in the frame, once the
-            statement has run
-    body    of a loop the first and last line of what it repeats, else None
-    returns   whether it is a return: then `makes` are the parts of what is returned, in order, without code
+    makes     (text, code) of each target: `xhat`, `sums[number]`; once the statement has run, code evaluates to the
+              target's value in the frame
+    body      of a loop, the first and last line of what it repeats, else None
+    returns   whether it is a return; then `makes` holds the returned parts in order, without code
     """
 
     first: int
@@ -42,56 +58,42 @@ class Statement:
 
 
 def function_of(code):
-    """The Function that this code object is, or is nested in."""
-    return _file(code.co_filename)[1][_place(code)]
-
-
-def nested_name(code):
-    """Return the name of a function inside another, such as `dx`; None of an outermost function."""
-    return None if _place(code) == (code.co_name, code.co_firstlineno) else code.co_name
+    """Return the Function of a code object."""
+    return _file(code.co_filename)[0][code.co_firstlineno]
 
 
 def statement_at(code, line):
-    """The Statement that a line belongs to; None of the line of a `def`."""
-    return _file(code.co_filename)[2].get(line)
-
-
-def _place(code):
-    return _file(code.co_filename)[0][code.co_name, code.co_firstlineno]
+    """Return the Statement that a line belongs to, or None for the line of a `def`."""
+    return _file(code.co_filename)[1].get(line)
 
 
 @cache
 def _file(filename):
-    """({(name, first line): the same of the outermost function}, {(name, first line): Function}, {line:
-    Statement}) of a file.
-    """
+    """Return ({first line: Function}, {line: Statement}) of a file."""
     text = Path(filename).read_text(encoding="utf-8")
-    lines, outer, functions, statements = text.splitlines(), {}, {}, {}
-    for node in ast.walk(ast.parse(text)):
+    lines, functions, statements = text.splitlines(), {}, {}
+
+    def visit(node, outer):
         for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.FunctionDef) and isinstance(node, ast.Module | ast.ClassDef):
-                place = child.name, _first(child)
-                functions[place] = _function(Path(filename), lines, child)
-                for inner in ast.walk(child):
-                    if isinstance(inner, ast.FunctionDef):
-                        outer[inner.name, _first(inner)] = place
-                    elif isinstance(inner, ast.stmt):
-                        statement = _statement(inner)
-                        for line in range(statement.first, statement.last + 1):
-                            statements[line] = statement  # an inner statement comes later, and wins
-    return outer, functions, statements
+            name = outer
+            if isinstance(child, ast.FunctionDef):
+                name = outer or child.name
+                functions[child.lineno] = _function(Path(filename), lines, child, name)
+            elif isinstance(child, ast.stmt) and outer:
+                statement = _statement(child)
+                for line in range(statement.first, statement.last + 1):
+                    statements[line] = statement  # an inner statement comes later, and wins
+            visit(child, name)
+
+    visit(ast.parse(text), None)
+    return functions, statements
 
 
-def _first(node):
-    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-
-
-def _function(file, lines, node):
-    first, doc = _first(node), None
-    if ast.get_docstring(node) is not None:
-        doc = node.body[0].lineno, node.body[0].end_lineno
-    nested = tuple((n.name, n.lineno, n.end_lineno) for n in node.body if isinstance(n, ast.FunctionDef))
-    return Function(file, node.name, first, tuple(lines[first - 1 : node.end_lineno]), doc, nested)
+def _function(file, lines, node, outer):
+    doc = (node.body[0].lineno, node.body[0].end_lineno) if ast.get_docstring(node) is not None else None
+    inner = [(child.lineno, child.end_lineno) for child in node.body if isinstance(child, ast.FunctionDef)]
+    hidden = tuple([doc, *inner] if doc else inner)
+    return Function(file, node.name, outer, node.lineno, tuple(lines[node.lineno - 1 : node.end_lineno]), hidden, doc)
 
 
 def _statement(node):
@@ -105,7 +107,7 @@ def _statement(node):
         return Statement(first, last, tuple((ast.unparse(part), None) for part in parts), returns=True)
     targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
     made = [part for target in targets if target is not None for part in _flat(target) if ast.unparse(part) != "_"]
-    # Of an array that is written to in a loop, what one pass writes; else the whole array.
+    # Where a loop writes to an array, what one pass writes; otherwise the whole array.
     return Statement(first, last, tuple((text, _code(text)) for text in map(_made, made)), body)
 
 

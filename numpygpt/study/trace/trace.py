@@ -1,7 +1,7 @@
-"""One message's way through the model, forward and back, as it ran: every operation, every line, every number.
+"""One message's path through the model, forward and back: every operation, every line, every value.
 
-What is recorded is the shipped code while it runs, in float64. Nothing in `ops/` or `model/` knows of it:
-`WatchedTape` is a Tape that notes what is done with it, and Python's own tracing sees the lines.
+The shipped code is recorded while it runs, in float64. `ops/` and `model/` contain no code for this: `WatchedTape` is a
+Tape that records its calls, and Python's own tracing records the lines.
 """
 
 import inspect
@@ -14,52 +14,52 @@ import numpy as np
 from ... import ops
 from ...model import block as block_module
 from ...model.classifier import classifier
-from ...model.fast import FAST, groups
+from ...model.fast import groups
 from ...model.language import language_model
 from ...model.tape import Tape
 from ...model.trainable import trainable_names
 from ...ops.attention import attention
 from ...ops.cross_entropy import cross_entropy
+from ...ops.output_loss import output_loss
 from ...system.errors import InputError
 from ...text.tokenizer import token_texts
+from .page import framed, page, save
 from .recorder import Call, Recorder
 
-# The files whose functions are recorded: not `remember`, which has no formula
-OPERATIONS = {str(path) for path in Path(ops.__file__).parent.glob("*.py") if path.stem != "remember"}
+# The files whose lines are recorded. What `remember` calls is recorded; `remember` itself has no formula.
+WATCHED = {str(file) for file in Path(ops.__file__).parent.glob("*.py") if file.name != "remember.py"}
 BLOCKS = {block_module.block.__code__, block_module.block_at.__code__}
 
 
 @dataclass(repr=False)
 class Step:
-    """One operation on the way, or a block's two sums.
+    """One operation of the model, or a block's two sums.
 
-    name       where it stands, under the parameters' name where it has some: h.1.ln_1, h.1.attention, cross_entropy
-    op         the operation; settings, what else it was called with
-    arguments  {name: array} of what it was given, in its own order; parameters, {argument: parameter's name} among
-    them
-    result     its result
-    gradients  {argument: array} of the arguments that have one
-    forward, backward   the Calls of watched functions. backward is None where nothing here or below learns; `ends` says
-               that backpropagation stops here.
+    name       the name of the operation's parameters, or else its own, after its block's: h.1.ln_1, h.1.attention
+    op         the operation; settings, its arguments that are not arrays of the model
+    arguments  {name: array} in the operation's own order; parameters, {argument: parameter's name} among them
+    result     the operation's result
+    learns     the arguments whose gradient is wanted; gradients, {argument: array} of these
+    forward, backward   the Calls of watched functions; backward is None where no gradient function was called
+    ends       whether backpropagation stops here, because nothing below learns
     """
 
     name: str
-    op: Callable
+    op: Callable | None  # None of a block
     arguments: dict
     parameters: dict[str, str]
     settings: dict
-    result: np.ndarray
+    result: np.ndarray | None = None
     number: int | None = None  # of the tape's calls; None of a block
+    learns: list[str] = field(default_factory=list)
     gradients: dict[str, np.ndarray] = field(default_factory=dict)
     forward: list[Call] = field(default_factory=list)
     backward: list[Call] | None = None
     ends: bool = False
-    dy: np.ndarray | None = None  # what the gradient functions were given
+    dy: np.ndarray | float | None = None  # what the gradient functions were given
 
     def __getitem__(self, name):
-        """Return the value of this name, as it last was: forward, a gradient (`dx`), or an argument."""
-        if name[1:] in self.gradients and name.startswith("d"):
-            return self.gradients[name[1:]]
+        """Return the last value of this name: of the forward pass, the backward pass (`dx`), or an argument."""
         found = None
         for call in [call for top in [*self.forward, *(self.backward or [])] for call in top.all()]:
             for values in [call.arguments, *(made for runs in call.lines.values() for made in runs)]:
@@ -72,7 +72,7 @@ class Step:
         return f"{self.name}: {', '.join(self.names())}"
 
     def names(self):
-        """All names that have a value."""
+        """Return all names that have a value."""
         calls = [call for top in [*self.forward, *(self.backward or [])] for call in top.all()]
         return list(
             dict.fromkeys(
@@ -85,13 +85,11 @@ class Step:
 
 
 class WatchedTape(Tape):
-    """A Tape that notes each operation, in `steps`, and where gradients add up, in `sums`: (parameter, before,
-    plus, after).
+    """A Tape that records each operation in `steps`, and where gradients add up in `sums`: (name, before, plus, after).
 
-    watched   the files whose functions the recorder records; an operation's is added before it runs
+    It runs every operation whole, in this thread, because the Recorder sees one thread. For one message the results
+    are the same.
     """
-
-    fast = {attention: FAST[attention]}  # all else runs whole, in this thread: of one message the numbers are the same
 
     def __init__(self, params, trainable, recorder, watched):
         super().__init__(params, trainable)
@@ -99,33 +97,39 @@ class WatchedTape(Tape):
 
     def __call__(self, op, x, *names, **settings):
         self.watched.add(op.__code__.co_filename)
+        if op is attention:
+            ((_, settings),) = groups(x, **settings)  # one message is one group
         argument_names = list(inspect.signature(op).parameters)[: 1 + len(names)]
-        values = [x, *(self.params[name] for name in names)]
-        before, x_learns = self._calls(), self.something_learns
-        y, backward = super().__call__(op, x, *names, **settings)
-        layer = next(iter(names), op.__name__).rsplit(".", 1)[0]
+        wanted = [self.something_learns, *(name in self.trainable for name in names)]
         step = Step(
-            name=op.__name__ if op.__name__.startswith(("embedding", "output")) else layer,
+            name=names[0].rsplit(".", 1)[0] if names and x.ndim == 2 and op is not output_loss else op.__name__,
             op=op,
-            arguments=dict(zip(argument_names, values)),
+            arguments=dict(zip(argument_names, [x, *(self.params[name] for name in names)])),
             parameters=dict(zip(argument_names[1:], names)),
-            settings=groups(x, **settings)[0][1] if op is attention else settings,
-            result=np.array(y),
+            settings=settings,
             number=len(self.steps),
-            forward=self._calls()[len(before) :],
-            ends=self.something_learns and not x_learns,
+            learns=[argument for argument, learns in zip(argument_names, wanted) if learns],
+            ends=any(wanted) and not wanted[0],
         )
         self.steps.append(step)
 
-        def watched(dy):
-            before = self._calls()
-            dx = backward(dy)
-            if made := self._calls()[len(before) :]:
-                step.dy, step.backward = np.array(dy), made
-                step.gradients = {call.nested[1:]: call.returned for call in made}
-            return dx
+        def watched(function):
+            def gradient(dy):
+                step.dy, before = np.array(dy), len(self._calls())
+                found = function(dy)
+                step.gradients[function.__name__[1:]] = np.array(found)
+                step.backward = (step.backward or []) + self._calls()[before:]
+                return found
 
-        return y, watched
+            return gradient
+
+        def whole(x, *params):
+            before = len(self._calls())
+            y, functions = op(x, *params, **settings)
+            step.result, step.forward = np.array(y), self._calls()[before:]
+            return y, [watched(function) for function in functions]
+
+        return super().__call__(whole, x, *names)
 
     def _add(self, name, dparam):
         before = np.array(self.grads[name]) if name in self.grads else None
@@ -134,19 +138,20 @@ class WatchedTape(Tape):
             self.sums.append((name, before, np.array(dparam), np.array(self.grads[name])))
 
     def _calls(self):
-        """The watched calls so far, at the place where we are."""
-        return list(self.recorder.open.calls if self.recorder.open else self.recorder.calls)
+        """Return the calls recorded so far inside the open call."""
+        return self.recorder.open.calls if self.recorder.open else self.recorder.calls
 
 
 @dataclass(repr=False)
 class Trace:
-    """A message's way through the model.
+    """A message's path through the model.
 
-    text, tokens   the message and its tokens' text; label, the class it has, or None of a language model
-    steps          the way: every operation and, after a block's, its sums
+    text, tokens   the message, and the text of each token
+    label          the message's class, or None for a language model
+    steps          every operation in order, and after each block's operations the block's sums
     loss, grads    the loss in nats, and {name: gradient} of what learns
-    run            run(tape, copies) -> loss, backward: the forward pass on another Tape, of so many copies of the
-                   message
+    run            run(tape, copies) -> loss, backward: the forward pass of this many copies of the message on a Tape
+    other_pooling  the largest relative difference of a gradient between the folded and the ordinary last block
     """
 
     text: str
@@ -164,12 +169,10 @@ class Trace:
     sums: list[tuple] = field(default_factory=list)
     loss: float = float("nan")
     grads: dict[str, np.ndarray] = field(default_factory=dict)
-    other_pooling: float | None = (
-        None  # largest relative difference of a gradient, where the last block runs the other way
-    )
+    other_pooling: float | None = None
 
     def __getitem__(self, name) -> Step:
-        """The step of this name."""
+        """Return the step of this name."""
         for step in self.steps:
             if step.name == name:
                 return step
@@ -179,44 +182,37 @@ class Trace:
         return f"Trace of {self.text!r}: loss {self.loss:.6f}, steps {', '.join(step.name for step in self.steps)}"
 
     def page(self) -> str:
-        """The whole page, HTML."""
-        from .page import page
-
+        """Return the page, as HTML."""
         return page(self)
 
     def save(self, path) -> None:
-        """Write the page. Raises InputError where the file exists."""
-        from .page import save
-
+        """Write the page to a new file. Raises InputError if the file exists."""
         save(path, self.page())
 
     def _repr_html_(self):
-        from .page import framed
-
         return framed(self.page())
 
 
 def trace_classifier(clf, text, label, folded=False) -> Trace:
-    """The Trace of one message and its label through a Classifier's loss.
+    """Trace one message and its label through a Classifier's loss.
 
-    folded   the last block computed for the one row that is read, as in training; else the textbook's, over all rows
+    folded   whether the last block is computed only for the row that is read, as in training, or for all rows
 
-    Raises InputError for a message without tokens, an unknown label, LoRA's adapters, and `folded` where the classifier
-    reads the mean of all rows.
+    Raises InputError for a message without tokens, an unknown label, LoRA's adapters.
     """
     if folded and clf.pooling.position == "mean":
-        raise InputError("folded: this classifier reads the mean of all rows, not one: leave it out")
+        raise InputError("folded: this classifier reads the mean of all rows, not one row: omit it")
     if clf.lora_scale is not None:
         raise InputError(
-            "a classifier with LoRA's adapters is not traced: save it and trace the run, whose weights have them added"
+            "a classifier with LoRA adapters cannot be traced. Save it and trace the run, in which they are merged"
         )
     (ids,), numbers = clf.encode([text]), clf.numbers([label])
     pooling = replace(clf.pooling, folded=folded)
 
     def run(tape, copies=1, pooling=pooling):
         logits, d_classifier = classifier(tape, np.tile(ids, copies), np.full(copies, len(ids)), clf.config, pooling)
-        loss, dlogits = tape(cross_entropy, logits, targets=np.tile(numbers, copies))
-        return loss, lambda: d_classifier(dlogits(1.0))
+        loss, d_loss = tape(cross_entropy, logits, targets=np.tile(numbers, copies))
+        return loss, lambda: d_classifier(d_loss(1.0))
 
     trace = Trace(
         text,
@@ -245,14 +241,14 @@ def trace_classifier(clf, text, label, folded=False) -> Trace:
 
 
 def trace_language(gpt, text, trainable="all") -> Trace:
-    """The Trace of a text through the language model's loss: each token but the first, predicted from those before.
+    """Trace a text through the language model's loss: each token but the first is predicted from the tokens before it.
 
     Raises InputError for a text of fewer than two tokens, or a `trainable` that selects nothing.
     """
     learning = trainable_names(trainable, gpt.params, gpt.config)
     ids = np.array(gpt.encode(text), np.int64)
     if len(ids) < 2:
-        raise InputError("the language model predicts a token from those before: give a text of at least two tokens")
+        raise InputError("a language model predicts tokens from earlier ones: give a text of at least two tokens")
 
     def run(tape, copies=1):
         lengths = np.full(copies, len(ids) - 1)
@@ -266,37 +262,33 @@ def trace_language(gpt, text, trainable="all") -> Trace:
 
 
 def recorded(trace):
-    """The trace with its run recorded."""
-    watched = OPERATIONS | {block_module.__file__}
+    """Run the trace's forward and backward pass, record them, and return the trace."""
+    watched = {block_module.__file__, *WATCHED}
     with Recorder(lambda code: code.co_filename in watched) as recorder:
         tape = WatchedTape(trace.params, trace.trainable, recorder, watched)
         loss, backward = trace.run(tape)
         trace.grads = backward()
-    trace.loss, trace.sums = float(loss), tape.sums
-    trace.steps = _with_blocks(tape.steps, recorder.calls)
+    trace.loss, trace.sums, trace.steps = float(loss), tape.sums, tape.steps
+    _add_blocks(trace.steps, recorder.calls)
     return trace
 
 
-def _with_blocks(steps, calls):
-    """Return the steps, with each block's sums after its last operation.
-
-    A block is numbered by its parameters, and so are the operations in it that have none.
-    """
+def _add_blocks(steps, calls):
+    """Insert a step for each block's sums after its last operation, and name its operations after the block."""
     forward = [call for call in calls if call.code in BLOCKS]
-    backward = [c for c in calls if c.nested and c.function.name.startswith("block")]
-    found = list(steps)
-    for call, back in zip(forward, reversed(backward) if backward else [None] * len(forward)):
-        made_in = {id(c) for c in call.all()}
-        inside = [step for step in found if step.forward and id(step.forward[0]) in made_in]
-        block = ".".join(next(name for step in inside for name in step.parameters.values()).split(".")[:2])
-        for step in inside:
-            step.name = step.name if step.parameters else f"{block}.{step.name}"
-        place = max(i for i, step in enumerate(found) if any(step is other for other in inside))
-        learns, ends = any(step.backward for step in inside), any(step.ends for step in inside)
-        sums = Step(block, None, {}, {}, {}, call.returned[0], forward=[call], ends=ends)
-        sums.backward = [back] if learns else None
-        found.insert(place + 1, sums)
-    return found
+    backward = [call for call in calls if call.function.nested and call.function.outer.startswith("block")]
+    backward += [None] * len(forward)  # where no backward pass ran
+    for call, back in zip(forward, reversed(backward[: len(forward)])):
+        inside = {id(c) for c in call.all()}
+        own = [step for step in steps if step.number is not None and id(step.forward[0]) in inside]
+        name = next(".".join(step.name.split(".")[:2]) for step in own if step.parameters)  # h.3 of h.3.ln_1
+        for step in own:
+            if not step.parameters:
+                step.name = f"{name}.{step.name}"
+        found = Step(name, None, {}, {}, {}, call.returned[0], forward=[call])
+        if any(step.backward for step in own):
+            found.backward, found.ends = [back], back.ended
+        steps.insert(steps.index(own[-1]) + 1, found)
 
 
 def as_float64(params):
