@@ -88,12 +88,12 @@ REFUSED = {
     "another test set": (
         lambda: spoil("run/test.csv", lambda b: b"Label,Text\nham,hi\n"),
         "run",
-        "run/test.csv: label 'ham' is none of 0 to 1",
+        "run/test.csv: label 'ham' is not one of 0 to 1",
     ),
     "another training set": (
         lambda: spoil("run/train.csv", lambda b: b"Label,Text\n7,hi\n"),
         "run",
-        "run/train.csv: label '7' is none of 0 to 1",
+        "run/train.csv: label '7' is not one of 0 to 1",
     ),
     "no such file": (lambda: None, "run absent.csv", "absent.csv: cannot read the messages"),
     "a folder": (lambda: None, "run model", "model: cannot read the messages"),
@@ -106,7 +106,7 @@ REFUSED = {
     "columns without a usual name": (
         lambda: spoil("two.csv", lambda b: b.replace(b"Label", b"kind")),
         "run two.csv",
-        "two.csv: which column is the label",
+        "two.csv: cannot tell which column is the label",
     ),
     "an error in the last line": (
         lambda: spoil("two.csv", lambda b: b + b"ham\n"),
