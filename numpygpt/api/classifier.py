@@ -260,10 +260,6 @@ class Classifier:
         ids, lengths = pack(messages)
         return batch_loss(self, ids, lengths, numbers, 0)
 
-    def weights(self):
-        """Return `merge`'s result: the parameters that the model runs on, and how gradients reach LoRA's adapters."""
-        return merge(self.params, self.config, self.lora_scale)
-
     def trace(self, text: str, label: str, folded: bool = False):
         """Record every step of a message's forward and backward pass.
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..model.classifier import classifier
+from ..model.lora import merge
 from ..model.tape import Tape
 from ..model.trunk import blocks
 from ..ops.embedding import embedding
@@ -99,7 +100,7 @@ def explain(clf, text, baseline="padding", tolerance=0.01, progress=lambda done,
     if baseline not in BASELINES:
         raise InputError(f"baseline {baseline!r}: use one of {', '.join(BASELINES)}")
     (ids,) = clf.encode([text])
-    params = clf.weights()[0]
+    params, _ = merge(clf.params, clf.config, clf.lora_scale)
     logits = _logits(clf, params, ids[None])[0]
     margin = _Margin(clf, params, logits, progress)
     wte, places = params["wte.weight"], params["wpe.weight"][: len(ids)]
@@ -220,7 +221,7 @@ def after_each_token(clf, text, progress=lambda done, total: None) -> np.ndarray
     it follows each shortened message, and has no row of its own.
     """
     (ids,) = clf.encode([text])
-    params = clf.weights()[0]
+    params, _ = merge(clf.params, clf.config, clf.lora_scale)
     if clf.pad_to != "end" and clf.pooling.position != "first" and clf.pooling.causal:
         return _at_every_row(clf, params, ids)
     ends, last = ([clf.encoding.eot_token], len(ids) - 1) if clf.pad_to == "end" else ([], len(ids))

@@ -13,6 +13,7 @@ from numpygpt.explain.attribution import after_each_token
 from numpygpt.explain.attribution_text import in_terminal
 from numpygpt.model.classifier import classifier
 from numpygpt.model.config import Config
+from numpygpt.model.lora import merge
 from numpygpt.model.parameters import random_parameters
 from numpygpt.model.tape import Tape
 from numpygpt.study.trace.trace import as_float64
@@ -53,7 +54,7 @@ def margin_of(clf, explanation, texts):
 
 
 def rows_of(clf, explanation, dtype):
-    weights = {name: a.astype(dtype) for name, a in clf.weights()[0].items()}
+    weights = {name: a.astype(dtype) for name, a in merge(clf.params, clf.config, clf.lora_scale)[0].items()}
     T = len(explanation.ids)
     return weights, weights["wte.weight"][explanation.ids], weights["wpe.weight"][:T], np.array([T])
 
@@ -170,7 +171,7 @@ def test_an_unknown_baseline_and_an_empty_message_are_refused():
 def test_the_curve_is_the_answer_had_the_message_ended_at_each_token(pooling):
     clf = made(**pooling)
     (ids,) = clf.encode([TEXT])
-    weights = clf.weights()[0]
+    weights, _ = merge(clf.params, clf.config, clf.lora_scale)
     ends = [256] if pooling.get("pad") == "end" else []
     parts = [np.append(ids[:t], ends).astype(int) for t in range(1, len(ids) + 1 - len(ends))]
     expected = [classifier(Tape(weights), part, [len(part)], clf.config, clf.pooling)[0][0] for part in parts]
