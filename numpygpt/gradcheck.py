@@ -115,7 +115,7 @@ def check_everything():
             wrong += [] if holds else [row]
             print(f"  {row:<38}{numbers[row]:>10,}{max(found):>26.1e}{'' if holds else '  WRONG'}")
         print(flush=True)
-    print(f"wrong: {', '.join(wrong)}" if wrong else "every gradient holds")
+    print(f"wrong: {', '.join(wrong)}" if wrong else "all gradients correct")
     return not wrong
 
 

@@ -22,6 +22,8 @@ from numpygpt.system.errors import InputError
 from numpygpt.system.single_process import SingleProcess
 from numpygpt.text.bpe import learn_bpe
 
+pytestmark = pytest.mark.slow  # it measures
+
 ROOT = Path(__file__).parents[1]
 needs_torch = pytest.mark.skipif(not machine.installed("torch"), reason="without torch")
 

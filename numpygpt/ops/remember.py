@@ -7,7 +7,7 @@ def remember(function):
     For work that several gradients of an operation share. It compares values, not identities, so a dy that was changed
     in place counts as another one.
     """
-    last = []  # dy, function(dy)
+    last: list = []  # dy, function(dy)
 
     def remembered(dy):
         if not last or not np.array_equal(last[0], dy):
