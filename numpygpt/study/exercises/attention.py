@@ -29,47 +29,47 @@ EXERCISE = Exercise(
 
 
 def scale_forgotten():
-    """1/sqrt(d) is forgotten: scores are divided by it, so what goes back to q and to k is, too."""
+    """1/sqrt(d) is missing. scores are divided by sqrt_d, so dq and dk are divided by it, too."""
     dq, dk = dscores(dy) @ k, transposed(dscores(dy)) @ q
 
 
 def scale_twice():
-    """1/sqrt(d) is applied twice. Once for q and once for k is right; dscores itself is not divided before."""
+    """1/sqrt(d) is applied twice. Divide either dscores, or dq and dk."""
     dq, dk = dscores(dy) @ k / sqrt_d**2, transposed(dscores(dy)) @ q / sqrt_d**2
 
 
 def scale_multiplied():
-    """It is multiplied by sqrt(d) where the forward pass divides: it has to be divided here, too."""
+    """dq and dk are multiplied by sqrt_d. The forward pass divides by it, so the backward pass divides, too."""
     dq, dk = dscores(dy) @ k * sqrt_d, transposed(dscores(dy)) @ q * sqrt_d
 
 
 def q_and_k_exchanged():
-    """dq and dk are exchanged. In scores = q @ k.T, dq is made with k, and dk with q and the transposed dscores."""
+    """dq and dk are exchanged. In scores = q @ k.T, dq comes from k, and dk from q and the transposed dscores."""
     dq, dk = transposed(dscores(dy)) @ q / sqrt_d, dscores(dy) @ k / sqrt_d
 
 
 def k_not_transposed():
-    """dk is made with dscores as it is. A key is read by every query, down a column of scores: dscores.T @ q."""
+    """dk uses dscores without a transpose. A key meets every query, down a column of scores: dscores.T @ q."""
     dk = dscores(dy) @ q / sqrt_d
 
 
 def q_transposed():
-    """dq is made with dscores transposed. A query's scores are a row: dscores @ k."""
+    """dq uses the transposed dscores. A query's scores are a row: dscores @ k."""
     dq = transposed(dscores(dy)) @ k / sqrt_d
 
 
 def v_not_transposed():
-    """dv is made with weights as they are. A value is read by every query, down a column of weights: weights.T @ dy."""
+    """dv uses weights without a transpose. A value goes to every query, down a column of weights: weights.T @ dy."""
     dv = weights @ dy
 
 
 def v_without_weights():
-    """dv is dy itself: the weights with which each value enters each row are missing."""
+    """dv is dy itself. The weight of each value in each row is missing: weights.T @ dy."""
     dv = 1 * dy
 
 
 def v_from_scores():
-    """dv is made with the raw scores in place of the softmax's weights."""
+    """dv uses the raw scores. It needs the weights, which are the softmax of the scores."""
     dv = transposed(q @ transposed(k) / sqrt_d) @ dy
 
 
@@ -109,7 +109,7 @@ def softmax_down_the_columns():
 
 
 def weights_from_k():
-    """dweights is made with k in place of v: the weights were multiplied with v."""
+    """dweights uses k. The weights were multiplied with v: dweights = dy @ v.T."""
     ds = d_softmax(dy @ transposed(k))
     dq, dk = ds @ k / sqrt_d, transposed(ds) @ q / sqrt_d
 

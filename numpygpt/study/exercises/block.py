@@ -97,8 +97,8 @@ EXERCISE = Exercise(
 
 
 def no_skip_past_the_mlp():
-    """The way past the MLP is missing: y = a + mlp(a), so dy comes back to a as it is, and through the MLP; both add
-    up."""
+    """The path past the MLP is missing. y = a + mlp(a), so dy comes back to a unchanged, and through the MLP. Both
+    add up."""
     da = d_norm2[0](dnormed2)
     dattended, dw_proj, db_proj = (d(da) for d in d_proj)
     dattended = split_heads(dattended, T, n_head)
@@ -109,13 +109,12 @@ def no_skip_past_the_mlp():
 
 
 def no_skip_past_the_attention():
-    """The way past the attention is missing: a = x + self_attention(x), so what is at a comes back to x as it is,
-    too."""
+    """The path past the attention is missing. a = x + self_attention(x), so da also comes back to x unchanged."""
     dx = d_norm1[0](dnormed1)
 
 
 def no_skips():
-    """Both ways past, of the MLP and of the attention, are missing."""
+    """Both paths, past the MLP and past the attention, are missing."""
     da = d_norm2[0](dnormed2)
     dattended, dw_proj, db_proj = (d(da) for d in d_proj)
     dattended = split_heads(dattended, T, n_head)
@@ -125,7 +124,7 @@ def no_skips():
 
 
 def attention_from_dy():
-    """The attention is handed dy. It gets what is at a: dy and what came back through the MLP."""
+    """The attention gets dy. It must get da: dy and what came back through the MLP."""
     dattended, dw_proj, db_proj = (d(dy) for d in d_proj)
     dattended = split_heads(dattended, T, n_head)
     dqkv = np.concatenate([merge_heads(d(dattended)) for d in d_attention], axis=1)
@@ -135,12 +134,12 @@ def attention_from_dy():
 
 
 def x_from_dy():
-    """dx is dy and what comes back through the attention. Past the attention x gets what is at a, not dy alone."""
+    """dx is dy and what comes back through the attention. Past the attention x gets da, not dy alone."""
     dx = dy + d_norm1[0](dnormed1)
 
 
 def dy_added_twice():
-    """dy is added once more at x: it is in da already."""
+    """dy is added once more at x. da contains it already."""
     dx = dx + dy
 
 
@@ -158,6 +157,6 @@ def gelu_skipped():
 
 
 def norms_exchanged():
-    """The gradients of the two layernorms are exchanged: gain1 and bias1 are the attention's, gain2 and bias2 the
-    MLP's."""
+    """The gradients of the two layernorms are exchanged. gain1 and bias1 belong to the attention, gain2 and bias2
+    to the MLP."""
     dgain1, dbias1, dgain2, dbias2 = dgain2, dbias2, dgain1, dbias1

@@ -29,14 +29,14 @@ EXERCISE = replace(
 
 
 def mask_forgotten():
-    """The mask is forgotten: weights are computed anew from scores without it. Use those of the forward pass."""
+    """The mask is missing: the weights were computed again without it. Use the weights of the forward pass."""
     full, (d_full,) = softmax(q @ transposed(k) / sqrt_d)
     ds = d_full(dy @ transposed(v))
     dq, dk, dv = ds @ k / sqrt_d, transposed(ds) @ q / sqrt_d, transposed(full) @ dy
 
 
 def mask_the_wrong_way():
-    """The mask is the wrong way round: a row gets what comes from those before it, and sees those after it."""
+    """The mask is the wrong way round: each row sees itself and later rows. It must see itself and earlier rows."""
     mask = np.tril(np.full(weights.shape[-2:], -np.inf), -1)
     seen, (d_seen,) = softmax(q @ transposed(k) / sqrt_d + mask)
     ds = d_seen(dy @ transposed(v))
@@ -44,13 +44,13 @@ def mask_the_wrong_way():
 
 
 def own_row_masked():
-    """A row's own score is masked on the way back, too. A row sees itself: only what comes later is masked."""
+    """A row's own score is masked, too. A row sees itself: only later rows are masked."""
     ds = np.tril(dscores(dy), -1)
     dq, dk, dv = ds @ k / sqrt_d, transposed(ds) @ q / sqrt_d, transposed(np.tril(weights, -1)) @ dy
 
 
 def masked_after_the_softmax():
-    """The mask is put on the weights after a softmax over all rows, so they no longer sum to 1. It is added to
+    """The mask is applied to the weights after a softmax over all rows, so they no longer sum to 1. Add the mask to
     scores."""
     full, (d_full,) = softmax(q @ transposed(k) / sqrt_d)
     ds = d_full(np.tril(dy @ transposed(v)))

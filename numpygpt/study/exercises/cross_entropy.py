@@ -35,22 +35,22 @@ EXERCISE = Exercise(
 
 
 def not_divided():
-    """dlogits is not divided by the number of rows: the loss is their mean."""
+    """dlogits is not divided by the number of rows. The loss is their mean."""
     dlogits = dlogits * B
 
 
 def divided_by_all_rows():
-    """dlogits is divided by all rows. The mean is over the rows that count: ignored rows are not in it."""
+    """dlogits is divided by the number of all rows. The mean is over the B rows that count, without ignored rows."""
     dlogits = dlogits * (B / len(logits))
 
 
 def divided_by_classes():
-    """dlogits is divided by the number of logits. The mean is over the rows: all of a row's classes make one loss."""
+    """dlogits is divided by the number of logits. The mean is over rows: all classes of a row make one loss."""
     dlogits = dlogits / C
 
 
 def dloss_forgotten():
-    """dloss is left out: it is the gradient of the loss, and everything is multiplied by it."""
+    """dloss is missing. dlogits takes the gradient of the loss, and everything is multiplied by it."""
     dlogits = dlogits / dloss
 
 
@@ -72,7 +72,7 @@ def sign():
 
 
 def ignored_rows_counted():
-    """A row whose target is ignored gets a gradient: it is not in the loss, so its gradient is 0."""
+    """A row whose target is ignored has a gradient. That row is not in the loss, so its gradient is 0."""
     dlogits = difference * (dloss / B)
 
 
@@ -90,7 +90,7 @@ def target_taken_everywhere():
 
 
 def smoothing_forgotten():
-    """smoothing is left out of q: it is (1 - smoothing) onehot + smoothing / C."""
+    """smoothing is missing: q = (1 - smoothing) onehot(target) + smoothing / C takes the place of onehot(target)."""
     difference, _ = softmax(logits)
     difference[rows, targets] -= 1
     dlogits = difference * counts[:, None] * (dloss / B)

@@ -44,30 +44,30 @@ def token_repeats_lost():
 
 
 def first_place_only():
-    """A token that occurs twice has the gradient of its first place only. Those of all its places add up."""
+    """A token that occurs twice has the gradient of its first place only. Add the gradients of all its places."""
     dwte = np.zeros_like(wte)
     numbers, first = np.unique(ids, return_index=True)
     dwte[numbers] = dx[first]
 
 
 def token_repeats_averaged():
-    """A token that occurs twice has the mean of its places' gradients. A row that is used twice gets their sum."""
+    """A token that occurs twice has the mean of its places' gradients. It must have their sum."""
     dwte = dwte / np.maximum(np.bincount(ids, minlength=len(wte)), 1)[:, None]
 
 
 def position_repeats_lost():
-    """Positions occur in every message, and are counted once: dwpe[positions] += dx loses the repeats. They add up."""
+    """Positions repeat in every message, but count once here: dwpe[positions] += dx loses the repeats."""
     dwpe = np.zeros_like(wpe)
     dwpe[positions] += dx
 
 
 def positions_averaged():
-    """A position has the mean of its places' gradients over the messages. They add up."""
+    """A position has the mean of its places' gradients over the messages. It must have their sum."""
     dwpe = dwpe / np.maximum(np.bincount(positions, minlength=len(wpe)), 1)[:, None]
 
 
 def positions_go_on():
-    """Positions are counted on across the messages. They start from 0 in each."""
+    """Positions continue across messages. They start from 0 in each message."""
     dwpe = np.zeros_like(wpe)
     for position, row in zip(range(len(wpe)), dx):
         dwpe[position] += row

@@ -78,7 +78,7 @@ EXERCISE = Exercise(
 
 
 def frozen_stops_the_way():
-    """A frozen weight2 stops the way down. Frozen, it gets no gradient, but passes one on to what learns below it."""
+    """A frozen weight2 stops backpropagation. Frozen, it has no gradient, but passes one on to what learns below it."""
     if not learns[3] and any(learns[:3]):
         dweight1 = np.zeros_like(weight1) if learns[1] else None
         dbias1 = np.zeros_like(bias1) if learns[2] else None
@@ -103,7 +103,7 @@ def tanh_not_squared():
 
 
 def weight2_left_out():
-    """The way down leaves weight2 out: frozen or not, h was multiplied with it."""
+    """The way down leaves weight2 out. Frozen or not, h was multiplied with it: d_h."""
     if any(learns[:3]):
         du = dy.sum(axis=1, keepdims=True) * (1 - h * h)
         dx = du @ weight1.T if learns[0] else None
@@ -118,7 +118,7 @@ def second_weight_before_tanh():
 
 
 def bias_averaged():
-    """dbias1 and dbias2 are means over the rows: each row used them, so their contributions add up."""
+    """dbias1 and dbias2 are means over the rows. Each row used them, so their contributions add up."""
     if learns[2]:
         dbias1 = dbias1 / len(x)
     if learns[4]:

@@ -51,17 +51,17 @@ def slope():
 
 
 def tanh_derivative():
-    """tanh's derivative is taken to be 1 - t; it is 1 - t^2."""
+    """tanh's derivative is written as 1 - t. It is 1 - t^2."""
     dx = dy * ((1 + t) / 2 + x / 2 * (1 - t) * du_dx)
 
 
 def sigmoid_derivative():
-    """tanh's derivative is taken to be t (1 - t), which is the sigmoid's; tanh's is 1 - t^2."""
+    """tanh's derivative is written as t (1 - t), the form of the sigmoid's. It is 1 - t^2."""
     dx = dy * ((1 + t) / 2 + x / 2 * t * (1 - t) * du_dx)
 
 
 def tanh_of_the_result():
-    """tanh's derivative is taken of u, not of t: 1 - u^2. It is 1 - tanh(u)^2, and tanh(u) is t."""
+    """tanh's derivative is written as 1 - u^2. It is 1 - tanh(u)^2, and tanh(u) is t."""
     dx = dy * ((1 + t) / 2 + x / 2 * (1 - u * u) * du_dx)
 
 
@@ -71,7 +71,7 @@ def half_forgotten():
 
 
 def all_twice():
-    """All of it is twice too large: the 1/2 of x/2 is missing."""
+    """dx is twice too large. The 1/2 of x/2 is missing."""
     dx = 2 * dx
 
 
@@ -83,7 +83,7 @@ def erf_form():
 
 
 def dy_forgotten():
-    """dy is left out: this is dy/dx, to be multiplied by the gradient that comes in."""
+    """dy is missing. This is dy/dx; multiply it by the incoming gradient."""
     dx = (1 + t) / 2 + x / 2 * (1 - t * t) * du_dx
 
 

@@ -32,23 +32,23 @@ def constants():
 
 
 def no_mean_term():
-    """The mean term is missing: x[j] is also in its row's mean, which is taken off every xhat[i]. It adds -mean(g)."""
+    """The mean term is missing: x[j] is also in the mean, which is subtracted from its whole row. It adds -mean(g)."""
     dx = rstd * (g - xhat * (g * xhat).mean(axis=1, keepdims=True))
 
 
 def no_xhat_term():
-    """The xhat term is missing: x[j] is also in its row's variance, by which all are divided. It adds
-    -xhat mean(g xhat)."""
+    """The xhat term is missing: x[j] is also in its row's variance, which divides the whole row. It adds -xhat
+    mean(g xhat)."""
     dx = rstd * (g - g.mean(axis=1, keepdims=True))
 
 
 def gain_forgotten():
-    """gain is left out of dx: xhat was multiplied by gain, so the gradient at xhat is g = gain * dy."""
+    """gain is missing in dx: xhat was multiplied by gain, so the gradient at xhat is g = gain * dy."""
     dx = rstd * (dy - dy.mean(axis=1, keepdims=True) - xhat * (dy * xhat).mean(axis=1, keepdims=True))
 
 
 def gain_last():
-    """gain multiplies dx at the end. It belongs inside the two means: they are of g = gain * dy."""
+    """gain multiplies dx at the end. It belongs inside the two means, which average g = gain * dy."""
     dx = gain * rstd * (dy - dy.mean(axis=1, keepdims=True) - xhat * (dy * xhat).mean(axis=1, keepdims=True))
 
 
@@ -73,13 +73,13 @@ def no_rstd():
 
 
 def unbiased():
-    """The xhat term is divided by D - 1. The forward pass has the biased variance, a mean over D."""
+    """The xhat term is divided by D - 1. The forward pass uses the biased variance, a mean over D."""
     D = x.shape[1]
     dx = rstd * (g - g.mean(axis=1, keepdims=True) - xhat * (g * xhat).sum(axis=1, keepdims=True) / (D - 1))
 
 
 def centred_for_xhat():
-    """The xhat term has x - mean where xhat belongs, once: a factor rstd is missing in it."""
+    """The xhat term has x - mean in one place of xhat. The factor rstd is missing there."""
     dx = rstd * (g - g.mean(axis=1, keepdims=True) - centred * (g * xhat).mean(axis=1, keepdims=True))
 
 
@@ -101,17 +101,17 @@ def twice_the_xhat_term():
 
 
 def gain_by_x():
-    """dgain is made with x. gain multiplies xhat, so dgain = sum over rows of dy * xhat."""
+    """dgain uses x. gain multiplies xhat, so dgain = sum over rows of dy * xhat."""
     dgain = (dy * x).sum(axis=0)
 
 
 def gain_by_centred():
-    """dgain is made with x - mean. gain multiplies xhat, which is divided by the standard deviation too."""
+    """dgain uses x - mean. gain multiplies xhat, which is divided by the standard deviation too."""
     dgain = (dy * centred).sum(axis=0)
 
 
 def gain_by_y():
-    """dgain is made with y, the result. gain multiplies xhat."""
+    """dgain uses y, the result. gain multiplies xhat."""
     dgain = (dy * y).sum(axis=0)
 
 
@@ -126,5 +126,5 @@ def bias_mean():
 
 
 def bias_by_gain():
-    """dbias has gain in it. bias is added after gain, so dy reaches it as it is."""
+    """dbias has gain in it. bias is added after gain, so dy reaches it unchanged."""
     dbias = (gain * dy).sum(axis=0)

@@ -56,10 +56,10 @@ def x_without_weight():
 
 
 def weight_of_the_result():
-    """dweight is made with y where x belongs: x is what weight was multiplied with."""
+    """dweight contains y. weight was multiplied with x alone: x.T @ dy."""
     dweight = x.T @ (dy * y)
 
 
 def sign():
-    """dx has the wrong sign: that is the direction that lowers the loss, not the gradient."""
+    """dx has the wrong sign. -dx is the direction that lowers the loss; the gradient points uphill."""
     dx = -(dy @ weight.T)

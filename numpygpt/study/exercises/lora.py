@@ -58,43 +58,43 @@ EXERCISE = Exercise(
 
 
 def scale_forgotten():
-    """scale is forgotten: A @ B enters the weight with this factor, so what comes back has it, too."""
+    """scale is missing. merged contains scale * A @ B, so both gradients have the factor scale."""
     dA, dB = x.T @ dy @ B.T, A.T @ (x.T @ dy)
 
 
 def scale_twice():
-    """scale is applied twice. The gradient of merged does not hold it yet: once is enough."""
+    """scale is applied twice. The gradient of merged does not contain it: apply it once."""
     dA, dB = scale**2 * (x.T @ dy @ B.T), scale**2 * (A.T @ (x.T @ dy))
 
 
 def divided_by_rank():
-    """It is divided by the rank once more: scale is alpha / rank already."""
+    """dA and dB are divided by the rank. scale is alpha / rank already."""
     factor = scale / A.shape[1]
     dA, dB = factor * (x.T @ dy @ B.T), factor * (A.T @ (x.T @ dy))
 
 
 def x_past_the_adapters():
-    """dx is made with the frozen weight alone. x was multiplied with merged, adapters included."""
+    """dx uses the frozen weight alone. x was multiplied with merged, which includes the adapters."""
     dx = dy @ weight.T
 
 
 def x_through_the_adapters_only():
-    """dx is made with the adapters alone. Frozen means that weight gets no gradient, not that none goes through it."""
+    """dx uses the adapters alone. A frozen weight gets no gradient, but passes one on to x."""
     dx = dy @ (scale * A @ B).T
 
 
 def x_without_scale():
-    """dx is made with weight + A @ B: scale is missing in it."""
+    """dx uses weight + A @ B, without scale. merged is weight + scale * A @ B."""
     dx = dy @ (weight + A @ B).T
 
 
 def A_with_weight_in_it():
-    """dA is made as if B were multiplied with weight: only x, dy and the other factor, B, are in it."""
+    """dA contains weight. It depends only on x, dy and the other factor, B."""
     dA = scale * (dmerged * weight) @ B.T
 
 
 def B_without_A():
-    """dB leaves A out: B is multiplied with x @ A, not with a sum of x."""
+    """A is missing in dB. B is multiplied with x @ A, so dB = scale * A.T @ dmerged."""
     dB = scale * dmerged[: B.shape[0]]
 
 
@@ -104,6 +104,6 @@ def sign():
 
 
 def averaged():
-    """The adapters' gradients are a mean over the rows of x: every row used them, so their contributions add up."""
+    """dA and dB are means over the rows of x. Every row uses the adapters, so their contributions add up."""
     factor = scale / len(x)
     dA, dB = factor * (x.T @ dy @ B.T), factor * (A.T @ (x.T @ dy))

@@ -30,7 +30,7 @@ EXERCISE = Exercise("mean_rows", "a mean, whose rows share its gradient", mean_r
 
 
 def not_divided():
-    """dx is not divided by the message's number of rows: each of the T rows entered the mean with the factor 1/T."""
+    """dx is not divided by the message's number of rows: each of the T rows has the weight 1/T in the mean."""
     dx = np.repeat(dy, lengths, axis=0)
 
 
@@ -55,11 +55,11 @@ def divided_twice():
 
 
 def last_row_only():
-    """Only the last row of each message gets a gradient. In a mean all of its rows take part."""
+    """Only the last row of each message gets a gradient. All rows are in the mean."""
     dx = np.zeros_like(x)
     dx[np.cumsum(lengths) - 1] = dy / T
 
 
 def one_length_for_all():
-    """dx is divided by one length for all messages, their mean. Each has its own."""
+    """dx is divided by the mean length of all messages. Each message has its own."""
     dx = np.repeat(dy, lengths, axis=0) / (len(x) / len(lengths))

@@ -38,20 +38,20 @@ EXERCISE = Exercise(
 
 
 def query_row_forgotten():
-    """The row that is read is also the query: what comes back through q, dq @ Wq.T, has to be added to it."""
+    """The row that is read is also the query. What comes back through q, dq @ Wq.T, is added to it."""
     dz, _, dq = shared(dy)
     dx = np.concatenate([dkeys(dz[b]) + dvalues(dz[b]) for b, (_, dkeys, dvalues) in enumerate(d_found)])
 
 
 def query_row_overwritten():
-    """The gradient through q replaces the row's gradient as key and value. The two add up."""
+    """What comes back through q replaces the row's gradient as a key and value. Add the two gradients."""
     dz, _, dq = shared(dy)
     dx = np.concatenate([dkeys(dz[b]) + dvalues(dz[b]) for b, (_, dkeys, dvalues) in enumerate(d_found)])
     dx[rows] = dq @ Wq.T
 
 
 def only_the_query():
-    """Only the row that is read gets a gradient. All rows of its message are keys and values too."""
+    """Only the row that is read has a gradient. The query looks at all rows of its message, so all have one."""
     dx = np.zeros_like(x)
     dx[rows] = shared(dy)[2] @ Wq.T
 
@@ -63,14 +63,13 @@ def query_and_key_exchanged():
 
 
 def value_of_the_row_read():
-    """The value's part of dweight is made with the row that is read. Wv was applied to z, the weighted mean of all
-    rows."""
+    """The value's part of dweight uses the row that is read. Wv was applied to z, the weighted mean of all rows."""
     query, key, value = np.split(dweight, 3, axis=1)
     dweight = np.concatenate([query, key, x_read.T @ dy], axis=1)
 
 
 def key_from_the_rows_read():
-    """The key's part of dweight is made with the row that is read. In r = Wk q the factors are Wk and q: dr.T @ q."""
+    """The key's part of dweight uses the row that is read. In r = Wk q the factors are Wk and q: dr.T @ q."""
     query, key, value = np.split(dweight, 3, axis=1)
     dweight = np.concatenate([query, x_read.T @ side_by_side(q), value], axis=1)
 
@@ -81,12 +80,12 @@ def key_bias():
 
 
 def query_bias_forgotten():
-    """The query's bias has no gradient. q = x_read @ Wq + bq: sum dq over the messages."""
+    """The gradient of the query's bias is 0 here. q = x_read @ Wq + bq: sum dq over the messages."""
     dbias = np.concatenate([np.zeros_like(bq), np.zeros_like(bq), dy.sum(axis=0)])
 
 
 def query_from_r():
-    """dq is made with r where dr belongs: the gradient at r goes back through Wk."""
+    """dq uses r. It must use dr, the gradient at r: dq = dr Wk."""
     dz, _, _ = shared(dy)
     dq = side_by_side(r.swapaxes(0, 1) @ Wk)
     dx = np.concatenate([dkeys(dz[b]) + dvalues(dz[b]) for b, (_, dkeys, dvalues) in enumerate(d_found)])

@@ -64,8 +64,8 @@ EXERCISE = Exercise(
 
 
 def no_second_skip():
-    """The way past the second layer is missing: a is also added to fed as it is, so dy comes back to it. The two add
-    up."""
+    """The path past the second layer is missing. a is also added to fed unchanged, so dy comes back to it. The two
+    add up."""
     dfed, da, dattended = at_layers(dy)
     da = dfed @ weight2.T
     dattended = da * (1 - attended * attended)
@@ -74,14 +74,14 @@ def no_second_skip():
 
 
 def no_first_skip():
-    """The way past the first layer is missing: x is also added to attended as it is, so da comes back to it, and adds
-    up."""
+    """The path past the first layer is missing. x is also added to attended unchanged, so da comes back to it, and
+    adds up."""
     dfed, da, dattended = at_layers(dy)
     dx = dattended @ weight1.T
 
 
 def no_skip_at_all():
-    """Both ways past the layers are missing: in a + f(a), what comes back from the sum and from f add up."""
+    """Both paths past the layers are missing. In a + f(a), the gradient at the sum and the gradient from f add up."""
     dfed, da, dattended = at_layers(dy)
     da = dfed @ weight2.T
     dattended = da * (1 - attended * attended)
@@ -90,8 +90,7 @@ def no_skip_at_all():
 
 
 def first_layer_from_dy():
-    """The first layer is handed dy. Its result reaches y through the second layer as well: it gets da, both terms of
-    it."""
+    """The first layer gets dy. Its result also reaches y through the second layer: it gets da, both terms of it."""
     dfed, da, dattended = at_layers(dy)
     dattended = dy * (1 - attended * attended)
     dx = da + dattended @ weight1.T
@@ -99,25 +98,25 @@ def first_layer_from_dy():
 
 
 def x_from_dy():
-    """dx starts from dy where da belongs: past the first layer x is in a, which reaches y in two ways."""
+    """dx starts from dy, but must start from da. Past the first layer x is in a, which reaches y on two paths."""
     dfed, da, dattended = at_layers(dy)
     dx = dy + dattended @ weight1.T
 
 
 def only_as_it_is():
-    """dx is dy: the ways through both layers are missing."""
+    """dx is dy. The paths through both layers are missing."""
     dfed, da, dattended = at_layers(dy)
     dx = dy + 0
 
 
 def second_weight_from_x():
-    """dweight2 is made with x. The second layer was given a."""
+    """dweight2 uses x. The input of the second layer is a."""
     dfed, da, dattended = at_layers(dy)
     dweight2 = x.T @ dfed
 
 
 def weights_from_the_sums():
-    """The weights' gradients are made before tanh's derivative, from dy and da: x @ weight went through tanh."""
+    """The weights' gradients come from dy and da, before tanh's derivative. x @ weight went through tanh."""
     dfed, da, dattended = at_layers(dy)
     dweight1, dweight2 = x.T @ da, a.T @ dy
 

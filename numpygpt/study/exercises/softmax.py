@@ -21,8 +21,8 @@ EXERCISE = Exercise("softmax", "a sum that all outputs share", softmax, HINTS, d
 
 
 def only_the_diagonal():
-    """Only dy[i] d y[i] / d x[i] is counted, y (1 - y) as for a sigmoid. x[i] also reaches every other y[j], through
-    the sum that divides all of the row: the derivatives off the diagonal, -y[i] y[j], are missing."""
+    """Only dy[i] d y[i] / d x[i] is counted, y (1 - y) as for a sigmoid. x[i] also reaches every other y[j],
+    through the sum that divides the whole row: the derivatives off the diagonal, -y[i] y[j], are missing."""
     dx = dy * y * (1 - y)
 
 
@@ -32,7 +32,7 @@ def sum_without_the_weights():
 
 
 def mean_for_sum():
-    """The sum over the row of dy[j] y[j] is a mean: the weights y are what makes it one, nothing is divided by T."""
+    """The sum over the row of dy[j] y[j] is a mean here. The weights y sum to 1 already, so do not divide by T."""
     dx = y * (dy - (dy * y).mean(axis=-1, keepdims=True))
 
 
@@ -47,7 +47,7 @@ def sum_over_the_wrong_axis():
 
 
 def no_sum():
-    """dx is y * dy: the way through the sum that divides all of the row is missing."""
+    """dx is y * dy. The path through the sum, which divides the whole row, is missing."""
     dx = y * dy
 
 
@@ -62,5 +62,5 @@ def of_the_logarithm():
 
 
 def plus_the_sum():
-    """The sum is added: d y[j] / d x[i] = -y[i] y[j], so it is taken away."""
+    """The sum is added. d y[j] / d x[i] = -y[i] y[j], so the sum is subtracted."""
     dx = y * (dy + (dy * y).sum(axis=-1, keepdims=True))

@@ -49,10 +49,10 @@ def others_are_x():
 
 
 def divided():
-    """dy is divided by the number of rows. No mean is taken here: a copy's gradient goes back as it is."""
+    """dy is divided by the number of rows. There is no mean here: the gradient of a copy goes back unchanged."""
     dx = dx / len(rows)
 
 
 def shared_by_all():
-    """Every row gets the sum of dy. Only the rows that were read get one, each its own."""
+    """Every row gets the sum of dy. Only the rows that were read get a gradient, each its own row of dy."""
     dx = np.zeros_like(x) + dy.sum(axis=0)

@@ -73,39 +73,38 @@ def embedding_only():
 
 
 def overwritten():
-    """The embedding's share is put in place of the output layer's, in the rows of the tokens that occur: the two add
-    up."""
+    """The embedding's share replaces the output layer's, in the rows of the tokens that occur. Add the two shares."""
     dwte = dlogits.T @ x
     for number, row in zip(ids, dx):
         dwte[number] = row
 
 
 def repeats_lost():
-    """A token that occurs twice is counted once in the embedding's share: dwte[ids] += dx loses repeats; use
+    """A token that occurs twice is counted once in the embedding's share. dwte[ids] += dx loses repeats: use
     np.add.at."""
     dwte = dlogits.T @ x
     dwte[ids] += dx
 
 
 def not_divided():
-    """The gradient is not divided by the number of rows: the loss is their mean."""
+    """The gradient is not divided by the number of rows. The loss is their mean."""
     dwte = dwte * len(ids)
 
 
 def dloss_forgotten():
-    """dloss is left out. It is the gradient of the loss: multiply everything by it."""
+    """dloss is missing. dwte takes the gradient of the loss, and everything is multiplied by it."""
     dwte = dwte / dloss
 
 
 def target_not_subtracted():
-    """The 1 at the target is not taken off: -logits[target] is a term of the loss, too."""
+    """The 1 at the target is not subtracted. -logits[target] is a term of the loss, too."""
     dlogits[np.arange(len(ids)), targets] += dloss / len(ids)
     dwte = dlogits.T @ x
     np.add.at(dwte, ids, dlogits @ wte)
 
 
 def halved():
-    """The mean of both uses' gradients is taken: they add up."""
+    """dwte is the mean of both uses' gradients. It must be their sum."""
     dwte = dwte / 2
 
 
