@@ -12,13 +12,16 @@ class AdamW:
     """Update the arrays `params[name]` of the given names in place. Other parameters are neither read nor written.
 
     For each number p with gradient g, at step t = 1, 2, …, with m and v starting at 0:
+        m = beta1 m + g                  a sum of gradients, in which the gradient of k steps ago has the weight beta1^k
+        v = beta2 v + g^2                the same of their squares, with beta2
         p = p (1 - lr weight_decay)
-        m = beta1 m + (1 - beta1) g              the mean of recent gradients
-        v = beta2 v + (1 - beta2) g^2            the mean of their squares
-        p = p - lr m / (1 - beta1^t)  /  ( sqrt(v / (1 - beta2^t)) + eps )
-    m and v start at 0, so at first they are too small by the factors that divide them. The code moves these factors
-    into the rate and into eps, which saves two passes over the numbers (Kingma and Ba 2015, the end of section 2):
-        root = sqrt(1 - beta2^t);  p = p - lr root / (1 - beta1^t)  m / ( sqrt(v) + eps root )
+        p = p - lr c1 m / ( sqrt(c2 v) + eps )
+    The weights of the t gradients in m sum to (1 - beta1^t) / (1 - beta1). Dividing by that sum turns m and v into
+    weighted means:
+        c1 = (1 - beta1) / (1 - beta1^t)        c2 = (1 - beta2) / (1 - beta2^t)
+    Kingma and Ba (2015) and PyTorch keep (1 - beta1) m and (1 - beta2) v, and call the other factor of c1 and c2 the
+    bias correction. The code takes sqrt(c2) out of the last line, which saves a pass over the numbers:
+        p = p - (lr c1 / sqrt(c2)) m / ( sqrt(v) + eps / sqrt(c2) )
     Decay applies to every trainable parameter, biases and layernorms too, as in the book.
 
     Parameters
@@ -80,18 +83,16 @@ class AdamW:
         self._check(grads)
         self.t += 1
         beta1, beta2 = self.betas
-        root = math.sqrt(1 - beta2**self.t)
-        rate, eps = self.lr * root / (1 - beta1**self.t), self.eps * root
+        c1, c2 = (1 - beta1) / (1 - beta1**self.t), (1 - beta2) / (1 - beta2**self.t)
+        rate, eps = self.lr * c1 / math.sqrt(c2), self.eps / math.sqrt(c2)
 
         def update(p, g, m, v):
-            part = np.multiply(g, 1 - beta1, out=scratch(p))  # one scratch array, so that all five stay in the cache
             m *= beta1
-            m += part
-            part = np.multiply(g, g, out=part)
-            part *= 1 - beta2
+            m += g
+            squares = np.multiply(g, g, out=scratch(p))  # one scratch array, so that all five stay in the cache
             v *= beta2
-            v += part
-            change = np.sqrt(v, out=part)
+            v += squares
+            change = np.sqrt(v, out=squares)
             change += eps
             np.divide(m, change, out=change)
             change *= rate

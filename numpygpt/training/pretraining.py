@@ -215,8 +215,8 @@ class Pretraining:
     def _state(self):
         state = {f"params.{name}": array for name, array in self.params.items()}
         for optimizer in self.optimizers:
-            state |= {f"m.{name}": array for name, array in optimizer.m.items()}
-            state |= {f"v.{name}": array for name, array in optimizer.v.items()}
+            state |= {f"sum.{name}": array for name, array in optimizer.m.items()}
+            state |= {f"sum_of_squares.{name}": array for name, array in optimizer.v.items()}
         return state
 
     def save(self, path, settings):

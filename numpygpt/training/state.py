@@ -43,7 +43,7 @@ class State:
 
     def arrays(self):
         """Return {name: array} of the parameters and their moments: the arrays themselves, to be stored or restored."""
-        kinds = {"params": self.optimizer.params, "m": self.optimizer.m, "v": self.optimizer.v}
+        kinds = {"params": self.optimizer.params, "sum": self.optimizer.m, "sum_of_squares": self.optimizer.v}
         return {f"{kind}.{name}": array for kind, named in kinds.items() for name, array in named.items()}
 
     def stored(self):

@@ -91,9 +91,10 @@ def test_adamw_is_the_shipped_optimizers_step():
         a = draw.arguments
         p = {"w": a["p"].copy()}
         shipped = AdamW(p, ["w"], a["lr"], a["weight_decay"], (a["beta1"], a["beta2"]), a["eps"])
-        shipped.m["w"], shipped.v["w"], shipped.t = a["m"].copy(), a["v"].copy(), a["t"] - 1
+        share1, share2 = 1 - a["beta1"], 1 - a["beta2"]  # the exercise has means, the shipped optimizer sums
+        shipped.m["w"], shipped.v["w"], shipped.t = a["m"] / share1, a["v"] / share2, a["t"] - 1
         shipped.step({"w": a["g"]})
-        for name, array in dict(p=p["w"], m=shipped.m["w"], v=shipped.v["w"]).items():
+        for name, array in dict(p=p["w"], m=share1 * shipped.m["w"], v=share2 * shipped.v["w"]).items():
             np.testing.assert_allclose(right.gradients[name], array, rtol=1e-13)
 
 

@@ -119,7 +119,7 @@ def test_a_step_of_the_optimizer_lowers_the_loss_and_shows_adamws_lines(data):
     update = data["update"]
     assert float(update["after"]) < float(update["before"])
     made = {name for passes in update["calls"][0]["runs"][0]["lines"].values() for run in passes for name, _ in run}
-    assert made == {"p", "m", "v", "part", "change"}
+    assert made == {"p", "m", "v", "squares", "change"}
 
 
 def test_text_stays_text_whatever_is_in_it(gpt):

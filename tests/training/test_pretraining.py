@@ -130,8 +130,8 @@ def done(value):
     "damage",
     [
         lambda state: {name: array for name, array in state.items() if name != "progress"},
-        lambda state: {name: array for name, array in state.items() if name != "m.wte.weight"},
-        lambda state: state | {"v.ln_f.bias": np.zeros(13, np.float32)},
+        lambda state: {name: array for name, array in state.items() if name != "sum.wte.weight"},
+        lambda state: state | {"sum_of_squares.ln_f.bias": np.zeros(13, np.float32)},
         progress(b"no JSON"),
         progress(b"\xff"),
         progress(b"[]"),
