@@ -3,8 +3,7 @@
 The model's own files read as if all parameters were trainable. Freezing happens here, in one place.
 """
 
-from functools import partial
-
+from ..system import blas
 from .fast import FAST, call, keep, whole
 
 
@@ -25,6 +24,7 @@ class Tape:
         self.params, self.trainable, self.grads = params, trainable, {}
         self.something_learns = input_learns  # so far; later operations must then return dx
         self.used, self.dinput = False, None
+        self.started = []  # (names, a function that waits for their gradients)
 
     def __call__(self, op, x, *names, **settings):
         if self.used:
@@ -36,7 +36,15 @@ class Tape:
         parts = divide(x, *params, **settings)
         if len(parts) == 1:
             y, functions = op(x, *params, **parts[0][1])
-            gradients = partial(call, keep(functions, wanted))
+            d_x, *d_params = keep(functions, wanted)
+
+            def gradients(dy):
+                dx = None if d_x is None else d_x(dy)
+                waits = blas.start(call, d_params, dy) if any(wanted[1:]) else None
+                if waits is None:
+                    return dx, *call(d_params, dy)
+                self.started.append((names, waits))  # another core forms them while this one goes on with dx
+                return (dx,)
         else:
             y, gradients = join(op, x, params, parts, wanted)
 
@@ -44,12 +52,15 @@ class Tape:
             if not any(wanted):
                 return 0.0
             dx, *dparams = gradients(dy)
-            for name, dparam in zip(names, dparams):
-                if dparam is not None:
-                    self._add(name, dparam)
+            self._add_all(names, dparams)
             return 0.0 if dx is None else dx
 
         return y, backward
+
+    def _add_all(self, names, dparams):
+        for name, dparam in zip(names, dparams):
+            if dparam is not None:
+                self._add(name, dparam)
 
     def _add(self, name, dparam):
         if name in self.grads:
@@ -70,6 +81,8 @@ class Tape:
                 )
             self.used = True
             self.dinput = backward(*dy)
+            for names, waits in self.started:
+                self._add_all(names, waits())
             return self.grads
 
         return once

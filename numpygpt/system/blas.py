@@ -132,6 +132,15 @@ def one_thread():
     return _products
 
 
+def start(function, *args):
+    """Start function(*args) on another core, if one is idle because of `one_thread`.
+
+    Return a function that waits for the result; None where no core is known to be idle: outside `one_thread`, inside
+    `parallel`, and with one thread.
+    """
+    return _pool().submit(function, *args).result if _products.inside and threads() > 1 else None
+
+
 class _Products:
     """`with` this, products take one thread each: the first to enter sets it, the last to leave takes it back."""
 

@@ -24,6 +24,7 @@ from numpygpt.ops.attention import attention
 from numpygpt.ops.embedding import embedding
 from numpygpt.ops.layernorm import layernorm
 from numpygpt.study.checking.cases import SMALL, random_messages, random_weights
+from numpygpt.system import blas
 from numpygpt.text.batches import pack
 from numpygpt.training import frozen_features as prefix_module
 from numpygpt.training.frozen_features import FrozenPrefix
@@ -226,6 +227,19 @@ def test_a_used_tape_is_refused_because_its_gradients_would_add_up():
     logits_of(MESSAGES, tape=tape)[1](DLOGITS)
     with pytest.raises(RuntimeError, match="use a new Tape"):
         logits_of(MESSAGES, tape=tape)
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+def test_parameters_gradients_formed_on_another_core_are_the_same_to_the_bit(monkeypatch, position):
+    expected = gradients(frozenset(PARAMS), position)
+    monkeypatch.setattr(blas, "threads", lambda: 2)
+    started, start = [], blas.start
+    monkeypatch.setattr(blas, "start", lambda *args: started.append(start(*args)) or started[-1])
+    with blas.one_thread():
+        found = gradients(frozenset(PARAMS), position)
+    assert any(started) and found.keys() == expected.keys()
+    for name, gradient in found.items():
+        assert np.array_equal(gradient, expected[name]), name
 
 
 def test_a_parameter_used_twice_collects_both_gradients():
