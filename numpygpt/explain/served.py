@@ -49,14 +49,18 @@ class Served:
         }
 
     def evaluation(self) -> dict:
-        """How good the run is on its test messages, and naive Bayes that learned from the same: computed once."""
+        """Return the figures of the run, and of naive Bayes, on the test messages. They are computed once."""
         if self._evaluation is None:
             if not self.test.exists():
                 raise InputError(f"{self.folder} has no test.csv")
-            training, labels = self.folder / "train.csv", self.clf.labels
-            naive_bayes = NaiveBayes(read_set(training, labels), labels) if training.exists() else None
-            messages = read_set(self.test, labels)
-            self._evaluation = evaluate(self.clf, messages, naive_bayes, report=lambda done: self.going()).to_dict()
+            train_csv, labels = self.folder / "train.csv", self.clf.labels
+            training = list(read_set(train_csv, labels)) if train_csv.exists() else []
+            naive_bayes = NaiveBayes(training, labels) if training else None
+            trained_on, messages = [text for text, _ in training], read_set(self.test, labels)
+            evaluation = evaluate(
+                self.clf, messages, naive_bayes, report=lambda done: self.going(), training_texts=trained_on
+            )
+            self._evaluation = evaluation.to_dict()
         return self._evaluation
 
     def classify(self, text: str) -> dict:
