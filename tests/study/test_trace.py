@@ -79,6 +79,15 @@ def test_the_way_goes_from_the_embedding_to_the_loss_and_every_step_has_its_way_
         assert np.array_equal(step.dy, after.gradients[next(iter(after.arguments))]), after.name
 
 
+def test_an_operations_own_names_win_over_those_of_the_operations_inside_it(clf):
+    trace = clf.trace(MESSAGE, "ham", folded=True)
+    for step in trace.steps:
+        if step.op is not None:
+            for argument, gradient in step.gradients.items():
+                assert np.array_equal(step[f"d{argument}"], gradient), (step.name, argument)
+    assert trace["h.0.attention"]["y"].shape == trace["h.0.attention"].result.shape
+
+
 def test_a_name_that_is_none_is_refused_with_those_there_are(trace):
     with pytest.raises(KeyError, match="h.0.ln_1"):
         trace["ln_9"]

@@ -59,29 +59,30 @@ class Step:
     dy: np.ndarray | float | None = None  # what the gradient functions were given
 
     def __getitem__(self, name):
-        """Return the last value of this name: of the forward pass, the backward pass (`dx`), or an argument."""
-        found = None
-        for call in [call for top in [*self.forward, *(self.backward or [])] for call in top.all()]:
-            for values in [call.arguments, *(made for runs in call.lines.values() for made in runs)]:
-                found = values.get(name, found)
-        if found is None:
+        """Return the last value of this name: of the forward pass, the backward pass (`dx`), or an argument.
+
+        A name of the operation itself wins over the same name in an operation inside it.
+        """
+        values = self._values()
+        if name not in values:
             raise KeyError(f"{self.name} has no {name!r}")
-        return found
+        return values[name]
 
     def __repr__(self):
         return f"{self.name}: {', '.join(self.names())}"
 
     def names(self):
         """Return all names that have a value."""
-        calls = [call for top in [*self.forward, *(self.backward or [])] for call in top.all()]
-        return list(
-            dict.fromkeys(
-                name
-                for call in calls
-                for values in [call.arguments, *(made for runs in call.lines.values() for made in runs)]
-                for name in values
-            )
-        )
+        return list(self._values())
+
+    def _values(self):
+        tops = [*self.forward, *(self.backward or [])]
+        inner = [call for top in tops for call in top.all() if call is not top]
+        found = {}
+        for call in [*inner, *tops]:
+            for values in [call.arguments, *(made for runs in call.lines.values() for made in runs)]:
+                found |= values
+        return found
 
 
 class WatchedTape(Tape):
