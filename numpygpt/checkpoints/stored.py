@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..system.errors import InputError
+
 # The names of types (safetensors' names, used for every format here), and how to read their bytes. NumPy has no
 # bfloat16: a bfloat16 is the upper half of a float32.
 STORED = {
@@ -72,6 +74,8 @@ class StoredTensor:
             for begin in range(0, len(result), _CHUNK):
                 part = result[begin : begin + _CHUNK]
                 chunk = np.fromfile(file, stored, len(part))
+                if len(chunk) < len(part):
+                    raise InputError(f"{self.path} is shorter than it was when it was opened. Load it again")
                 part[...] = widened(chunk, self.stored_as)
         result.flags.writeable = False
         return result.reshape(self.shape)

@@ -47,7 +47,7 @@ def threads():
     """
     if getattr(_of_thread, "working", False):
         return 1
-    return _products.threads() or _told() or _cores()
+    return _products.threads() or next(_told(_VARIABLES), 0) or _cores()
 
 
 def set_threads(count):
@@ -60,10 +60,12 @@ def one_thread_for_exact():
 
     Raises InputError where that cannot be done: the bits would then not be those that --exact promises.
     """
-    if _library() is None and _told() != 1:
+    # Accelerate reads VECLIB_MAXIMUM_THREADS only, and no other library reads it.
+    variables = [name for name in _VARIABLES if name.startswith("VECLIB") == (_name() == "accelerate")]
+    if _library() is None and set(_told(variables)) != {1}:
         raise InputError(
-            f"--exact: the threads of NumPy's {_name()} cannot be set from here. Leave --exact out, set "
-            "OMP_NUM_THREADS=1, or install NumPy from PyPI"
+            f"--exact: the threads of NumPy's {_name()} cannot be set from here. Leave --exact out, or set "
+            f"{variables[0]}=1 and no other number of threads"
         )
     set_threads(1)
 
@@ -225,9 +227,10 @@ def _cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _told():
-    """Return the number of threads that an environment variable asks for; 0 where none does."""
-    return next((int(os.environ[name]) for name in _VARIABLES if os.environ.get(name, "").isdecimal()), 0)
+def _told(variables):
+    """Yield the numbers of threads that these environment variables ask for."""
+    counts = (os.environ.get(name, "") for name in variables)
+    return (int(count) for count in counts if count.isdecimal())
 
 
 def _library():

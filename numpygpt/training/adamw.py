@@ -64,21 +64,19 @@ class AdamW:
                 raise InputError(f"AdamW: there is no parameter {name!r}")
             if params[name].dtype.kind != "f":
                 raise InputError(f"AdamW: {name} has dtype {params[name].dtype}; only real floats can be updated")
-            if not params[name].flags.writeable:
-                raise InputError(
-                    f"AdamW: {name} is read-only, as a pretrained model's arrays are; give a copy: np.array({name})"
-                )
+            _check_writeable(name, params[name])
         self.params = {name: params[name] for name in names}
-        self.m = {name: np.zeros_like(p) for name, p in self.params.items()}
-        self.v = {name: np.zeros_like(p) for name, p in self.params.items()}
+        # Sums of squares overflow float16, and its smallest number is larger than eps.
+        self.m = {name: np.zeros_like(p, np.result_type(p, np.float32)) for name, p in self.params.items()}
+        self.v = {name: np.zeros_like(m) for name, m in self.m.items()}
         self.lr, self.weight_decay, self.betas, self.eps = lr, weight_decay, betas, eps
         self.t = 0
 
     def step(self, grads: dict[str, np.ndarray]) -> None:
         """Make one update from {name: gradient}, with a gradient for every name and no other.
 
-        Raises InputError for a missing or unknown name, and for a gradient of another shape or one that is not real,
-        before anything has changed.
+        Raises InputError for a missing or unknown name, for a gradient of another shape or one that holds no real
+        floats, and for a parameter that has become read-only, before anything has changed.
         """
         self._check(grads)
         self.t += 1
@@ -89,7 +87,8 @@ class AdamW:
         def update(p, g, m, v):
             m *= beta1
             m += g
-            squares = np.multiply(g, g, out=scratch(p))  # one scratch array, so that all five stay in the cache
+            # One scratch array, so that all five stay in the cache. Without dtype, float16 gradients overflow.
+            squares = np.multiply(g, g, out=scratch(v), dtype=v.dtype)
             v *= beta2
             v += squares
             change = np.sqrt(v, out=squares)
@@ -99,7 +98,8 @@ class AdamW:
             p *= 1 - self.lr * self.weight_decay
             p -= change
 
-        each_chunk(update, [(p, grads[name], self.m[name], self.v[name]) for name, p in self.params.items()])
+        groups = [(p, grads[name], self.m[name], self.v[name]) for name, p in self.params.items()]
+        each_chunk(update, [tuple(map(np.atleast_1d, group)) for group in groups])  # views; a single number has no rows
 
     def _check(self, grads):
         if missing := self.params.keys() - grads.keys():
@@ -107,8 +107,16 @@ class AdamW:
         if unknown := grads.keys() - self.params.keys():
             raise InputError(f"AdamW: there is a gradient for {min(unknown)}, which is not among its names")
         for name, p in self.params.items():
-            g = grads[name]
-            if np.shape(g) != p.shape:
-                raise InputError(f"AdamW: the gradient of {name} has shape {np.shape(g)}, the parameter {p.shape}")
-            if not np.can_cast(np.asarray(g).dtype, p.dtype, "same_kind"):
-                raise InputError(f"AdamW: the gradient of {name} has dtype {g.dtype}, the parameter {p.dtype}")
+            _check_writeable(name, p)
+            g = np.asarray(grads[name])
+            if g.shape != p.shape:
+                raise InputError(f"AdamW: the gradient of {name} has shape {g.shape}, the parameter {p.shape}")
+            if g.dtype.kind != "f":
+                raise InputError(f"AdamW: the gradient of {name} has dtype {g.dtype}; expected real floats")
+
+
+def _check_writeable(name, p):
+    if not p.flags.writeable:
+        raise InputError(
+            f"AdamW: {name} is read-only, as a pretrained model's arrays are; give a copy: np.array({name})"
+        )

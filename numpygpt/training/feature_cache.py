@@ -35,11 +35,11 @@ def read_features(file, shape, dtype, memory):
     if digest.digest() != stream.read():
         stream.close()
         return None
+    rows = Rows(np.empty((0, shape[1]), dtype), stream, kept=shape[0])
     if size > memory:
-        return Rows(np.empty((0, shape[1]), dtype), stream, kept=shape[0])
+        return rows
     with stream:
-        stream.seek(0)
-        return Rows(np.fromfile(stream, dtype, math.prod(shape)).reshape(shape))
+        return Rows(rows.read(0, shape[0]))
 
 
 def write_features(file, rows, ends):

@@ -104,6 +104,15 @@ def test_half_precision_converts_as_numpy_does_past_the_first_chunk(tmp_path):
     assert np.array_equal(read_safetensors(tmp_path / "w")["a"], array)
 
 
+@pytest.mark.parametrize("left", [0, 1, 5])
+def test_a_file_cut_after_it_was_opened_is_an_error_and_one_number_left_does_not_fill_the_tensor(tmp_path, left):
+    write_safetensors(tmp_path / "w", {"a": np.ones(100, np.float16)})
+    tensor = open_safetensors(tmp_path / "w")["a"]
+    os.truncate(tmp_path / "w", tensor.start + 2 * left)
+    with pytest.raises(InputError, match="shorter than it was"):
+        tensor.read()
+
+
 def test_bfloat16_is_the_upper_half_of_a_float32(tmp_path):
     values = np.array([1.0, -2.5, 0.0, -0.0, np.inf, np.nan, 3.0e38, 1.0e-40], np.float32)
     upper = (values.view(np.uint32) >> 16).astype("<u2")

@@ -96,6 +96,30 @@ def test_a_library_whose_threads_cannot_be_set_is_used_with_the_threads_that_the
         blas.one_thread_for_exact()
 
 
+@pytest.mark.parametrize(
+    "name, variables, promised",
+    [
+        ("accelerate", {"OMP_NUM_THREADS": "1"}, False),  # it reads VECLIB_MAXIMUM_THREADS only
+        ("accelerate", {"VECLIB_MAXIMUM_THREADS": "1", "OMP_NUM_THREADS": "2"}, True),
+        ("openblas", {"VECLIB_MAXIMUM_THREADS": "1"}, False),
+        ("openblas", {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "4"}, False),
+        ("openblas", {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}, True),
+    ],
+)
+def test_exact_trusts_only_the_variables_that_the_library_reads_and_only_if_they_agree(
+    unknown_library, monkeypatch, name, variables, promised
+):
+    monkeypatch.setattr(blas, "_name", lambda: name)
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    if promised:
+        blas.one_thread_for_exact()
+    else:
+        needed = "VECLIB_MAXIMUM_THREADS=1" if name == "accelerate" else "OMP_NUM_THREADS=1"
+        with pytest.raises(InputError, match=f"--exact: .*{needed}"):
+            blas.one_thread_for_exact()
+
+
 def test_mkls_threads_are_read_and_set_by_its_own_functions(monkeypatch):
     now = [4]
     functions = {"MKL_Set_Num_Threads": now.append, "MKL_Get_Max_Threads": lambda: now[-1]}

@@ -120,6 +120,8 @@ def test_what_cannot_be_updated_in_place_is_refused_when_the_optimizer_is_made(p
         ({"w": np.ones((3, 4))}, "there is no gradient for b"),
         ({"w": np.ones((3, 4)), "b": np.ones(4), "c": np.ones(4)}, "a gradient for c, which is not among its names"),
         ({"w": np.ones((3, 4)) * 1j, "b": np.ones(4)}, "gradient of w has dtype complex128"),
+        ({"w": np.ones((3, 4)), "b": [1j] * 4}, "gradient of b has dtype complex128"),
+        ({"w": np.ones((3, 4), np.int8), "b": np.ones(4)}, "gradient of w has dtype int8"),
     ],
 )
 def test_gradients_that_do_not_fit_are_refused_before_anything_has_moved(grads, message):
@@ -138,6 +140,31 @@ def test_every_kind_of_float_is_updated_and_gradients_of_another_precision_are_t
     for _ in range(2):
         optimizer.step({"p": read_only(np.full((3, 5), 2.0)).T})
     np.testing.assert_allclose(p.astype(float), 0, atol=2e-3)
+
+
+@pytest.mark.parametrize("gradient", [0.0, 1e-5, 20.0, 300.0])
+def test_half_precision_on_either_side_overflows_nothing_and_divides_by_no_zero(gradient):
+    for of_parameter, of_gradient in [("float16", "float16"), ("float16", "float32"), ("float32", "float16")]:
+        p = np.ones(3, of_parameter)
+        optimizer = AdamW({"p": p}, ["p"], lr=0.0625, weight_decay=0)
+        for _ in range(64):
+            optimizer.step({"p": np.full(3, gradient, of_gradient)})
+        np.testing.assert_allclose(p, 1 - 4 * (gradient > 0), atol=0.05)
+
+
+def test_a_single_number_is_a_parameter_too():
+    p = np.array(1.0)
+    AdamW({"p": p}, ["p"], lr=0.5, weight_decay=0).step({"p": np.float64(2.0)})
+    assert p == pytest.approx(0.5)
+
+
+def test_an_array_that_became_read_only_is_refused_before_anything_has_moved():
+    params = {"a": np.ones(3), "b": np.ones(3)}
+    optimizer = AdamW(params, params, lr=0.5)
+    params["b"].flags.writeable = False
+    with pytest.raises(InputError, match="b is read-only"):
+        optimizer.step({"a": np.ones(3), "b": np.ones(3)})
+    assert optimizer.t == 0 and (params["a"] == 1).all() and not optimizer.m["a"].any()
 
 
 def test_an_empty_array_is_no_error():

@@ -2,6 +2,7 @@
 the same from memory, a temporary file or a folder, and never stale."""
 
 import errno
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpygpt.model.tape import Tape
 from numpygpt.model.trunk import trunk
 from numpygpt.ops.embedding import embedding
 from numpygpt.system import rows as rows_module
-from numpygpt.system.errors import Note
+from numpygpt.system.errors import InputError, Note
 from numpygpt.training import feature_cache
 from numpygpt.training import frozen_features as prefix
 from numpygpt.training.frozen_features import FrozenPrefix
@@ -247,6 +248,16 @@ def test_a_damaged_file_is_not_used_but_made_anew(tmp_path, damage):
     again = Counted(cache=tmp_path)
     assert again.computed == 24 and np.array_equal(again.rows, good)
     assert Counted(cache=tmp_path).computed == 0 and len(files(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("memory", [0, 1 << 20])
+def test_a_cache_file_cut_after_its_check_is_an_error(tmp_path, memory, monkeypatch):
+    file, rows = tmp_path / "a.rows", rows_module.Rows(np.ones((500, 6), np.float32))
+    feature_cache.write_features(file, rows, [500])
+    read = feature_cache.Rows.read
+    monkeypatch.setattr(feature_cache.Rows, "read", lambda *args: os.truncate(file, 100) or read(*args))
+    with pytest.raises(InputError, match="shorter than it was"):
+        feature_cache.read_features(file, (500, 6), np.dtype(np.float32), memory).read(0, 500)
 
 
 def test_a_cache_that_cannot_be_a_folder_is_found_out_before_the_work(tmp_path):
