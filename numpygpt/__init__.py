@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .api.classifier import Classifier
+    from .api.estimators import GPTClassifier, GPTFeatures
     from .api.gpt import GPT, load
     from .api.run import load_run
     from .system.errors import InputError
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from .training.plots import plot
 
 __version__ = "0.1.0"
-__all__ = ["GPT", "AdamW", "Classifier", "InputError", "fine_tune", "load", "load_run", "plot"]
+__all__ = ["GPT", "AdamW", "Classifier", "GPTClassifier", "GPTFeatures", "InputError", "fine_tune", "load", "load_run"]
+__all__ += ["plot"]
 
 # The module of each name, which is imported when the name is first used.
 _HOME = {
@@ -25,6 +27,8 @@ _HOME = {
     "plot": "training.plots",
     "load_run": "api.run",
     "Classifier": "api.classifier",
+    "GPTClassifier": "api.estimators",
+    "GPTFeatures": "api.estimators",
 }
 
 
@@ -37,4 +41,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({*globals(), *__all__})
+    return sorted([*__all__, "__version__"])  # Python adds to globals() what was imported

@@ -34,12 +34,18 @@ def spam(gpt, trainable="last_block", **settings):
 
 def test_importing_the_package_loads_nothing_heavy_and_every_name_is_there_when_used():
     script = (
-        "import sys, numpygpt; print('numpy' in sys.modules, [getattr(numpygpt, n).__name__ for n in numpygpt.__all__])"
+        "import sys, numpygpt; print('numpy' in sys.modules, [getattr(numpygpt, n).__name__ for n in numpygpt.__all__],"
+        " 'sklearn' in sys.modules)"
     )
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    assert shown.startswith("False ") and all(f"'{name}'" in shown for name in numpygpt.__all__)
+    assert shown.startswith("False ") and shown.endswith(" False\n")
+    assert all(f"'{name}'" in shown for name in numpygpt.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         numpygpt.nonsense  # noqa: B018
+
+
+def test_dir_lists_the_public_names_only():
+    assert set(dir(numpygpt)) == {*numpygpt.__all__, "__version__"}
 
 
 def test_logits_are_those_of_every_token_and_take_text_or_ids(gpt):

@@ -34,7 +34,7 @@ def _nothing(*_):
 def fine_tune(
     clf,
     training,
-    validation,
+    validation=None,
     *,
     epochs: int = DEFAULT["epochs"],
     batch_size: int = 8,
@@ -62,7 +62,7 @@ def fine_tune(
         The classifier to train. Its other parameters are frozen.
     training, validation : list of (text, label), DataFrame or Loader
         The two sets: pairs, DataFrames with columns Text and Label, or two Loaders from `loaders`, whose batch_size and
-        seed then apply.
+        seed then apply. Without a validation set, training makes no evaluations.
     epochs : int
         Passes over the training messages.
     batch_size : int
@@ -139,11 +139,13 @@ def fine_tune(
     settings |= dict(ignore_index=ignore_index, batch_size=batch_size, seed=seed, weight_decay=weight_decay)
     settings = checked(FINE_TUNING, settings) | dict(schedule=schedule, exact=exact)
     batch_size, seed, weight_decay = (settings.pop(name) for name in ("batch_size", "seed", "weight_decay"))
-    if isinstance(training, Loader) != isinstance(validation, Loader):
+    sets = [training] if validation is None else [training, validation]
+    if len({isinstance(part, Loader) for part in sets}) > 1:
         raise InputError("training, validation: expected two Loaders, or two sets of messages")
     if not isinstance(training, Loader):
-        training, validation = loaders(clf, (training, validation), batch_size, seed)
-    check_sets((training.numbers, validation.numbers), training.batch_size, ignore_index)
+        sets = loaders(clf, sets, batch_size, seed)
+    training = sets[0]
+    check_sets([part.numbers for part in sets], training.batch_size, ignore_index)
     ignore_index, eval_batches, exact, label_smoothing = (
         settings[name] for name in ("ignore_index", "eval_batches", "exact", "label_smoothing")
     )
@@ -167,20 +169,22 @@ def fine_tune(
             )
         return loss, grads
 
+    evaluated = dict(zip(("train", "validation"), sets)) if len(sets) > 1 else {}
+
     def losses():
-        sets = {"train_loss": training, "validation_loss": validation}
-        return {name: mean_loss(clf, part, ranks, eval_batches, ignore_index) for name, part in sets.items()}
+        return {
+            f"{name}_loss": mean_loss(clf, part, ranks, eval_batches, ignore_index) for name, part in evaluated.items()
+        }
 
     def accuracies():
-        sets = {"train_accuracy": training, "validation_accuracy": validation}
-        return {name: accuracy(clf, part, ranks, eval_batches) for name, part in sets.items()}
+        return {f"{name}_accuracy": accuracy(clf, part, ranks, eval_batches) for name, part in evaluated.items()}
 
-    same = settings | _identity(training, validation, weight_decay, ranks)
+    same = settings | _identity(sets, weight_decay, ranks)
     report = _nothing if ranks.rank else report
     of_loop = ("epochs", "lr", "warmup", "schedule", "clip", "accumulate", "eval_every")
     rows = train(state, training, gradient, losses, accuracies, **{name: settings[name] for name in of_loop})
     with resume.keeping(state, same, ranks) if resume else nullcontext(_nothing) as keep:
-        ranks.check_equal("where they begin", lambda: (state.step, _fingerprint(training, validation)))
+        ranks.check_equal("where they begin", lambda: (state.step, _fingerprint(sets)))
         for row in state.rows:
             report(row)
         for row in rows:
@@ -192,17 +196,18 @@ def fine_tune(
     return pd.DataFrame(state.rows)
 
 
-def _identity(training, validation, weight_decay, ranks):
+def _identity(sets, weight_decay, ranks):
     """Return what must be equal, besides the settings, for a resumed run to give the same bits."""
     return {
-        "batch_size": training.batch_size,
+        "batch_size": sets[0].batch_size,
         "weight_decay": weight_decay,
-        "messages": _fingerprint(training, validation),
+        "messages": _fingerprint(sets),
         "OPENBLAS_NUM_THREADS": threads() if ranks.size == 1 else ANY,
     }
 
 
-def _fingerprint(training, validation):
-    """Return the fingerprint of the messages of both sets."""
-    messages = {"slot": training.prefix.slot, "lengths": training.prefix.lengths}
-    return fingerprint(messages | {"training": training.numbers, "validation": validation.numbers})
+def _fingerprint(sets):
+    """Return the fingerprint of the messages of all sets."""
+    prefix = sets[0].prefix
+    numbers = {name: part.numbers for name, part in zip(("training", "validation"), sets)}
+    return fingerprint({"slot": prefix.slot, "lengths": prefix.lengths} | numbers)

@@ -124,13 +124,13 @@ def _frame(part):
 
 
 def check_sets(numbers, batch_size: int, ignore_index: int | None) -> None:
-    """Raise InputError where the label numbers of a training and a validation set cannot be used.
+    """Raise InputError where the label numbers of a training set, and of a validation set if given, cannot be used.
 
     That is where the training set does not fill one batch, the validation set is empty, or every message of a set has
     the ignored label.
     """
     batches(numbers[0], batch_size, drop_last=True)
-    if not len(numbers[1]):
+    if not all(map(len, numbers)):
         raise InputError("the validation set is empty. Give it at least one message")
     if any((part == ignore_index).all() for part in numbers):
         raise InputError(f"every message of a set has the ignored label {ignore_index}. Ignore another label, or none")

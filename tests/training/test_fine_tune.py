@@ -297,6 +297,16 @@ def test_sets_of_two_kinds_are_refused(sets, message):
         fine_tune(task, *sets(*loaders), **RECIPE)
 
 
+def test_without_a_validation_set_the_losses_are_those_without_evaluations():
+    found, (training, _) = a_run()
+    history = fine_tune(found, training, **RECIPE)
+    expected, (training, validation) = a_run()
+    never = dict(eval_every=10**6, eval_batches=1)
+    other = fine_tune(expected, training, validation, **RECIPE | never)
+    assert history["loss"].count() == 6 and list(history) == ["epoch", "step", "examples", "loss"]
+    assert history["loss"][0] == other["loss"][0]  # later ones differ: an evaluation draws random numbers
+
+
 def test_an_empty_validation_set_is_called_that():
     task, (training, validation) = a_run()
     validation.indices, validation.numbers = validation.indices[:0], validation.numbers[:0]
