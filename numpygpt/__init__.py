@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .api.check import check
     from .api.classifier import Classifier
     from .api.estimators import GPTClassifier, GPTFeatures
     from .api.gpt import GPT, load
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
     from .training.plots import plot
 
 __version__ = "0.1.0"
-__all__ = ["GPT", "AdamW", "Classifier", "GPTClassifier", "GPTFeatures", "InputError", "fine_tune", "load", "load_run"]
-__all__ += ["plot"]
+__all__ = ["GPT", "AdamW", "Classifier", "GPTClassifier", "GPTFeatures", "InputError", "check", "fine_tune", "load"]
+__all__ += ["load_run", "plot"]
 
 # The module of each name, which is imported when the name is first used.
 _HOME = {
+    "check": "api.check",
     "GPT": "api.gpt",
     "load": "api.gpt",
     "InputError": "system.errors",

@@ -3,8 +3,6 @@
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-
 from numpygpt.study import exercises
 from numpygpt.study.checking import check, learner, learner_process
 from numpygpt.study.checking.exercise import built
@@ -13,20 +11,17 @@ from numpygpt.study.checking.exercise import built
 @cache
 def drawn(name):
     """(exercise, draws, rights), as a check has them."""
-    exercise, rng = exercises.exercise(name), np.random.default_rng(check.SEED)
-    draws = exercise.draws(rng)
-    return exercise, draws, [check.right(exercise, draw, rng) for draw in draws]
+    exercise = exercises.exercise(name)
+    return exercise, *check.drawn(exercise, None)
 
 
 def verdict(name, text):
     """The check's verdict on a text in place of a file."""
     exercise, draws, rights = drawn(name)
-    path, function, arrays = Path(f"{name}.py"), built(text, name), {}
-    facts = [
-        learner.facts_of(function, path, learner_process.handed(draw, right, i), arrays, str(i), [])
-        for i, (draw, right) in enumerate(zip(draws, rights))
-    ]
-    return check.judged(path, exercise, name, draws, rights, {"draws": facts}, arrays)
+    source, function, arrays = learner.Source(f"{name}.py", Path.cwd()), built(text, name), {}
+    given = [learner_process.handed(draw, right, i) for i, (draw, right) in enumerate(zip(draws, rights))]
+    facts = learner.facts_of_draws(function, source, given, [], arrays)
+    return check.judged(source.label, exercise, name, draws, rights, facts, arrays)
 
 
 def own_files(folder):

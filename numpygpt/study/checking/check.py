@@ -1,6 +1,8 @@
-"""Checks the operation in a learner's file: says the first thing that is wrong and, where it is a gradient, why."""
+"""Checks a learner's operation: says the first thing that is wrong and, where it is a gradient, why."""
 
 import ast
+import inspect
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +10,11 @@ import numpy as np
 from ...system.errors import InputError
 from .. import exercises
 from .complex_step import complex_step
-from .exercise import is_float
-from .judge import Judge, Right, Verdict
-from .learner import kept_arrays, products
-from .learner_process import LIMIT, does_not_run, nothing_written, run
+from .exercise import Draw, is_float, sizes_of
+from .judge import Judge, Right
+from .learner import Source, facts_of_draws, kept_arrays, products
+from .learner_process import LIMIT, does_not_run, handed, nothing_written, run
+from .verdict import Verdict
 
 SEED = 1
 
@@ -25,23 +28,79 @@ def check(path, function=None, described=None, limit=LIMIT):
     exercise = exercises.exercise(name) if described is None and name in exercises.NAMES else None
     if exercise is None and described is None:
         raise InputError(f"{path}: {name} is no exercise, so its arguments have to be described (see --help)")
-    rng = np.random.default_rng(SEED)
-    draws = exercise.draws(rng) if exercise else described
-    rights = [right(exercise, draw, rng) for draw in draws] if exercise else None
+    draws, rights = drawn(exercise, described)
     facts, arrays, printed, problem = run(path, name, draws, rights, limit)
-    verdict = Verdict(False, [problem]) if problem else judged(path, exercise, name, draws, rights, facts, arrays)
+    verdict = Verdict(False, [problem]) if problem else judged(path.name, exercise, name, draws, rights, facts, arrays)
     if printed:
-        verdict.lines[:0] = [f"{path.name} prints:", *(f"  {line}" for line in printed[:5])]
+        verdict.printed = [f"{path.name} prints:", *(f"  {line}" for line in printed[:5])]
     return verdict
 
 
-def judged(path, exercise, name, draws, rights, facts, arrays):
-    """The Verdict on what a learner's process found. rights is None where it found the derivatives, too."""
-    problem = does_not_run(facts, path, draws) or nothing_written(facts, path)
+def check_function(function, arguments):
+    """The Verdict on a function of this process, on sample arguments or, of an exercise, on the exercise's own.
+
+    Raises InputError where there is nothing to call it with.
+    """
+    source = Source.of(function)
+    name = getattr(function, "__name__", type(function).__name__)
+    exercise = exercises.exercise(name) if name in exercises.NAMES else None
+    if exercise is None and not arguments:
+        raise InputError(f"{name} is no exercise: give sample arguments, as in check({name}, x=numpy.ones((2, 3)))")
+    if arguments and exercise is not None and not _fits(exercise.function, arguments):
+        exercise = None  # another operation of the same name
+    draws, rights = drawn(exercise, [_sample(name, arguments)] if arguments else None)
+    if not _fits(function, draws[0].arguments):
+        given = ", ".join(draws[0].arguments)
+        raise InputError(f"{name}{inspect.signature(function)} cannot be called with the arguments {given}")
+    arrays = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # numbers that are not finite have their own message
+        derive = [] if rights else [n for n, a in draws[0].arguments.items() if is_float(a)]
+        given = [handed(draw, right, i) for i, (draw, right) in enumerate(zip(draws, rights or [None]))]
+        facts = facts_of_draws(function, source, given, derive, arrays)
+        return judged(source.label, exercise, name, draws, rights, facts, arrays)
+
+
+def _fits(function, arguments):
+    """Whether a function can be called with these arguments, as far as its signature tells."""
+    try:
+        inspect.signature(function).bind(**arguments)
+    except TypeError:
+        return False
+    except ValueError:  # a function of C without a signature
+        return True
+    return True
+
+
+def _sample(name, arguments):
+    """The Draw of sample arguments, floats in double precision. Raises InputError."""
+    arguments = {n: np.asarray(a, np.float64) if is_float(a) else a for n, a in arguments.items()}
+    floats = {n: a for n, a in arguments.items() if is_float(a)}
+    if not floats:
+        raise InputError(
+            f"check({name}, …): no argument is a NumPy array of floats, so there is no gradient to check; "
+            "give one, as in x=numpy.ones((2, 3)). Whole numbers have no gradient"
+        )
+    for n, a in floats.items():
+        if not a.size or not np.isfinite(a).all():
+            raise InputError(f"check({name}, …): {n} is empty or has entries that are not finite")
+    return Draw("your arguments", arguments, sizes_of(arguments))
+
+
+def drawn(exercise, given):
+    """Return ([Draw], [Right]): of an exercise, or the draws that are given, and None where no exercise knows."""
+    rng = np.random.default_rng(SEED)
+    draws = exercise.draws(rng) if given is None else given
+    return draws, [right(exercise, draw, rng) for draw in draws] if exercise else None
+
+
+def judged(label, exercise, name, draws, rights, facts, arrays):
+    """The Verdict on what a learner's code did. rights is None where the derivatives are among the arrays."""
+    problem = does_not_run(facts, label, draws) or nothing_written(facts, label)
     if problem is None and rights is None:
         rights, problem = derived(draws, arrays)
     if problem is None:
-        return Judge(path, exercise, name, draws, rights, facts["draws"], arrays).verdict()
+        return Judge(label, exercise, name, draws, rights, facts["draws"], arrays).verdict()
     return Verdict(False, [problem])
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ...system.errors import InputError
-from .exercise import Draw, is_float
+from .exercise import Draw, is_float, sizes_of
 
 MARK = "# gradcheck:"
 DRAWS = 3
@@ -38,9 +38,7 @@ def _draw(label, texts, rng):
     floats = {name: a for name, a in arguments.items() if is_float(a)}
     if not floats:
         raise InputError("no argument is an array of floats, so there is no gradient to check; describe one as x=(5,7)")
-    sizes = {f"{name}.shape[{axis}]": n for name, a in floats.items() for axis, n in enumerate(a.shape)}
-    sizes |= {name: v for name, v in arguments.items() if isinstance(v, int | float) and v > 0}
-    return Draw(label, arguments, sizes)
+    return Draw(label, arguments, sizes_of(arguments))
 
 
 def _argument(text, rng):

@@ -147,6 +147,13 @@ def _replaced(text, first, last, by):
     return "\n".join(lines) + "\n"
 
 
+def sizes_of(arguments):
+    """Return names for the numbers in an operation's arguments by which a gradient may be wrong."""
+    floats = {name: a for name, a in arguments.items() if is_float(a)}
+    sizes = {f"{name}.shape[{axis}]": n for name, a in floats.items() for axis, n in enumerate(a.shape)}
+    return sizes | {name: v for name, v in arguments.items() if isinstance(v, int | float) and v > 0}
+
+
 def is_float(value):
     return isinstance(value, np.ndarray) and value.dtype.kind == "f"
 

@@ -1,7 +1,6 @@
 """Judges what a learner's operation did: the first thing wrong, each gradient's digits, and a wrong one's cause."""
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,15 +9,10 @@ from .exercise import built, is_float
 from .learner import gradients_of
 from .learner_process import error_at
 from .signs import Case, close, sign
+from .verdict import Row, Verdict
 
 BOUND = 1e-10
 MESSAGES = 3  # at most so many causes are shown
-
-
-@dataclass
-class Verdict:
-    holds: bool
-    lines: list = field(default_factory=list)
 
 
 @dataclass
@@ -34,7 +28,7 @@ class Right:
 
 @dataclass
 class Judge:
-    path: Path
+    label: str  # of the file, or of the function where there is no file
     exercise: object  # or None
     name: str
     draws: list
@@ -47,7 +41,7 @@ class Judge:
         for problem in (self.forward, self.count, self.written):
             for i, draw in enumerate(self.draws):
                 if found := problem(i):
-                    return Verdict(False, [f"{self.path.name}: {found} ({draw.label})"])
+                    return Verdict(False, [f"{self.label}: {found} ({draw.label})"])
         states, problems, compared = {}, [], []
         for name in dict.fromkeys(name for right in self.rights for name in right.gradients):
             found = next(filter(None, (self.problem(i, name) for i in range(len(self.draws)))), None)
@@ -58,19 +52,20 @@ class Judge:
             states[name] = found if found == "is not written yet" else "is wrong" if found else "holds"
         rows, wrong = self.table(compared)
         states |= dict.fromkeys(wrong, "is wrong")
-        lines = [*rows, *self.why(wrong), *problems[:MESSAGES]]
+        said, title = [*self.why(wrong), *problems[:MESSAGES]], "result" if self.is_step else "gradient"
         if set(states.values()) != {"holds"}:
-            return Verdict(False, [*lines, ", ".join(f"{self.label(n)} {state}" for n, state in states.items())])
-        if problem := self.float32() or self.spared():
-            return Verdict(False, [*lines, problem])
-        what = "result" if self.is_step else "gradient"
-        return Verdict(True, [*lines, *self.notes(), f"{self.name} holds: every {what} to {BOUND:.0e} or better"])
+            said.append(", ".join(f"{self.named(n)} {state}" for n, state in states.items()))
+            return Verdict(False, said, rows, title)
+        if problem := self.spared():
+            return Verdict(False, [problem], rows, title)
+        holds = f"{self.name} holds: every {title} to {BOUND:.0e} or better"
+        return Verdict(True, [*self.notes(), holds], rows, title)
 
     @property
     def is_step(self):
         return self.exercise is not None and self.exercise.is_step
 
-    def label(self, name):
+    def named(self, name):
         return name if self.is_step else f"d{name}"
 
     def forward(self, i):
@@ -87,7 +82,7 @@ class Judge:
             return f"the forward pass has changed: result{_index(at)} is {y[at]:.9g}, not {right[at]:.9g}"
 
     def count(self, i):
-        found, names = self.facts[i]["gradients"], [self.label(n) for n in self.rights[i].gradients]
+        found, names = self.facts[i]["gradients"], [self.named(n) for n in self.rights[i].gradients]
         what = "the step" if self.is_step else "the operation" if self.facts[i]["names"] else "backward"
         if self.places(i) is None:
             if len(found) == 1 and found[0]["type"] == "list":
@@ -123,7 +118,7 @@ class Judge:
         """Return why the gradient of that name cannot be compared in draw i, or None."""
         if name not in self.rights[i].gradients:
             return None
-        fact, label, place = self.facts[i], self.label(name), self.places(i)[name]
+        fact, label, place = self.facts[i], self.named(name), self.places(i)[name]
         found, right, draw = fact["gradients"][place], self.rights[i].gradients[name], self.draws[i].label
         if found["type"] == "None":
             return "is not written yet"
@@ -143,16 +138,18 @@ class Judge:
             if number == place:
                 return f"{label} is a view of {other}: writing to one changes the other. Return a copy"
 
-    def float32(self):
-        """Return what is float64 where all inputs are float32: it makes all that follows slow."""
+    def float64(self):
+        """Return a note on what is float64 where all inputs are float32: it makes all that follows slow."""
         for i, fact in enumerate(self.facts):
             for name, place in self.places(i).items():
                 found = fact.get("float32", ["float32"] * 99)[place]
                 if found != "float32":
-                    return (
-                        f"Every gradient is right, but {self.label(name)} is {found} where the inputs are float32. "
-                        "np.zeros(shape) makes float64: use np.zeros_like. np.sqrt(5) does too: use math.sqrt(5)."
-                    )
+                    return [
+                        f"Note: {self.named(name)} is {found} where the inputs are float32, which makes training "
+                        "slower. np.zeros(shape) and np.eye(n) make float64: give them a dtype. np.sqrt(5) does too: "
+                        "use math.sqrt(5)."
+                    ]
+        return []
 
     def spared(self):
         """Return which products of matrices nobody needs."""
@@ -164,11 +161,12 @@ class Judge:
                 )
 
     def notes(self):
-        names = {place: name for name, place in self.places(0).items()}
+        notes, names = self.float64(), {place: name for name, place in self.places(0).items()}
         for place, _ in self.facts[0].get("is_dy", ()):
             if place in names:
-                return [f"Note: d{names[place]} is dy itself, not a copy. Adding to one in place changes the other."]
-        return []
+                text = f"Note: d{names[place]} is dy itself, not a copy. Adding to one in place changes the other."
+                return [*notes, text]
+        return notes
 
     def given(self, i, name):
         return self.arrays[f"{i}/gradient/{self.places(i)[name]}"]
@@ -177,8 +175,7 @@ class Judge:
         """Return (rows of the table, names of the wrong gradients)."""
         if not names:
             return [], []
-        title = "result" if self.is_step else "gradient"
-        rows, wrong = [f"{title:<16}{'shape':<10}{'digits':>6}   {'worst entry':<14}{'yours':>15}{'right':>15}"], []
+        rows, wrong = [], []
         for name in names:
             errors = {
                 i: entry_errors(self.given(i, name), r.gradients[name])
@@ -189,18 +186,17 @@ class Judge:
             given, right, error = self.given(i, name), self.rights[i].gradients[name], errors[i].max(initial=0)
             at = np.unravel_index(np.argmax(errors[i]), right.shape)
             digits = 15 if error < 1e-15 else max(0, int(-np.log10(error)))
-            mark = "" if error <= BOUND else f"  wrong ({self.draws[i].label})"
-            wrong += [name] if mark else []
-            values = f"{_index(at):<14}{given[at]:>15.9g}{right[at]:>15.9g}{mark}"
-            rows.append(f"{self.label(name):<16}{_shape(right):<10}{digits:>6}   {values}")
+            wrong_in = None if error <= BOUND else self.draws[i].label
+            wrong += [] if wrong_in is None else [name]
+            rows.append(Row(self.named(name), _shape(right), digits, _index(at), given[at], right[at], wrong_in))
         return rows, wrong
 
     def why(self, wrong):
         """Return a line for each cause that was found, and one for each gradient without one."""
         found = self.known(wrong)[:MESSAGES]
-        lines = [f"{', '.join(map(self.label, names))}: {message}" for names, message in found]
+        lines = [f"{', '.join(map(self.named, names))}: {message}" for names, message in found]
         for name in [w for w in wrong if not any(w in names for names, _ in found)][:MESSAGES]:
-            label = self.label(name)
+            label = self.named(name)
             cases = [self.case(i, name) for i, right in enumerate(self.rights) if name in right.gradients]
             none = f"{label}: no cause was found: no known mistake gives these numbers, and no general sign fits."
             lines.append(sign(label, cases) or none)
@@ -231,7 +227,7 @@ class Judge:
         """Return what `sign` looks at: the gradient, and the arrays at hand."""
         right, draw = self.rights[i], self.draws[i]
         gradient, dy = right.gradients[name], {} if right.dy is None else {"dy": right.dy}
-        others = {self.label(n): a for n, a in right.gradients.items() if n != name and a.shape == gradient.shape}
+        others = {self.named(n): a for n, a in right.gradients.items() if n != name and a.shape == gradient.shape}
         if np.shape(right.dy) == gradient.shape:
             others["dy as it came"] = right.dy
         kept = {n.split("/")[-1]: a for n, a in self.arrays.items() if n.startswith(f"{i}/kept/")}

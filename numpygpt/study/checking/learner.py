@@ -13,9 +13,26 @@ import os
 import pickle
 import sys
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a learner's code is: its name in messages, and the folder whose files' lines are named."""
+
+    label: str
+    folder: Path
+
+    @classmethod
+    def of(cls, function):
+        """Return the Source of a function of this process. A notebook's cells are named after the function."""
+        code = getattr(function, "__code__", None)
+        path = Path(code.co_filename if code else "").resolve()
+        label = path.name if path.is_file() else getattr(function, "__name__", type(function).__name__)
+        return cls(label, path.parent)
 
 
 class Stop(Exception):
@@ -25,33 +42,37 @@ class Stop(Exception):
 def main():
     job = pickle.load(sys.stdin.buffer)
     path, report = Path(job["path"]).resolve(), sys.argv[1]
+    source = Source(path.name, path.parent)
     sys.stdin = open(os.devnull, encoding="utf-8")
     sys.path[0] = str(path.parent)  # the learner's folder, as if the file had been started
     with open(f"{report}.stack", "w", encoding="utf-8") as stack:
         faulthandler.dump_traceback_later(job["limit"], exit=True, file=stack)
         arrays = {}
         try:
-            function = loaded(path, job["function"])
-            draws = [
-                facts_of(function, path, draw, arrays, f"{i}", job["derive"]) for i, draw in enumerate(job["draws"])
-            ]
-            facts = {"function": function.__name__, "draws": draws}
+            function = loaded(path, job["function"], source)
+            facts = facts_of_draws(function, source, job["draws"], job["derive"], arrays)
         except Stop as stop:
             facts = stop.args[0]
         faulthandler.cancel_dump_traceback_later()
     np.savez(report, facts=np.array(json.dumps(facts)), **arrays)
 
 
-def loaded(path, name):
+def facts_of_draws(function, source, draws, derive, arrays):
+    """Return what the function does with each draw. Put its arrays into `arrays`."""
+    found = [facts_of(function, source, draw, arrays, f"{i}", derive) for i, draw in enumerate(draws)]
+    return {"draws": found}
+
+
+def loaded(path, name, source):
     """The function of that name in a file; without a name the file's own, or its only one."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     try:
-        source = path.read_text(encoding="utf-8")
-        defined = [node.name for node in ast.parse(source, str(path)).body if isinstance(node, ast.FunctionDef)]
+        text = path.read_text(encoding="utf-8")
+        defined = [node.name for node in ast.parse(text, str(path)).body if isinstance(node, ast.FunctionDef)]
         spec.loader.exec_module(module)
     except BaseException as error:
-        raise Stop({"fails": where(error, path)}) from None
+        raise Stop({"fails": where(error, source)}) from None
     if name is None:
         name = path.stem if path.stem in defined else defined[0] if len(defined) == 1 else None
     if not callable(getattr(module, name or "", None)):
@@ -59,8 +80,8 @@ def loaded(path, name):
     return getattr(module, name)
 
 
-def where(error, path):
-    """(line number, its text, function, message) of an error: the last place that is in the learner's folder."""
+def where(error, source):
+    """(file, line number, its text, function, message) of an error: the last place that is in the learner's folder."""
     message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if isinstance(error, SyntaxError) and error.filename:
         return [
@@ -70,13 +91,15 @@ def where(error, path):
             "",
             f"{type(error).__name__}: {error.msg}",
         ]
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).resolve().parent == path.parent]
+    passed = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in passed if Path(frame.filename).resolve().parent == source.folder]
     if not frames:
-        return [path.name, None, "", "", message]
-    return [Path(frames[-1].filename).name, frames[-1].lineno, frames[-1].line, frames[-1].name, message]
+        return [source.label, None, "", "", message]
+    last, path = frames[-1], Path(frames[-1].filename)
+    return [path.name if path.is_file() else source.label, last.lineno, last.line, last.name, message]
 
 
-def facts_of(function, path, draw, arrays, key, derive):
+def facts_of(function, source, draw, arrays, key, derive):
     """Return what the function does with one draw's arguments. Put its arrays under names that start with `key`."""
     arguments = {name: np.array(a) if isinstance(a, np.ndarray) else a for name, a in draw["arguments"].items()}
     given = {name: np.array(a) for name, a in arguments.items() if isinstance(a, np.ndarray)}
@@ -85,7 +108,7 @@ def facts_of(function, path, draw, arrays, key, derive):
         result = function(**arguments)
         if not draw["backward"]:
             listed = [result] if not isinstance(result, tuple) else list(result)
-            return {"gradients": described(listed, path, arrays, key), "written": changed(arguments, given)}
+            return {"gradients": described(listed, source, arrays, key), "written": changed(arguments, given)}
         if not (isinstance(result, tuple) and len(result) == 2 and is_way_back(result[1])):
             return {"no_pair": type(result).__name__}
         y, back = result
@@ -97,14 +120,14 @@ def facts_of(function, path, draw, arrays, key, derive):
         given |= {"dy": np.array(dy)} | {name: np.array(a) for name, a in kept.items()}
         now = arguments | {"dy": dy if np.ndim(dy) else dy[()]} | kept
         first = gradients_of(back, now["dy"], catch=True)
-        facts["gradients"] = described(first, path, arrays, key)
+        facts["gradients"] = described(first, source, arrays, key)
         facts["written"] = changed(now, given)
         arrays |= {f"{key}/kept/{name}": given[name] for name in kept}
         facts["views"] = views(first, arguments | kept | {"the result": y})
         facts["is_dy"] = views(first, {"dy": dy})
         if not facts["written"]:
             again = {}
-            described(gradients_of(back, now["dy"], catch=True), path, again, key)
+            described(gradients_of(back, now["dy"], catch=True), source, again, key)
             facts["again"] = all(np.array_equal(a, arrays.get(n), equal_nan=True) for n, a in again.items())
         float32 = {n: a.astype("f4") if isinstance(a, np.ndarray) and a.dtype == float else a for n, a in given.items()}
         back = function(**{n: float32.get(n, a) for n, a in arguments.items()})[1]
@@ -114,8 +137,10 @@ def facts_of(function, path, draw, arrays, key, derive):
             facts["products"] = products(function, draw["arguments"], dy)
         if derive:
             derivatives(function, draw["arguments"], dy, derive, arrays, key)
+    except KeyboardInterrupt:
+        raise
     except BaseException as error:
-        return {"fails": where(error, path)}
+        return {"fails": where(error, source)}
     return facts
 
 
@@ -186,10 +211,10 @@ def derivatives(function, arguments, dy, names, arrays, key):
         arrays[f"{key}/differences/{name}"] = np.array([(derivative * direction).sum(), (ends[0] - ends[1]) / 2e-6])
 
 
-def described(gradients, path, arrays, key):
+def described(gradients, source, arrays, key):
     """Return [what each gradient is]. Put their numbers in `arrays`."""
     return [
-        {"type": "fails", "where": where(g, path)}
+        {"type": "fails", "where": where(g, source)}
         if isinstance(g, Exception)
         else value(g, arrays, f"{key}/gradient/{i}")
         for i, g in enumerate(gradients)

@@ -57,18 +57,16 @@ def _still_runs(stack, path, limit):
     return f"{path.name}{line}: still runs after {limit} seconds, the limit for all draws. Does a loop not end?"
 
 
-def does_not_run(facts, path, draws):
+def does_not_run(facts, label, draws):
     """What stopped the file or the function, with the learner's line."""
     if "defined" in facts:
         has = f"it has {', '.join(facts['defined'])}" if facts["defined"] else "it has none"
-        return f"{path.name}: there is no function {facts['no_function']} ({has})"
+        return f"{label}: there is no function {facts['no_function']} ({has})"
     for draw, fact in zip([None, *draws], [facts, *facts.get("draws", ())]):
         if "fails" in fact:
             return error_at(fact["fails"], f" ({draw.label})" if draw else "")
         if "no_pair" in fact:
-            return (
-                f"{path.name}: returned {fact['no_pair']}, not the result and its gradient functions: return y, (dx, …)"
-            )
+            return f"{label}: returned {fact['no_pair']}, not the result and its gradient functions: return y, (dx, …)"
 
 
 def error_at(place, told=""):
@@ -83,9 +81,6 @@ def error_at(place, told=""):
     return f"{file}{line}{inside}: {message}{told}" + (f"\n    {text}" if text else "")
 
 
-def nothing_written(facts, path):
+def nothing_written(facts, label):
     if all(g["type"] == "None" for fact in facts["draws"] for g in fact["gradients"]):
-        return (
-            f"{path.name}: nothing is written yet: every gradient is None. Write one and save; "
-            f"python -m numpygpt.exercise {path.stem} --hint helps"
-        )
+        return f"{label}: nothing is written yet: every gradient is None. Write one, and check again"

@@ -1,0 +1,92 @@
+"""Check hand-written gradients against the complex-step derivative: in a notebook, in a test, of any NumPy code."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ..study.checking.check import check_function
+from ..study.checking.verdict import Verdict
+
+
+class Check:
+    """What `check` found. It is true if every gradient holds, and prints the table.
+
+    Examples
+    --------
+    >>> import numpygpt
+    >>> from numpygpt.ops.softmax import softmax
+    >>> found = numpygpt.check(softmax)
+    >>> bool(found)
+    True
+    >>> found.require()
+    """
+
+    def __init__(self, verdict: Verdict):
+        self._verdict = verdict
+
+    def __bool__(self) -> bool:
+        return self._verdict.holds
+
+    def __repr__(self) -> str:
+        return "\n".join(self._verdict.lines)
+
+    def _repr_html_(self) -> str:
+        return self._verdict.html()
+
+    def require(self) -> None:
+        """Raise AssertionError with the table unless every gradient holds: for a test."""
+        __tracebackhide__ = True  # pytest then shows the test's own line
+        if not self:
+            raise AssertionError(f"\n{self!r}")
+
+
+def check(f: Callable, /, **arguments: Any) -> Check:
+    """Check the gradients of an operation against the complex-step derivative of its forward pass.
+
+    The loss is sum(y * dy) with a random dy, because a dy of ones hides mistakes. The complex step, Im L(x + ih) / h,
+    has no cancellation error, so the derivative is right to the last digits, and a gradient must agree to ten of them.
+
+    Parameters
+    ----------
+    f : function
+        It returns its result and its gradients, in one of two forms:
+
+            y, (dx, dweight, …)     one function of dy per gradient
+            y, backward             one function of dy that returns all gradients
+
+        A gradient function `d` + argument is recognized by its name, else by its place. The forward pass must accept
+        complex numbers: it must not use abs, conj or .real on the way to the result.
+    **arguments
+        Sample arguments. Each NumPy array of floats has a gradient, and is used in double precision. Arrays of whole
+        numbers (token ids), Python numbers and all else have none. A function with the name of an exercise
+        (`python -m numpygpt.exercise`) needs no arguments, and the exercise's known mistakes are recognized.
+
+    Returns
+    -------
+    Check
+        True or false. It prints a table of the gradients, then the place and the cause of what is wrong. An error
+        inside f is part of the report and is not raised. `require()` raises AssertionError unless all gradients hold.
+
+    Raises
+    ------
+    InputError
+        If f is no exercise and there are no arguments, f does not take these arguments, or none is an array of floats.
+
+    Examples
+    --------
+    >>> import numpy as np, numpygpt
+    >>> def scale(x, factor):
+    ...     def dx(dy):
+    ...         return dy * factor
+    ...
+    ...     def dfactor(dy):
+    ...         return (dy * x).mean(axis=0)
+    ...
+    ...     return x * factor, (dx, dfactor)
+    >>> found = numpygpt.check(scale, x=np.array([[1.0, -2.0], [3.0, 0.5]]), factor=np.array([2.0, 3.0]))
+    >>> print(found)
+    gradient        shape     digits   worst entry             yours          right
+    ...
+    dfactor is right but for the factor 1/x.shape[0] (x.shape[0] = 2).
+    dx holds, dfactor is wrong
+    """
+    return Check(check_function(f, arguments))

@@ -1,0 +1,106 @@
+"""numpygpt.check: a function of this process, in a notebook or in a test."""
+
+import numpy as np
+import pytest
+
+import numpygpt
+from numpygpt.ops.embedding import embedding
+from numpygpt.ops.linear import linear as shipped_linear
+from numpygpt.study import exercises
+from numpygpt.study.checking.exercise import built
+from numpygpt.system.errors import InputError
+
+RNG = np.random.default_rng(0)
+X, FACTOR = RNG.standard_normal((3, 4)), RNG.standard_normal(4)
+
+
+def scale(x, factor):
+    def dx(dy):
+        return dy * factor
+
+    def dfactor(dy):
+        return (dy * x).sum(axis=0)
+
+    return x * factor, (dx, dfactor)
+
+
+def averaged(x, factor):
+    return x * factor, lambda dy: (dy * factor, (dy * x).mean(axis=0))
+
+
+def test_an_operation_of_either_form_is_true_or_false_and_prints_its_table():
+    right, wrong = numpygpt.check(scale, x=X, factor=FACTOR), numpygpt.check(averaged, x=X, factor=FACTOR)
+    assert right and not wrong
+    assert repr(right).splitlines()[-1] == "scale holds: every gradient to 1e-10 or better"
+    assert repr(wrong).splitlines()[0].split() == ["gradient", "shape", "digits", "worst", "entry", "yours", "right"]
+    assert "dfactor is right but for the factor 1/x.shape[0]" in repr(wrong)
+
+
+def test_a_notebook_shows_a_table_and_escapes_what_is_the_learners():
+    html = numpygpt.check(averaged, x=X, factor=FACTOR)._repr_html_()
+    assert html.count("<tr") == 3 and "&lt;lambda&gt;" not in html and "dfactor is right but for" in html
+
+    def scale(x):
+        raise ValueError("<b>&")
+
+    assert "ValueError: &lt;b&gt;&amp;" in numpygpt.check(scale, x=X)._repr_html_()
+
+
+def test_require_raises_the_table_for_a_test_and_only_then():
+    numpygpt.check(scale, x=X, factor=FACTOR).require()
+    with pytest.raises(AssertionError, match="dfactor is right but for the factor"):
+        numpygpt.check(averaged, x=X, factor=FACTOR).require()
+
+
+def test_an_exercise_needs_no_arguments_and_its_mistakes_are_known_by_the_functions_name():
+    assert numpygpt.check(shipped_linear)
+    exercise = exercises.exercise("linear")
+    _, message, text = exercise.mistakes()[0]
+    wrong = built(text, "linear")
+    normal = RNG.standard_normal
+    sample = dict(x=normal((5, 4)), weight=normal((4, 3)), bias=normal(3))
+    for found in (numpygpt.check(wrong), numpygpt.check(wrong, **sample)):
+        assert not found and message in repr(found)
+
+
+def test_another_function_of_an_exercises_name_is_checked_by_its_own_derivative():
+    def linear(x, factor):
+        return scale(x, factor)
+
+    assert numpygpt.check(linear, x=X, factor=FACTOR)
+    with pytest.raises(InputError, match="linear.*cannot be called with the arguments x, weight, bias"):
+        numpygpt.check(linear)
+
+
+def test_whole_numbers_and_python_numbers_have_no_gradient():
+    ids, lengths = np.array([0, 2, 0]), np.array([3])
+    found = numpygpt.check(embedding, ids=ids, wte=RNG.standard_normal((4, 2)), wpe=X[:, :2], lengths=lengths)
+    assert found and repr(found).count("dw") == 2
+
+
+def test_arguments_are_checked_in_double_precision_and_left_alone():
+    x = X.astype(np.float32)
+    x.flags.writeable = False
+    assert numpygpt.check(scale, x=x, factor=FACTOR)
+
+
+def test_what_a_learners_function_raises_is_reported_with_its_line():
+    def broken(x):
+        return x @ x.T, lambda dy: dy @ nothing  # noqa: F821
+
+    text = repr(numpygpt.check(broken, x=X))
+    assert "test_check_function.py, line " in text and "NameError: name 'nothing' is not defined" in text
+
+
+@pytest.mark.parametrize(
+    "function, arguments, words",
+    [
+        (scale, {}, "scale is no exercise: give sample arguments"),
+        (scale, dict(x=X), r"scale\(x, factor\) cannot be called with the arguments x"),
+        (scale, dict(x=[1.0], factor=2.0), "no argument is a NumPy array of floats"),
+        (scale, dict(x=X * np.inf, factor=FACTOR), "x is empty or has entries that are not finite"),
+    ],
+)
+def test_arguments_that_cannot_be_used_are_refused(function, arguments, words):
+    with pytest.raises(InputError, match=words):
+        numpygpt.check(function, **arguments)
