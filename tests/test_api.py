@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from html import escape, unescape
 from inspect import signature
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from numpygpt.model.continuation import Sampler
 from numpygpt.system import blas
 from numpygpt.text.messages import read_messages
 from numpygpt.text.sources import SAMPLE
+from numpygpt.training.evaluation import Evaluation
 from numpygpt.training.loader import loaders
 
 README = Path(numpygpt.__file__).parents[1] / "README.md"
@@ -46,6 +48,46 @@ def test_importing_the_package_loads_nothing_heavy_and_every_name_is_there_when_
 
 def test_dir_lists_the_public_names_only():
     assert set(dir(numpygpt)) == {*numpygpt.__all__, "__version__"}
+
+
+def test_what_a_notebook_shows_has_one_to_five_lines_and_says_what_it_is(gpt):
+    labels = ["ham", "spam", *(f"<i>{n}</i>" for n in range(70))]
+    clf = numpygpt.Classifier(gpt, labels, pad="end", causal=False)
+    found, measured = clf.explain("You <b>won</b>"), clf.evaluate(TEXTS, LABELS)
+    shown = {
+        gpt: ["GPT mini: 3 blocks, width 224, 7 heads, 256 positions, 2,560,992 parameters"],
+        numpygpt.load("mini", weights="random"): ["mini, random weights: 3 blocks"],
+        clf: ["72 labels: ham, spam, ", " …\n", "frozen blocks: 1 of 3", "one <|endoftext|>", "attends to all"],
+        found: [found.label, f"{found.margin:+.3f} to {found.runner_up}", "strongest tokens"],
+        measured: ["3 messages with 72 labels", f"accuracy: {measured.accuracy:27.2%}"[:20]],
+        Evaluation(labels): ["no messages"],
+    }
+    for value, parts in shown.items():
+        assert 1 <= len(repr(value).splitlines()) <= 5 and all(part in repr(value) for part in parts), repr(value)
+
+
+def test_a_notebook_shades_an_explanations_tokens_in_the_labels_colours_and_shows_markup_as_text(gpt):
+    clf = numpygpt.Classifier(gpt, ["ham", "<i>spam</i>"], pad=20)
+    found = clf.explain("You <b>won</b> it")
+    page = found._repr_html_()
+    colour = {"ham": "59,127,196", "<i>spam</i>": "217,115,26"}
+    for token, value in zip(found.tokens, found.integrated):
+        strong = colour[found.label if value > 0 else found.runner_up]
+        pattern = rf'title="{re.escape(f"{value:+.3f}")}" style="background:rgba\({strong},[\d.]+\)[^"]*">'
+        assert found.padding[found.tokens.index(token)] or re.search(pattern + re.escape(escape(token)), page)
+    assert "&lt;" in page and "<b>won" not in page and "<i>" not in page and "of padding: " in page
+    pieces = re.findall(r"<span [^>]*>([^<]*)</span>", page)[:-2]
+    assert unescape("".join(pieces)) == "You <b>won</b> it"
+
+
+def test_a_notebook_shows_an_evaluation_as_a_table(gpt):
+    clf = numpygpt.Classifier(gpt, ["ham", "<i>spam</i>"])
+    measured = clf.evaluate(["Hi", "You won"], ["ham", "ham"])
+    cells = [unescape(cell) for cell in re.findall(r"<t[hd]>(.*?)</t[hd]>", measured._repr_html_())]
+    assert cells[1:7] == ["precision", "recall", "F1", "messages", "answer ham", "answer <i>spam</i>"]
+    recall, counts = f"{measured.recall[0]:.2%}", [str(count) for count in measured.confusion[0]]
+    assert cells[7] == "ham" and cells[9] == recall and cells[11:14] == ["2", *counts]
+    assert Evaluation(["a", "b"])._repr_html_() is None
 
 
 def test_logits_are_those_of_every_token_and_take_text_or_ids(gpt):

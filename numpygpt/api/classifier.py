@@ -123,6 +123,18 @@ class Classifier:
         """The number of blocks below the lowest trainable parameter. Their output is a fixed function of the text."""
         return frozen_depth(self.trainable, self.config)
 
+    def __repr__(self):
+        learning = sum(self.params[name].size for name in self.trainable)
+        padding = {None: "no padding", "end": "one <|endoftext|> after each message"}
+        reads = "the mean of all rows" if self.pooling.position == "mean" else f"the {self.pooling.position} row"
+        return (
+            f"Classifier with {len(self.labels)} labels: {', '.join(self.labels[:6])}{' …' * (len(self.labels) > 6)}\n"
+            f"  model      {self.gpt!r}\n"
+            f"  trainable  {learning:,} parameters; frozen blocks: {self.frozen_blocks} of {self.config.n_layer}\n"
+            f"  reads      {reads}; {padding.get(self.pad_to, f'{self.pad_to} tokens a message')}"
+            f"{'' if self.pooling.causal else '; every token attends to all'}"
+        )
+
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Return the token ids of each text, cut and padded.
 

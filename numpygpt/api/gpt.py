@@ -22,7 +22,7 @@ from ..text.batches import BATCH, encode, pack
 from ..text.tokenizer import encode_message
 
 
-@dataclass
+@dataclass(repr=False, eq=False)
 class GPT:
     """A pretrained GPT-2. `numpygpt.load` returns one.
 
@@ -62,6 +62,11 @@ class GPT:
             if np.asarray(array).dtype.kind != "f":
                 raise InputError(f"parameter {name} has dtype {np.asarray(array).dtype}: expected real floats")
         self.params = {name: np.asarray(array, np.float32) for name, array in self.params.items()}  # no copy of float32
+
+    def __repr__(self):
+        kind = "" if self.weights == "pretrained" else f", {self.weights} weights"
+        count = sum(array.size for array in self.params.values())
+        return f"GPT {self.source}{kind}: {self.config.described()}, {count:,} parameters"
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text.

@@ -24,12 +24,15 @@ from ..system.errors import InputError
 from ..system.settings import EXPLAINING, checked
 from ..text.tokenizer import token_texts
 from ..training.frozen_features import BATCH_ROWS
+from .attribution_html import in_notebook
+from .attribution_text import visible
 
 BASELINES = ("padding", "zero")
+STRONGEST = 6  # tokens in the short form
 FEWEST, MOST = 8, 512  # points of the integral, doubled from one to the other
 
 
-@dataclass(repr=False)
+@dataclass(repr=False, eq=False)
 class Explanation:
     """How much each token that the model read, including padding, contributes to the answer.
 
@@ -77,11 +80,25 @@ class Explanation:
         names = ("integrated", "gradient_input", "deletion", "padding")
         return pd.DataFrame({"token": self.tokens} | {name: getattr(self, name) for name in names})
 
-    def __repr__(self):
-        return (
-            f"{self.label}: margin {self.margin:.4g} to {self.runner_up}, {self.baseline_margin:.4g} at the baseline; "
-            f"integrated gradients miss their difference by {self.difference:.2g}\n{self.table()}"
+    def sums(self) -> str:
+        """Return one sentence on what the integrated gradients add up to, and whether they do."""
+        said = (
+            f"The margin is {self.margin:+.3f} to {self.runner_up}, and {self.baseline_margin:+.3f} at the baseline; "
+            f"integrated gradients miss the difference by {self.difference:.2g}."
         )
+        return said if self.complete else f"{said} Do not rely on them: the integral did not converge."
+
+    def __repr__(self):
+        own = np.flatnonzero(~self.padding)
+        strongest = own[np.argsort(-np.abs(self.integrated[own]), kind="stable")[:STRONGEST]]
+        tokens = ", ".join(f"{visible(self.tokens[t])} {self.integrated[t]:+.3f}" for t in strongest)
+        return (
+            f"Explanation: {self.label}, {self.probability:.2%}. {self.sums()}\nstrongest tokens: {tokens}\n"
+            "table() has every token's numbers"
+        )
+
+    def _repr_html_(self):
+        return in_notebook(self)
 
 
 def explain(clf, text, baseline="padding", tolerance=0.01, progress=lambda done, total: None) -> Explanation:

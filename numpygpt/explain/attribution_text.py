@@ -2,19 +2,22 @@
 
 import numpy as np
 
-from .attribution import Explanation
+from .colours import colours, in_256
 
-# From a terminal's 256 colours, weak to strong: orange for the answer, blue against it, as on the pages
-FOR, AGAINST = (230, 223, 216, 215, 208), (195, 153, 117, 75, 33)
+LEVELS = 5  # of a shade
 SIGNS = str.maketrans({" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "␍"})
 AT_BASELINE = {"padding": "padding for every token", "zero": "zero for every token"}
 
 
-def in_terminal(e: Explanation, colour: bool) -> str:
-    """Return the explanation's text. With `colour`, ANSI codes shade the tokens by their integrated gradients."""
+def in_terminal(e, colour: bool) -> str:
+    """Return an Explanation's text. With `colour`, ANSI codes shade the tokens by their integrated gradients."""
     own, count = int((~e.padding).sum()), len(e.tokens)
     most = np.abs(e.integrated[:own]).max() or 1.0
-    shade = _shaded if colour else lambda text, strength: text
+    of = colours(e.logits)
+
+    def shade(text, strength):
+        return _shaded(text, of[e.label if strength > 0 else e.runner_up], abs(strength)) if colour else text
+
     lines = []
     if colour:
         shaded = (shade(visible(e.tokens[t]).replace("␣", " "), e.integrated[t] / most) for t in range(own))
@@ -50,8 +53,7 @@ def _numbers(*values):
     return " ".join("         -" if np.isnan(value) else f"{value:+10.3f}" for value in values)
 
 
-def _shaded(text, strength):
-    """Return the text in black on a colour of this strength, from -1 to 1. There is no colour near 0."""
-    level = min(5, int(6 * abs(strength)))
-    colour = (FOR if strength > 0 else AGAINST)[level - 1]
-    return f"\x1b[30;48;5;{colour}m{text}\x1b[0m" if level else text
+def _shaded(text, colour, strength):
+    """Return the text in black on a colour of this strength, from 0 to 1. There is no colour near 0."""
+    level = min(LEVELS, int((LEVELS + 1) * strength))
+    return f"\x1b[30;48;5;{in_256(colour, level / LEVELS)}m{text}\x1b[0m" if level else text

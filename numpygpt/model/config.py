@@ -28,6 +28,12 @@ class Config:
     n_head: int = 12
     layer_norm_epsilon: float = 1e-5
 
+    def described(self):
+        """Return the sizes in words."""
+        heads = f"{self.n_head} head{'s' * (self.n_head > 1)}"
+        blocks = f"{self.n_layer} block{'s' * (self.n_layer > 1)}"
+        return f"{blocks}, width {self.n_embd}, {heads}, {self.n_positions:,} positions"
+
     @property
     def narrow(self):
         """Whether the model is so narrow that one thread computes each of its products best."""

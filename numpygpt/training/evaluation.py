@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from html import escape
 from itertools import islice
 from typing import BinaryIO
 
@@ -228,9 +229,7 @@ class Evaluation:
 
     def summary(self) -> str:
         """Return the first lines of the text: the accuracy, beside naive Bayes' accuracy, and each label's figures."""
-        lines = [self._accuracy("accuracy")]
-        if self.naive_bayes:
-            lines.append(self.naive_bayes._accuracy("naive Bayes on word counts"))
+        lines = self._accuracies()
         if self.repeated:
             lines.append(f"{self.repeated:,} of these {self.messages:,} messages also occur in the training set.")
             if self.accuracy_without_repeated is not None:
@@ -243,9 +242,32 @@ class Evaluation:
         means = "".join(f" {share:8.2%}" for share in self.macro.values())
         return "\n".join([*lines, f"{'macro average':{width}}{means}  {self.messages:9,}"])
 
+    def _accuracies(self):
+        lines = [self._accuracy("accuracy")]
+        return [*lines, self.naive_bayes._accuracy("naive Bayes on word counts")] if self.naive_bayes else lines
+
     def _accuracy(self, name):
         low, high = self.interval
         return f"{name + ':':27} {self.accuracy:7.2%}   (95 % interval: {low:.1%} to {high:.1%})"
+
+    def __repr__(self) -> str:
+        if not self.messages:
+            return "Evaluation of no messages"
+        lines = [f"Evaluation of {self.messages:,} messages with {len(self.labels)} labels", *self._accuracies()]
+        return "\n".join([*lines, "print() shows all figures"])
+
+    def _repr_html_(self):
+        import pandas as pd  # takes as long as everything else that `classify` imports
+
+        if not self.messages:
+            return None
+        shares = {"precision": self.precision, "recall": self.recall, "F1": self.f1}
+        figures = pd.DataFrame(shares, self.labels).map("{:.2%}".format)
+        figures["messages"] = self.support
+        answers = pd.DataFrame(self.confusion, self.labels, [f"answer {label}" for label in self.labels])
+        table = figures.join(answers) if len(self.labels) <= FREQUENT else figures
+        accuracies = "\n".join(self._accuracies())
+        return f"<pre>{escape(accuracies)}</pre>{table.to_html()}"
 
     def __str__(self) -> str:
         return "\n\n".join([self.summary(), self._confusion(), self._calibration(), self._mistakes()])

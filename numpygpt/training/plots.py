@@ -1,5 +1,8 @@
 """Plots of a run's curves, where matplotlib is installed."""
 
+import io
+from functools import partial
+
 from ..system.errors import InputError
 
 
@@ -14,7 +17,8 @@ def plot(history):
     Returns
     -------
     matplotlib.figure.Figure
-        Losses (in nats) on the left, accuracies on the right. A notebook shows it; `figure.savefig(path)` writes it.
+        Losses (in nats) on the left, accuracies on the right. A notebook shows it as a cell's last line, whatever
+        matplotlib's backend; `figure.savefig(path)` writes it.
 
     Raises
     ------
@@ -74,4 +78,12 @@ def _figure(width):
         from matplotlib.figure import Figure
     except ImportError:
         raise InputError("plots need matplotlib. Install it: pip install matplotlib") from None
-    return Figure(figsize=(width, 4), layout="constrained")
+    figure = Figure(figsize=(width, 4), layout="constrained")
+    figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined]  # a notebook calls it
+    return figure
+
+
+def _png(figure):
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()

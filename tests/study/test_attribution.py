@@ -11,6 +11,7 @@ from numpygpt.api.gpt import GPT
 from numpygpt.explain import attribution
 from numpygpt.explain.attribution import after_each_token
 from numpygpt.explain.attribution_text import in_terminal
+from numpygpt.explain.colours import channels, colours, in_256
 from numpygpt.model.classifier import classifier
 from numpygpt.model.config import Config
 from numpygpt.model.lora import merge
@@ -147,17 +148,29 @@ def test_the_table_in_the_terminal_has_every_token_its_numbers_and_their_sums():
     assert "\x1b" not in "".join(lines)
 
 
-def test_the_strongest_token_for_the_answer_is_orange_and_one_against_it_blue():
-    found = made(pad="none").explain(TEXT)
-    strongest = np.abs(found.integrated).argmax()
-    shown = in_terminal(found, colour=True).splitlines()
-    colour = 208 if found.integrated[strongest] > 0 else 33
-    assert f"\x1b[30;48;5;{colour}m" in shown[0] and f"\x1b[30;48;5;{colour}m" in shown[5 + strongest]
-    shaded = re.findall(r"\x1b\[30;48;5;\d+m", shown[0])
-    assert len(shaded) == (6 * np.abs(found.integrated) >= np.abs(found.integrated).max()).sum() < len(found.tokens)
-    assert len(set(shaded)) > 2
-    assert re.sub(r"\x1b\[[\d;]*m", "", shown[0]) == "win ⟨c2⟩⟨a3⟩9 <b>"
-    assert "\x1b" not in in_terminal(found, colour=False)
+def test_each_label_has_its_colour_in_the_terminal_whether_it_won_or_not():
+    clf = made(pad="none")
+    of_label = {label: f"\x1b[30;48;5;{in_256(colour, 1)}m" for label, colour in colours(clf.labels).items()}
+    assert len(set(of_label.values())) == 3
+    for text in (TEXT, "free", "a b c", "won!"):
+        found = clf.explain(text)
+        strongest = np.abs(found.integrated).argmax()
+        shown = in_terminal(found, colour=True).splitlines()
+        spoken_for = found.label if found.integrated[strongest] > 0 else found.runner_up
+        assert of_label[spoken_for] in shown[0] and of_label[spoken_for] in shown[5 + strongest]
+        shaded = re.findall(r"\x1b\[30;48;5;\d+m", shown[0])
+        assert len(shaded) == (6 * np.abs(found.integrated) >= np.abs(found.integrated).max()).sum()
+        assert f"({of_label[found.label]}for {found.label}" in shown[1]
+        assert "\x1b" not in in_terminal(found, colour=False)
+    assert re.sub(r"\x1b\[[\d;]*m", "", in_terminal(clf.explain(TEXT), colour=True)).startswith("win ⟨c2⟩⟨a3⟩9 <b>\n")
+
+
+def test_seventy_labels_have_seventy_colours_with_black_text_readable_on_each():
+    found = colours(range(70)).values()
+    assert len(set(found)) == 70
+    for colour in found:
+        r, g, b = channels(colour)
+        assert 0.2126 * r + 0.7152 * g + 0.0722 * b > 60 and max(r, g, b) - min(r, g, b) > 50
 
 
 def test_an_unknown_baseline_and_an_empty_message_are_refused():

@@ -73,3 +73,13 @@ def test_the_picture_that_is_written_is_the_figure(tmp_path):
 
     picture = imread(tmp_path / "curves.png")
     assert picture.shape[:2] == (600, 1800) and picture[..., :3].std() > 0.05  # 12 by 4 inches, and not blank
+
+
+@pytest.mark.parametrize("backend", ["agg", "svg", "module://matplotlib_inline.backend_inline"])
+def test_a_notebook_shows_the_figure_whatever_the_backend(figure, backend):
+    import matplotlib
+
+    formatters = pytest.importorskip("IPython.core.formatters")
+    with matplotlib.rc_context({"backend": backend}):
+        shown, _ = formatters.DisplayFormatter().format(figure)
+    assert shown["image/png"].startswith(b"\x89PNG") and len(shown["image/png"]) > 5000
