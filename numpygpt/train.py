@@ -5,6 +5,7 @@ import numpygpt.system.process  # noqa: F401  before NumPy
 import argparse
 import math
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
 
@@ -21,10 +22,12 @@ from .system.memory import keep_freed_memory
 from .system.settings import CLASSIFIER, FINE_TUNING, Number
 from .text.batches import encode, padded_length
 from .text.messages import label_names, read_messages
+from .text.selection import ALL, SMALLEST, Selection, select
 from .text.sources import find_messages
-from .text.split import balance, read_split, split, write_split
+from .text.split import read_split, write_split
 from .training.evaluation import evaluate_loader
 from .training.fine_tune import fine_tune
+from .training.label_weights import LABEL_WEIGHTS
 from .training.loader import check_sets, loaders
 from .training.measures import accuracy
 from .training.naive_bayes import NaiveBayes
@@ -91,6 +94,14 @@ def arguments(argv=None):
     )
     what.add_argument("--text-column", help="the column with the texts (default: found by its name)")
     what.add_argument("--label-column", help="the column with the labels (default: found by its name)")
+    what.add_argument(
+        "--balance",
+        type=messages_of_a_label,
+        default=SMALLEST,
+        metavar="smallest|none|N",
+        help="of each label, use as many messages as the rarest label has (smallest), all (none), or at most N. With "
+        "none and N each label is split by itself, so that all sets have the same shares of labels",
+    )
     what.add_argument(
         "--split-seed",
         type=command.number(Number(int, 0, 2**32 - 1)),
@@ -161,6 +172,12 @@ def arguments(argv=None):
         type=number["label_smoothing"],
         help="share of each message's target probability that is spread evenly over all labels, so that the model "
         f"does not become overconfident {differs('label_smoothing')}",
+    )
+    fit.add_argument(
+        "--label-weights",
+        choices=LABEL_WEIGHTS,
+        help="weigh each message's loss so that all labels have the same weight in total (balanced); useful with "
+        "--balance none (default: every message has the same weight)",
     )
     fit.add_argument(
         "--weight-decay",
@@ -241,6 +258,11 @@ def arguments(argv=None):
     return args
 
 
+def messages_of_a_label(text):
+    """An argparse type: the values of --balance."""
+    return text if text in (SMALLEST, ALL) else command.number(Number(int, 1))(text)
+
+
 @on_every_rank
 def main(argv, ranks):
     args = arguments(argv)
@@ -269,6 +291,7 @@ def train(args, ranks, held):
 
     if args.resume:
         labels, sets = args.labels, read_split(args.resume, args.labels)
+        selection = Selection(**args.selection) if "selection" in args else None
     else:
         messages = read_messages(
             ranks.in_turn(find_messages, args.data),
@@ -277,7 +300,7 @@ def train(args, ranks, held):
             book_quotes=args.recipe == "book",
         )
         labels = label_names(messages)
-        sets = split(balance(messages, args.split_seed), seed=args.split_seed)
+        sets, selection = select(messages, args.balance, args.split_seed)
     lengths = [len(ids) for ids in encode(sets[0]["Text"], gpt.encoding, None, gpt.config.n_positions)]
     pad = padded_length(args.pad, lengths, gpt.config.n_positions)
     how = {name: getattr(args, name) for name in ("position", "causal", "rank", "alpha", "seed")}
@@ -299,6 +322,8 @@ def train(args, ranks, held):
     )
     counts = " + ".join(str(len(part)) for part in sets)
     print(f"data     {args.data}: {counts} messages to train, validate and test; labels {', '.join(labels)}")
+    if selection and not selection.complete:
+        print(f"         {selection}")
     padding = {None: "none", "end": "one <|endoftext|> after each message"}.get(pad, f"{pad} tokens a message")
     print(f"padding  {padding}; classified at position: {args.position}")
     if isinstance(pad, int) and (times := pad * len(lengths) / sum(min(T, pad - 1) + 1 for T in lengths)) >= 4:
@@ -316,6 +341,7 @@ def train(args, ranks, held):
     options = {name: value for name, value in vars(args).items() if name not in ("out", "resume")}
     options |= {"features_cache": args.features_cache and str(args.features_cache)}
     options |= {"labels": labels, "weights_sha256": weights}
+    options |= {"selection": asdict(selection)} if selection else {}
     if args.resume:
         folder = args.resume
         ranks.once(reopen_run, folder, held)
@@ -335,7 +361,7 @@ def train(args, ranks, held):
         name: getattr(args, name)
         for name in (
             *("epochs", "weight_decay", "warmup", "schedule", "clip", "label_smoothing"),
-            *("accumulate", "eval_every", "eval_batches", "ignore_index", "exact"),
+            *("accumulate", "eval_every", "eval_batches", "ignore_index", "label_weights", "exact"),
         )
     }
     report = None if ranks.rank else Report(History(folder), args.epochs * len(training))
@@ -359,6 +385,8 @@ def train(args, ranks, held):
     for name, share in results.items():
         print(f"{name.capitalize()} accuracy: {share:.2%}")
     print(f"\nOn the {evaluation.messages:,} test messages:\n{evaluation.summary()}")
+    if selection and not selection.complete:
+        print(f"\n{selection.warning(evaluation.confusion, evaluation.precision)}")
     print(f"\n{seconds:.1f} s. {'Curves: curves.png' if drawn else 'For plots of the curves: pip install matplotlib'}")
     print(f"Now try: python -m numpygpt.evaluate {folder}")
     print(f'         python -m numpygpt.classify {folder} "You have won a prize, call now"', flush=True)

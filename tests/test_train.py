@@ -15,7 +15,7 @@ import pytest
 from numpygpt import classify, evaluate, train
 from numpygpt.training.plots import plot, save_plot
 from tests.calls import contents, output, python, refusal, set_in, spoil
-from tests.tiny import CONFIG, save_model
+from tests.tiny import CONFIG, save_model, written
 
 OPTIONS = [
     "",
@@ -286,3 +286,53 @@ def test_the_help_names_the_defaults_of_today_and_not_the_books(capsys):
     assert "By default it pads no message, classifies the mean of a message's rows, and smooths the labels" in opening
     assert train.DEFAULT["pad"] == "none" and train.DEFAULT["position"] == "mean"
     assert train.DEFAULT["label_smoothing"] > 0
+
+
+# Which messages are used
+
+
+def write_labels(path, **counts):
+    rows = [f"{label},{text}" for label, count in counts.items() for text in written(label, count)]
+    Path(path).write_text("\n".join(["label,text", *rows]) + "\n")
+
+
+def test_what_balancing_leaves_out_is_said_before_and_after_and_again_on_resuming(here, capsys, monkeypatch):
+    write_labels("uneven.csv", ham=60, spam=20)
+    options = "--model model --data uneven.csv --trainable head --epochs 1 --lr 0.02 --out".split()
+    shown = output(capsys, train.main, *options, "new")
+    used = "         40 of 80 messages are used: 20 of each label, because 'spam' has only 20\n"
+    assert f"28 + 4 + 8 messages to train, validate and test; labels ham, spam\n{used}" in shown
+    warning = re.search(
+        r"\n(These messages are balanced, but the file is not\. .* of the file\))\n\n[\d.]+ s\. ", shown
+    )
+    assert re.search(r"'(ham|spam)' has (75.0|25.0)% of the file", warning[1])
+    monkeypatch.setattr(train.Report, "__call__", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        train.main([*options, "stopped"])
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    again = output(capsys, train.main, "--resume", "stopped")
+    assert used in again and warning[1] in again
+
+
+@pytest.mark.parametrize("options, sizes, used", [("none", "56 + 8 + 16", ""), ("30", "35 + 5 + 10", "50 of 80")])
+def test_all_messages_or_so_many_of_each_label_are_used_where_asked_for(here, capsys, options, sizes, used):
+    write_labels("uneven.csv", ham=60, spam=20)
+    options = f"--balance {options} --label-weights balanced --trainable head --epochs 1 --out new".split()
+    shown = output(capsys, train.main, "--model", "model", "--data", "uneven.csv", *options)
+    assert f"{sizes} messages to train" in shown
+    assert (f"{used} messages are used: at most 30 of each label\n" in shown) == bool(used)
+    assert ("are balanced, but" in shown) == bool(used)
+    assert set(pd.read_csv("new/validation.csv")["Label"]) == {0, 1}
+
+
+def test_nothing_is_said_of_balancing_where_it_leaves_nothing_out(here, capsys):
+    shown = output(capsys, train.main, *"--model model --data two.csv --trainable head --epochs 1 --out new".split())
+    assert "are used" not in shown and "balanced" not in shown
+
+
+def test_a_label_that_is_in_no_validation_set_is_refused(here, capsys):
+    write_labels("rare.csv", ham=60, spam=60, order=4)
+    error = refusal(capsys, train.main, *"--model model --data rare.csv".split())
+    assert "12 of 124 messages are used: 4 of each label, because 'order' has only 4. the validation set has" in error
+    assert "expected a whole number at least 1" in refusal(capsys, train.main, "--balance", "0")

@@ -46,15 +46,15 @@ class SingleProcess:
     def in_turn(self, function, *args):
         return function(*args)
 
-    def gradient(self, mean, items, costs, grain=None):
+    def gradient(self, mean, items, costs, grain=None, weights=None):
         if not grain:
             return mean(items)
         from .blas import parallel  # imports NumPy, which a command that only starts others does not need
 
         loss, total = 0, {}
         parts = grains(items, grain)
-        for part, (part_loss, grads) in zip(parts, parallel(mean, parts)):
-            share = len(part) / len(items)
+        weights = grains([1] * len(items) if weights is None else weights, grain)
+        for share, (part_loss, grads) in zip(shares(weights), parallel(mean, parts)):
             loss += part_loss * share
             for name, gradient in grads.items():
                 gradient *= share
@@ -70,3 +70,9 @@ class SingleProcess:
 def grains(items, grain):
     """Split the items into chunks of at most `grain` items."""
     return [items[start : start + grain] for start in range(0, len(items), grain)]
+
+
+def shares(weights):
+    """Return each part's share of the mean over all items, from the weights of its items."""
+    sums = [float(sum(part)) for part in weights]
+    return [part / sum(sums) for part in sums]

@@ -8,26 +8,29 @@ from ..system.errors import InputError
 from ..system.files import replacing
 from .messages import label_names, quoted, stream_messages
 
+FEWEST = 3  # messages of a label that split by itself gives one to every set
 SETS = ("train.csv", "validation.csv", "test.csv")  # their files in a run folder
 
 
-def balance(frame, seed=123):
-    """Draw equally many messages of every label, as many as the rarest label has. Sort the result by label.
+def balance(frame, seed=123, most=None):
+    """Draw at most `most` messages of every label, by default as many as the rarest label has. Sort them by label.
 
-    Messages are drawn with pandas' `.sample(random_state=seed)`, seed 0 … 2^32 - 1. The rarest label keeps all messages
-    in file order. For the UCI data the result is the book's set: 747 drawn ham messages, then all 747 spam messages.
+    Messages are drawn with pandas' `.sample(random_state=seed)`, seed 0 … 2^32 - 1. A label with at most so many keeps
+    all its messages in file order. For the UCI data the result is the book's set: 747 drawn ham messages, then all 747
+    spam messages.
     """
     groups = [frame[frame["Label"] == name] for name in label_names(frame)]
-    size = min(map(len, groups))
-    drawn = [group if len(group) == size else group.sample(size, random_state=seed) for group in groups]
+    size = min(map(len, groups)) if most is None else most
+    drawn = [group if len(group) <= size else group.sample(size, random_state=seed) for group in groups]
     return pd.concat(drawn, ignore_index=True)
 
 
-def split(frame, train=0.7, validation=0.1, seed=123):
+def split(frame, train=0.7, validation=0.1, seed=123, stratified=False):
     """Shuffle the messages with pandas and cut them. Return (training, validation, test) frames.
 
     The first two sets have int(messages * fraction) messages, as in the book. The test set has the remaining messages.
-    Raises InputError if the fractions are invalid or a set is empty.
+    With `stratified`, these are the numbers of each label's messages, and at least one. Raises InputError if the
+    fractions are invalid, a set is empty, or a label has no message in a set.
     """
     if not (train > 0 and validation > 0 and train + validation < 1):
         raise InputError(
@@ -36,12 +39,27 @@ def split(frame, train=0.7, validation=0.1, seed=123):
     shuffled = frame.sample(frac=1, random_state=seed).reset_index(drop=True)
     first, second = int(len(frame) * train), int(len(frame) * validation)
     sets = shuffled[:first], shuffled[first : first + second], shuffled[first + second :]
+    if stratified:
+        labels = shuffled["Label"]
+        count, place = labels.map(labels.value_counts()), shuffled.groupby("Label").cumcount()
+        second = (count * validation).astype(int).clip(lower=1)
+        first = (count * train).astype(int).clip(upper=count - second - 1).clip(lower=1)
+        sets = tuple(
+            shuffled[part]
+            for part in (place < first, (first <= place) & (place < first + second), first + second <= place)
+        )
     if not all(map(len, sets)):
         sizes = " / ".join(str(len(part)) for part in sets)
         raise InputError(
             f"{len(frame)} messages make sets of {sizes} (training / validation / test), but no set may be empty; "
             "use more messages"
         )
+    counts = frame["Label"].value_counts()
+    for name, part in zip(("training", "validation", "test"), sets):
+        if absent := sorted(set(counts.index) - set(part["Label"])):
+            some = ", ".join(f"{label!r} ({counts[label]:,} used)" for label in absent[:8])
+            more = f" and of {len(absent) - 8} more labels" if len(absent) > 8 else ""
+            raise InputError(f"the {name} set has no message of {some}{more}; use more messages")
     return sets
 
 

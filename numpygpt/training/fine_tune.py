@@ -14,6 +14,7 @@ from ..system.settings import FINE_TUNING, checked
 from ..system.single_process import SingleProcess
 from .adamw import AdamW
 from .batch import batch_loss
+from .label_weights import label_weights as weights_of
 from .loader import Loader, check_sets, loaders
 from .loop import train
 from .measures import accuracy, mean_loss
@@ -48,6 +49,7 @@ def fine_tune(
     eval_every: int = 50,
     eval_batches: int = 5,
     ignore_index: int | None = None,
+    label_weights: str | None = None,
     seed: int = 123,
     report: Callable[[dict], None] = _nothing,
     resume: ResumeFile | None = None,
@@ -91,6 +93,10 @@ def fine_tune(
         The number of a label whose messages are left out of the losses. A batch's loss is the mean over its other
         messages, as in PyTorch's cross_entropy. A batch without other messages adds no gradient, and its row has no
         loss. A group of such batches makes no update and no step of the schedule, which then ends before its last rate.
+    label_weights : {"balanced"}, optional
+        The labels' weights in the loss, as in PyTorch's cross_entropy. "balanced" gives every label the same weight in
+        total: a message of a rare label counts more. A batch's loss is then the weighted mean over its messages. The
+        losses of evaluations have no weights.
     seed : int
         Draws the order of the training messages, as PyTorch draws it.
     report : callable
@@ -138,6 +144,7 @@ def fine_tune(
     settings |= dict(accumulate=accumulate, eval_every=eval_every, eval_batches=eval_batches)
     settings |= dict(ignore_index=ignore_index, batch_size=batch_size, seed=seed, weight_decay=weight_decay)
     settings = checked(FINE_TUNING, settings) | dict(schedule=schedule, exact=exact)
+    settings["label_weights"] = label_weights
     batch_size, seed, weight_decay = (settings.pop(name) for name in ("batch_size", "seed", "weight_decay"))
     sets = [training] if validation is None else [training, validation]
     if len({isinstance(part, Loader) for part in sets}) > 1:
@@ -150,18 +157,20 @@ def fine_tune(
         settings[name] for name in ("ignore_index", "eval_batches", "exact", "label_smoothing")
     )
     grain = GRAIN if exact else HALF if clf.config.narrow and ranks.size == 1 else None
+    weights = weights_of(label_weights, training.numbers, len(clf.labels), ignore_index)  # (C,)
     state = State(AdamW(clf.params, clf.trainable, settings["lr"], weight_decay), training.generator)
 
     def mean(messages):
         x, lengths, numbers = training.take(messages)
-        return batch_loss(clf, x, lengths, numbers, training.prefix.depth, smoothing=label_smoothing)
+        return batch_loss(clf, x, lengths, numbers, training.prefix.depth, label_smoothing, weights)
 
     def gradient(batch):
         """Return (loss, gradients) of the mean over the batch's messages that count, computed by all ranks."""
         counted = batch[training.numbers[batch] != ignore_index]
         if not len(counted):
             return None, {}
-        loss, grads = ranks.gradient(mean, counted, training.lengths(counted), grain)
+        own = None if weights is None else weights[training.numbers[counted]]
+        loss, grads = ranks.gradient(mean, counted, training.lengths(counted), grain, own)
         if not math.isfinite(loss):
             raise InputError(
                 f"the loss became {loss} at step {state.step}. Lower the learning rate (now {settings['lr']:g}) or "

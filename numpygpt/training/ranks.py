@@ -25,7 +25,7 @@ import numpy as np
 
 from ..system import blas, command
 from ..system.errors import InputError
-from ..system.single_process import SingleProcess, grains, launched
+from ..system.single_process import SingleProcess, grains, launched, shares
 
 CHECK_EVERY = 100  # steps between comparisons of the ranks' parameters
 
@@ -117,7 +117,7 @@ class Ranks(SingleProcess):
         if len(set(self.gather(value()))) > 1:
             raise InputError(f"the ranks differ in {what}. Give all machines the same files and the same versions")
 
-    def gradient(self, mean, items, costs, grain=None):
+    def gradient(self, mean, items, costs, grain=None, weights=None):
         """Return (loss, {name: gradient}) of the mean over an array of items, of which each rank takes a part.
 
         This is an all-reduce written by hand, in rounds of one part per rank. Every rank sends the n-th slice of its
@@ -126,16 +126,22 @@ class Ranks(SingleProcess):
         mean    some items -> (loss, {name: gradient}) of their mean
         costs   a number for each item, such as its tokens; the ranks' parts have similar sums
         grain   items per part. The parts are summed in order, so any number of ranks gives the same bits
+        weights   a number for each item, its weight in the mean (default: all equal)
         """
         owners = np.array(self.owners(costs))
-        parts = grains(items, grain) if grain else [items[owners == rank] for rank in range(self.size)]
+        weights = np.ones(len(items)) if weights is None else weights
+
+        def split(array):
+            return grains(array, grain) if grain else [array[owners == rank] for rank in range(self.size)]
+
+        parts, share_of = split(items), shares(split(weights))
         loss, total = 0, None
         for first in range(0, len(parts), self.size):
             now = parts[first : first + self.size]
-            mine = now[min(self.rank, len(now) - 1)]  # spare ranks repeat the last part, which is not added twice
+            place = min(self.rank, len(now) - 1)  # spare ranks repeat the last part, which is not added twice
+            mine, share = now[place], share_of[first + place]
             # A rank without items must send a gradient too. It has a share of 0.
             part_loss, grads = mean(mine if len(mine) else items[:1])
-            share = len(mine) / len(items)
             loss = sum(self.gather(part_loss * share)[: len(now)], loss)
             sent, grads = self._flat(grads, share)  # frees the gradients
             received = np.empty_like(sent)

@@ -59,8 +59,8 @@ ORACLES = {
     )[rows],
     take_rows: lambda x, rows: x[rows],
     mean_rows: lambda x, lengths: each_message(lambda part: part.mean(dim=0, keepdim=True), lengths, x),
-    cross_entropy: lambda logits, targets, smoothing=0.0, **ignore_index: F.cross_entropy(
-        logits, torch.tensor(targets), label_smoothing=smoothing, **ignore_index
+    cross_entropy: lambda logits, targets, smoothing=0.0, weights=None, **ignore_index: F.cross_entropy(
+        logits, torch.tensor(targets), weights and torch.tensor(weights), label_smoothing=smoothing, **ignore_index
     ),
     dot_product_attention: torch_dot_product_attention,
     output_loss: lambda x, wte, targets: F.cross_entropy(x @ wte.T, torch.tensor(targets)),

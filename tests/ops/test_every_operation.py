@@ -90,7 +90,12 @@ def any_case(draw):
                 ),
                 (
                     cross_entropy,
-                    dict(logits=normal((B, C)), targets=integers(0, C, B), smoothing=int(integers(2)) / 4),
+                    dict(
+                        logits=normal((B, C)),
+                        targets=integers(0, C, B),
+                        smoothing=int(integers(2)) / 4,
+                        weights=[None, tuple(range(1, C + 1))][integers(2)],
+                    ),
                     (),
                 ),
                 (output_loss, dict(x=normal((N, D)), wte=normal((V, D)), targets=integers(0, V, N)), ()),

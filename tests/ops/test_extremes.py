@@ -202,6 +202,8 @@ def test_a_target_that_is_no_class_is_an_error_and_not_another_class(target, C):
 def test_no_counted_row_is_an_error():
     with pytest.raises(ValueError, match="no row is left"):
         cross_entropy(normal(2, 3), np.array([1, 1]), ignore_index=1)
+    with pytest.raises(ValueError, match="no row is left"):
+        cross_entropy(normal(2, 3), np.array([1, 1]), weights=[1, 0, 1])
 
 
 @pytest.mark.parametrize("ids", [[0, -1], [0, 6]])
@@ -210,14 +212,30 @@ def test_an_id_outside_the_vocabulary_is_an_error_and_not_another_token(ids):
         embedding(np.array(ids), normal(6, 3), normal(4, 3), np.array([2]))
 
 
-@given(B=st.integers(1, 5), C=st.integers(1, 6), smoothing=st.floats(0, 1))
-def test_smoothed_labels_give_the_cross_entropy_to_their_definition(B, C, smoothing):
+@given(B=st.integers(1, 5), C=st.integers(1, 6), smoothing=st.floats(0, 1), weighted=st.booleans())
+def test_smoothed_and_weighted_labels_give_the_cross_entropy_of_their_definition(B, C, smoothing, weighted):
     rng = np.random.default_rng(B + C)
     logits, targets = 2 * rng.standard_normal((B, C)), rng.integers(0, C, B)
+    w = rng.uniform(0.1, 9, C) if weighted else np.ones(C)
     q = (1 - smoothing) * np.eye(C)[targets] + smoothing / C
     log_probabilities = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    loss, _ = cross_entropy(logits, targets, smoothing=smoothing)
-    assert loss == pytest.approx(-(q * log_probabilities).sum(axis=1).mean(), rel=1e-12)
+    loss, _ = cross_entropy(logits, targets, smoothing=smoothing, weights=w if weighted else None)
+    assert loss == pytest.approx(-(w * q * log_probabilities).sum() / w[targets].sum(), rel=1e-12)
+
+
+@pytest.mark.parametrize("ignored", [None, 1])
+def test_weights_count_a_row_as_often_as_they_say_and_equal_ones_change_no_bit(ignored):
+    logits, targets, weights = normal(4, 3).astype(np.float32), np.array([0, 2, 1, 2]), np.array([3, 1, 2])
+    repeated = np.repeat(np.arange(4), weights[targets])
+    loss, (dlogits,) = cross_entropy(logits, targets, ignored, weights=weights)
+    again, (d_again,) = cross_entropy(logits[repeated], targets[repeated], ignored)
+    assert loss == pytest.approx(again, rel=1e-6) and loss.dtype == dlogits().dtype == np.float32
+    summed = np.zeros((4, 3), np.float32)
+    np.add.at(summed, repeated, d_again())
+    np.testing.assert_allclose(dlogits(), summed, atol=1e-7)
+    plain, (d_plain,) = cross_entropy(logits, targets, ignored, smoothing=0.3)
+    ones, (d_ones,) = cross_entropy(logits, targets, ignored, smoothing=0.3, weights=np.ones(3))
+    assert plain == ones and (d_plain() == d_ones()).all()
 
 
 def on_tape(op, x, *params, **settings):

@@ -197,22 +197,25 @@ def log_softmax(logits):
     return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
 
 
-def pytorchs(logits, targets, ignored, smoothing):
-    """(loss, its gradient by the logits) as PyTorch's cross_entropy(…, ignore_index, label_smoothing) defines it."""
+def pytorchs(logits, targets, ignored, smoothing, w=(1, 1, 1)):
+    """(loss, its gradient by the logits) as PyTorch's cross_entropy(…, weight, ignore_index, label_smoothing) defines
+    it."""
     counted = (targets != ignored)[:, None]
-    wanted = ((1 - smoothing) * np.eye(3)[targets] + smoothing / 3) * counted
-    loss = -(wanted * log_softmax(logits)).sum() / counted.sum()
-    return loss, (np.exp(log_softmax(logits)) * counted - wanted) / counted.sum()
+    wanted = w * ((1 - smoothing) * np.eye(3)[targets] + smoothing / 3) * counted
+    total = np.sum(np.asarray(w)[targets] * counted[:, 0])
+    loss = -(wanted * log_softmax(logits)).sum() / total
+    return loss, (np.exp(log_softmax(logits)) * wanted.sum(axis=1, keepdims=True) - wanted) / total
 
 
+@pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0), (0.5, 2.5, 1.5)])
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
-def test_the_reference_for_ignored_and_smoothed_labels_is_pytorch(smoothing):
+def test_the_reference_for_ignored_smoothed_and_weighted_labels_is_pytorch(smoothing, weights):
     torch = pytest.importorskip("torch")
     logits = torch.tensor(np.random.default_rng(0).standard_normal((7, 3)), requires_grad=True)
-    options = dict(ignore_index=2, label_smoothing=smoothing)
+    options = dict(ignore_index=2, label_smoothing=smoothing, weight=torch.tensor(weights, dtype=torch.float64))
     loss = torch.nn.functional.cross_entropy(logits, torch.tensor(LABELS[:7]), **options)
     loss.backward()
-    expected = pytorchs(logits.detach().numpy(), LABELS[:7], 2, smoothing)
+    expected = pytorchs(logits.detach().numpy(), LABELS[:7], 2, smoothing, weights)
     assert expected[0] == pytest.approx(loss.item(), rel=1e-12)
     np.testing.assert_allclose(expected[1], logits.grad.numpy(), atol=1e-12)
 
@@ -221,8 +224,9 @@ def test_the_reference_for_ignored_and_smoothed_labels_is_pytorch(smoothing):
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 @pytest.mark.parametrize("accumulate, updates", [(1, [[0], [1], [2]]), (2, [[0, 1], [2]]), (5, [[0, 1, 2]])])
 @pytest.mark.parametrize("ignored", [0, 1])
-def test_ignored_labels_smoothing_and_accumulation_combine_as_in_pytorch(
-    monkeypatch, ignored, accumulate, updates, smoothing, exact
+@pytest.mark.parametrize("weighted", [None, "balanced"])
+def test_ignored_labels_smoothing_weights_and_accumulation_combine_as_in_pytorch(
+    monkeypatch, weighted, ignored, accumulate, updates, smoothing, exact
 ):
     """Each batch's mean is over the messages that count, and divided by `accumulate`. Of three batches of two, some
     have one message that counts; a batch without any gives no gradient, where PyTorch's loss would be nan."""
@@ -231,13 +235,17 @@ def test_ignored_labels_smoothing_and_accumulation_combine_as_in_pytorch(
     task, (training, validation) = a_run("head")
     batches = [(training.numbers[batch], training.take(batch)) for batch in a_run("head")[1][0]]
     recipe = RECIPE | dict(epochs=1, accumulate=accumulate, label_smoothing=smoothing, eval_every=100)
+    recipe |= dict(label_weights=weighted)
+    counts = np.bincount(training.numbers[training.numbers != ignored], minlength=3)
+    w = np.where(counts > 0, 1 / np.maximum(counts, 1), 0) if weighted else np.ones(3)  # a common factor cancels
+    options = (ignored, smoothing, w)
     rows = fine_tune(task, training, validation, **recipe, ignore_index=ignored, exact=exact)
 
     expected = []
     for update in updates:
         counted = [batches[number] for number in update if (batches[number][0] != ignored).any()]
         parts = [
-            pytorchs(batch_logits(task, x, lengths, task.frozen_blocks).astype(float), numbers, ignored, smoothing)[1]
+            pytorchs(batch_logits(task, x, lengths, task.frozen_blocks).astype(float), numbers, *options)[1]
             for numbers, (x, lengths, _) in counted
         ]
         if parts:
@@ -249,7 +257,7 @@ def test_ignored_labels_smoothing_and_accumulation_combine_as_in_pytorch(
             assert math.isnan(loss)
         else:
             logits = batch_logits(task, x, lengths, task.frozen_blocks).astype(float)
-            assert loss == pytest.approx(pytorchs(logits, numbers, ignored, smoothing)[0], rel=1e-5)
+            assert loss == pytest.approx(pytorchs(logits, numbers, *options)[0], rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ def operation_cases(rng):
     rows = np.cumsum(lengths) - 1
     normal, gain = rng.standard_normal, far_from_0_and_1(rng, D)
     ids, targets = rng.integers(0, V // 2, N), rng.integers(0, C, B)
+    weights = (0.5, 2.5, 1.5, 4.5, 3.5, 0.25, 2.25)  # no array: it has no gradient
     ignoring = dict(logits=normal((B, C)), targets=np.array([2, 0, 5]), ignore_index=0)
     attend, look = dict(qkv=normal((N, 3 * D)), T=3, n_head=H), dict(q=normal((H, 3, 5)), k=normal((H, 4, 5)))
     look |= dict(v=normal((H, 4, 5)), sqrt_d=1.7)
@@ -56,6 +57,8 @@ def operation_cases(rng):
         ("cross_entropy", cross_entropy, dict(logits=normal((B, C)), targets=targets)),
         ("cross_entropy, one ignored", cross_entropy, ignoring),
         ("cross_entropy, smoothed", cross_entropy, ignoring | dict(smoothing=0.3)),
+        ("cross_entropy, weighted", cross_entropy, ignoring | dict(weights=weights)),
+        ("cross_entropy, smoothed, weighted", cross_entropy, ignoring | dict(smoothing=0.3, weights=weights)),
         ("output_loss", output_loss, dict(x=normal((N, D)), wte=normal((V, D)), targets=rng.integers(0, V, N))),
     ]
 
