@@ -2,12 +2,15 @@
 
 import ast
 import inspect
+import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 
 import numpy as np
+
+from .. import exercises
 
 EMPTY = "...  # not written yet"
 
@@ -54,15 +57,28 @@ class Exercise:
         return f"{head}{text.rstrip()}\n".replace(f"def {shipped}(", f"def {self.name}(")
 
     def text(self):
-        """Return a learner's file: the shipped text without the gradients' lines and the docstring's algebra."""
+        """Return a learner's file: what to do, and the function without its gradients."""
+        return f"{self._task()}\n\n{self.without_gradients()}"
+
+    def cell(self, solved):
+        """Return the text of a notebook's cell, without its gradients or solved. It imports shipped operations."""
+        text = self.solution_text() if solved else self.without_gradients()
+        for name in re.findall(r"^from (\w+) import \1$", text, re.MULTILINE):
+            shipped = exercises.exercise(name).function
+            renamed = "" if shipped.__name__ == name else f" as {name}"
+            by = f"from {shipped.__module__} import {shipped.__name__}{renamed}"
+            text = text.replace(f"from {name} import {name}", by)
+        return text.rstrip()
+
+    def without_gradients(self):
+        """Return the shipped text without the gradients' lines and the docstring's algebra."""
         text = self.solution_text()
         node = _function(ast.parse(text), self.name)
         docstring, *body = node.body
         for empty in reversed([f.body for f in _nested(node)] or [body]):
             text = _replaced(text, empty[0].lineno, empty[-1].end_lineno, " " * empty[0].col_offset + EMPTY)
         shown = textwrap.indent("\n\n".join(self._paragraphs[:2]), "    ").strip()
-        text = _replaced(text, docstring.lineno, docstring.end_lineno, f'    """{shown}\n    """')
-        return f"{self._task()}\n\n{text}"
+        return _replaced(text, docstring.lineno, docstring.end_lineno, f'    """{shown}\n    """')
 
     def _task(self):
         names = self.wanted(self.draws(np.random.default_rng(0))[0].arguments)

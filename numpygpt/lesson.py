@@ -1,0 +1,66 @@
+"""python -m numpygpt.lesson: lessons as notebooks, from a linear layer to the classifier."""
+
+import numpygpt.system.process  # noqa: F401  before NumPy
+
+from pathlib import Path
+
+from .study import lessons
+from .study.lessons import notebook
+from .system import command
+from .system.errors import InputError
+from .system.files import replacing
+
+
+def arguments(argv=None):
+    parser = command.parser(
+        "lesson",
+        "Learn backpropagation through a transformer in nine lessons. Without NUMBER, list the lessons. With NUMBER, "
+        "write the lesson into this folder, as a notebook for Jupyter, JupyterLab or VS Code. It needs numpygpt and "
+        "Jupyter only. In each lesson you write an operation's gradients, and a check tells you what is wrong.",
+        ["python -m numpygpt.lesson", "python -m numpygpt.lesson 1", "python -m numpygpt.lesson 1 --key"],
+    )
+    parser.add_argument("number", nargs="?", metavar="NUMBER", help="a lesson")
+    parser.add_argument("--key", action="store_true", help="write the lesson with its exercises solved")
+    given = parser.parse_args(argv)
+    if given.key and given.number is None:
+        parser.error("--key needs the NUMBER of a lesson")
+    return given
+
+
+def main(argv=None):
+    given = arguments(argv)
+    if given.number is None:
+        show_list()
+    else:
+        write(lessons.lesson(known(given.number)), given.key)
+
+
+def known(typed):
+    """Return the number of a lesson, as an int. Raises InputError for any other text."""
+    if typed.isdecimal() and int(typed) in lessons.FILES:
+        return int(typed)
+    raise InputError(f"no lesson {typed!r}: the lessons are 1 to {max(lessons.FILES)}; python -m numpygpt.lesson lists them")
+
+
+def show_list():
+    print("Learn backpropagation through a transformer, from a linear layer to the classifier:\n")
+    total = 0
+    for number in lessons.FILES:
+        lesson = lessons.lesson(number)
+        total += lesson.minutes
+        print(f"  {number}  {lesson.minutes:>2} min  {lesson.title}")
+    print(f"\n{total / 60:.0f} hours in all. Write one as a notebook:  python -m numpygpt.lesson 1")
+
+
+def write(lesson, key):
+    path = Path(f"lesson_{lesson.number}{'_key' if key else ''}.ipynb")
+    if path.exists():
+        raise InputError(f"{path} exists already, and is left as it is. Rename it or delete it to get a new one.")
+    with replacing(path) as file:
+        file.write(notebook.text(lesson, key).encode())
+    print(f"wrote {path}: {lesson.title}, about {lesson.minutes} minutes")
+    print(f"Open it:  jupyter lab {path}")
+
+
+if __name__ == "__main__":
+    command.run(main)
