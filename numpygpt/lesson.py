@@ -39,17 +39,18 @@ def known(typed):
     """Return the number of a lesson, as an int. Raises InputError for any other text."""
     if typed.isdecimal() and int(typed) in lessons.FILES:
         return int(typed)
-    raise InputError(f"no lesson {typed!r}: the lessons are 1 to {max(lessons.FILES)}; python -m numpygpt.lesson lists them")
+    raise InputError(
+        f"no lesson {typed!r}: the lessons are 1 to {max(lessons.FILES)}; python -m numpygpt.lesson lists them"
+    )
 
 
 def show_list():
     print("Learn backpropagation through a transformer, from a linear layer to the classifier:\n")
-    total = 0
-    for number in lessons.FILES:
-        lesson = lessons.lesson(number)
-        total += lesson.minutes
-        print(f"  {number}  {lesson.minutes:>2} min  {lesson.title}")
-    print(f"\n{total / 60:.0f} hours in all. Write one as a notebook:  python -m numpygpt.lesson 1")
+    every = [lessons.lesson(number) for number in lessons.FILES]
+    for lesson in every:
+        print(f"  {lesson.number}  {lesson.minutes:>2} min  {lesson.title}")
+    total = sum(lesson.minutes for lesson in every)
+    print(f"\n{total} minutes in all. Write the first as a notebook:  python -m numpygpt.lesson 1")
 
 
 def write(lesson, key):

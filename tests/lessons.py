@@ -1,6 +1,6 @@
 """Run a lesson's cells in a plain namespace, without Jupyter.
 
-    python -m tests.lessons        writes what each cell prints into the lessons' files
+python -m tests.lessons        writes what each cell prints into the lessons' files
 """
 
 import ast
