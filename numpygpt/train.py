@@ -16,6 +16,7 @@ from .api.classifier import Classifier
 from .api.gpt import load
 from .model.parameters import INITIALISATIONS, fingerprint
 from .model.pooling import POSITIONS
+from .study.own_files import operations_in
 from .system import blas, command
 from .system.errors import InputError
 from .system.memory import keep_freed_memory
@@ -226,6 +227,13 @@ def arguments(argv=None):
         help="seconds between saves of the training state, which is also saved after every epoch",
     )
     parser.add_argument(
+        "--ops",
+        nargs="+",
+        metavar="FILE",
+        help="train with operations of your own: files with one function each, such as solved exercises. Each takes "
+        "the place of the shipped operation of its name, except in frozen blocks and evaluations",
+    )
+    parser.add_argument(
         "--exact",
         action="store_true",
         help="under mpiexec: give the same bits with any number of ranks, including 1. Each rank has one thread and "
@@ -287,6 +295,7 @@ def train(args, ranks, held):
     if args.exact:
         blas.one_thread_for_exact()
     gpt = ranks.in_turn(load, args.model, args.weights, args.seed)
+    ops = operations_in(args.ops or ())
     lr = args.lr or (5e-5 if args.recipe == "book" else default_lr(gpt.config))
 
     if args.resume:
@@ -338,6 +347,8 @@ def train(args, ranks, held):
             "This is the small bundled model and sample. For GPT-2 124M on the real data: "
             "python -m numpygpt.train --model gpt2 --data sms"
         )
+    if ops:
+        print(f"ops      yours: {', '.join(ops)}")
     options = {name: value for name, value in vars(args).items() if name not in ("out", "resume")}
     options |= {"features_cache": args.features_cache and str(args.features_cache)}
     options |= {"labels": labels, "weights_sha256": weights}
@@ -366,7 +377,9 @@ def train(args, ranks, held):
     }
     report = None if ranks.rank else Report(History(folder), args.epochs * len(training))
     resume.path = folder / RESUME
-    history = fine_tune(clf, training, validation, lr=lr, report=report, resume=resume, ranks=ranks, **settings)
+    history = fine_tune(
+        clf, training, validation, lr=lr, report=report, resume=resume, ranks=ranks, ops=ops, **settings
+    )
     results = {
         "training": accuracy(clf, training, ranks),
         "validation": accuracy(clf, validation, ranks),

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from numpygpt import classify, evaluate, train
+from numpygpt.study import exercises
 from numpygpt.training.plots import plot, save_plot
 from tests.calls import contents, output, python, refusal, set_in, spoil
 from tests.tiny import CONFIG, save_model, written
@@ -127,6 +128,18 @@ def test_the_same_command_gives_the_same_run_with_or_without_the_features_cache(
         )
 
 
+def test_solved_exercises_train_the_classifier_with_the_shipped_losses_to_the_digit(here, capsys):
+    names = ["linear", "layernorm", "gelu", "attention", "query_attention", "cross_entropy"]
+    for name in names:
+        Path(f"{name}.py").write_text(exercises.exercise(name).solution_text())
+    arguments = ["--model", "model", "--data", "two.csv", "--epochs", "1", "--pad", "end", "--position", "last"]
+    train.main([*arguments, "--out", "shipped"])
+    shown = output(capsys, train.main, *arguments, "--out", "own", "--ops", *(f"{name}.py" for name in names))
+    assert f"ops      yours: {', '.join(names)}\n" in shown
+    for name in ("history.csv", "model.safetensors"):
+        assert (here / "shipped" / name).read_bytes() == (here / "own" / name).read_bytes()
+
+
 def test_the_bundled_sample_is_found_by_name(here, capsys):
     shown = output(
         capsys,
@@ -237,6 +250,17 @@ REFUSED_BY_TRAIN = {
         "cannot pad to 'end': <.endoftext.> would take the model's only position; use 'none'",
     ),
     "a seed too large": (lambda: None, f"--seed {2**63}", "--seed: expected a whole number"),
+    "an operation's file that is absent": (lambda: None, "--ops gelu.py", "gelu.py: no such file"),
+    "an operation's file that does not run": (
+        lambda: Path("gelu.py").write_text("def gelu(x:"),
+        "--ops gelu.py",
+        "gelu.py, line 1: SyntaxError",
+    ),
+    "no operation": (
+        lambda: Path("block.py").write_text("def block(x): pass"),
+        "--ops block.py",
+        "no operation 'block' to replace",
+    ),
     "an unknown position": (lambda: None, "--position middle", "--position: invalid choice"),
     "an unknown option": (lambda: None, "--speed 2", "unrecognized arguments: --speed 2"),
 }

@@ -13,6 +13,7 @@ class Tape:
     params      {name: array}
     trainable   names whose gradients are wanted
     grads       {name: gradient}, filled by the backward pass
+    own         an OwnOperations: functions to call in the place of shipped operations, which `op` then names
     input_learns   whether the gradient of the model's input is wanted too; the backward pass puts it in `dinput`
 
     y, backward = tape(op, x, *names, **settings) runs op(x, *parameters of those names, **settings). `backward` takes
@@ -20,8 +21,9 @@ class Tape:
     below is trainable: there `backward` returns 0.0, and the operation keeps no activations.
     """
 
-    def __init__(self, params, trainable=frozenset(), input_learns=False):
+    def __init__(self, params, trainable=frozenset(), input_learns=False, own=None):
         self.params, self.trainable, self.grads = params, trainable, {}
+        self.own = own
         self.something_learns = input_learns  # so far; later operations must then return dx
         self.used, self.dinput = False, None
         self.started = []  # (names, a function that waits for their gradients)
@@ -34,6 +36,7 @@ class Tape:
         self.something_learns = any(wanted)
         divide, join = FAST.get(op, (whole, None))
         parts = divide(x, *params, **settings)
+        op = op if self.own is None else self.own[op]
         if len(parts) == 1:
             y, functions = op(x, *params, **parts[0][1])
             d_x, *d_params = keep(functions, wanted)

@@ -112,13 +112,14 @@ FORMULAS = {
         {"dx": r"dx_i = y_i \left( dy_i - \sum_j dy_j \, y_j \right)"},
     ),
     "cross_entropy": Formula(
-        {"logits": "B, C", "targets": "B", "loss": ""},
+        {"logits": "B, C", "targets": "B", "weights": "C", "loss": ""},
         (
             r"q = (1 - s) \, onehot(targets) + \frac{s}{C}",
             r"loss = -\frac{1}{B} \sum_{b, c} q_{b c} \log \, softmax(logits_b)_c",
         ),
         {"dlogits": r"dlogits = \frac{dloss}{B} \left( softmax(logits) - q \right)"},
-        remark="s is the label smoothing. Without smoothing, s is 0, and q is 1 at the target and 0 elsewhere.",
+        remark="s is the label smoothing; without it, q is 1 at the target and 0 elsewhere. Weights for labels multiply "
+        "q, the sum of that q in each row multiplies softmax(logits), and B is the sum of the targets' weights.",
     ),
     "gelu": Formula(
         {"x": "N, D", "y": "N, D"},

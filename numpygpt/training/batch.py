@@ -9,18 +9,20 @@ from ..ops.cross_entropy import cross_entropy
 from ..system.blas import one_thread
 
 
-def batch_loss(clf, x, lengths, numbers, start, smoothing=0.0, weights=None):
+def batch_loss(clf, x, lengths, numbers, start, smoothing=0.0, weights=None, own=None):
     """Return (loss, {name: gradient}) of a batch: the mean cross-entropy in nats, and a gradient per trainable name.
 
     x         the input of block `start`, laid end to end; token ids if `start` is 0
     numbers   (B,) label numbers
     smoothing, weights   `cross_entropy`'s
+    own       an OwnOperations, to be used in the place of shipped operations
     """
     params, d_weights = merge(clf.params, clf.config, clf.lora_scale)
-    tape = Tape(params, clf.trainable if d_weights is None else clf.trainable | adapted_weights(clf.config))
+    tape = Tape(params, clf.trainable if d_weights is None else clf.trainable | adapted_weights(clf.config), own=own)
     with product_threads(clf, start):
         logits, backward = classifier(tape, x, lengths, clf.config, clf.pooling, start)
-        loss, (dlogits,) = cross_entropy(logits, numbers, smoothing=smoothing, weights=weights)
+        mean_loss = cross_entropy if own is None else own[cross_entropy]
+        loss, (dlogits,) = mean_loss(logits, numbers, smoothing=smoothing, weights=weights)
         grads = backward(dlogits())
     if d_weights is not None:
         grads = d_weights(grads)

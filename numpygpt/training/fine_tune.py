@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..model.own_operations import OwnOperations
 from ..model.parameters import fingerprint
 from ..system.blas import threads
 from ..system.errors import InputError
@@ -55,6 +56,7 @@ def fine_tune(
     resume: ResumeFile | None = None,
     ranks=SingleProcess(),
     exact: bool = False,
+    ops: dict[str, Callable] | None = None,
 ) -> pd.DataFrame:
     """Train the classifier's trainable parameters in place with AdamW.
 
@@ -111,6 +113,10 @@ def fine_tune(
     exact : bool
         Give the same bits with any number of ranks, if each rank has one BLAS thread. Gradients are computed for GRAIN
         messages at a time and summed in order.
+    ops : dict of str to callable, optional
+        Functions of your own that training runs in the place of the operations of these names in `numpygpt/ops`. Each
+        takes the same arguments, and returns its result and its gradient functions, or one `backward`. The functions of
+        the exercises fit. The frozen blocks and the evaluations use the shipped operations.
 
     Returns
     -------
@@ -121,8 +127,8 @@ def fine_tune(
     ------
     InputError
         If a number is out of range; the loss is not finite; the training messages do not fill one batch; the validation
-        set is empty; all messages of a set are ignored; or the run in the file has other settings (the error names the
-        first).
+        set is empty; all messages of a set are ignored; a name in `ops` is unknown, or its function does not fit or
+        is not called; or the run in the file has other settings (the error names the first).
 
     Examples
     --------
@@ -158,11 +164,15 @@ def fine_tune(
     )
     grain = GRAIN if exact else HALF if clf.config.narrow and ranks.size == 1 else None
     weights = weights_of(label_weights, training.numbers, len(clf.labels), ignore_index)  # (C,)
+    own = OwnOperations(ops) if ops else None
     state = State(AdamW(clf.params, clf.trainable, settings["lr"], weight_decay), training.generator)
 
     def mean(messages):
         x, lengths, numbers = training.take(messages)
-        return batch_loss(clf, x, lengths, numbers, training.prefix.depth, label_smoothing, weights)
+        found = batch_loss(clf, x, lengths, numbers, training.prefix.depth, label_smoothing, weights, own)
+        if own is not None:
+            own.check_used()
+        return found
 
     def gradient(batch):
         """Return (loss, gradients) of the mean over the batch's messages that count, computed by all ranks."""
@@ -188,7 +198,7 @@ def fine_tune(
     def accuracies():
         return {f"{name}_accuracy": accuracy(clf, part, ranks, eval_batches) for name, part in evaluated.items()}
 
-    same = settings | _identity(sets, weight_decay, ranks)
+    same = settings | _identity(sets, weight_decay, ranks) | {"ops": sorted(ops) if ops else None}
     report = _nothing if ranks.rank else report
     of_loop = ("epochs", "lr", "warmup", "schedule", "clip", "accumulate", "eval_every")
     rows = train(state, training, gradient, losses, accuracies, **{name: settings[name] for name in of_loop})
