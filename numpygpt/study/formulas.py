@@ -118,8 +118,8 @@ FORMULAS = {
             r"loss = -\frac{1}{B} \sum_{b, c} q_{b c} \log \, softmax(logits_b)_c",
         ),
         {"dlogits": r"dlogits = \frac{dloss}{B} \left( softmax(logits) - q \right)"},
-        remark="s is the label smoothing; without it, q is 1 at the target and 0 elsewhere. Weights for labels multiply "
-        "q, the sum of that q in each row multiplies softmax(logits), and B is the sum of the targets' weights.",
+        remark="s is the label smoothing; without it, q is 1 at the target and 0 elsewhere. Weights for labels "
+        "multiply q, the sum of that q in each row multiplies softmax(logits), and B is the sum of the targets' weights.",
     ),
     "gelu": Formula(
         {"x": "N, D", "y": "N, D"},
