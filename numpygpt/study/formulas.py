@@ -119,7 +119,7 @@ FORMULAS = {
         ),
         {"dlogits": r"dlogits = \frac{dloss}{B} \left( softmax(logits) - q \right)"},
         remark="s is the label smoothing; without it, q is 1 at the target and 0 elsewhere. Weights for labels "
-        "multiply q, the sum of that q in each row multiplies softmax(logits), and B is the sum of the targets' weights.",
+        "multiply q, the sum of that q in each row multiplies softmax, and B is the sum of the targets' weights.",
     ),
     "gelu": Formula(
         {"x": "N, D", "y": "N, D"},
