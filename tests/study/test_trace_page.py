@@ -10,10 +10,11 @@ import pytest
 
 import numpygpt
 from numpygpt import Classifier
+from numpygpt.study.trace import page as page_module
 from numpygpt.study.trace.arrays import LIMIT, Arrays
-from numpygpt.study.trace.page import TEMPLATE, framed, page, page_data, save
+from numpygpt.study.trace.operation import examples, trace_operation
+from numpygpt.study.trace.page import framed, operation_page, page, page_data, save
 from numpygpt.system.errors import InputError
-from numpygpt.system.pages import template
 
 ROOT = Path(numpygpt.__file__).parents[1]
 
@@ -75,13 +76,14 @@ def test_the_same_trace_gives_the_same_bytes(gpt):
     assert first == again
 
 
-def test_a_page_of_thirty_tokens_stays_under_four_megabytes(clf):
+def test_a_page_of_thirty_tokens_stays_under_four_megabytes(clf, monkeypatch):
+    monkeypatch.setattr(page_module, "ENTRIES", ((20_000_000, 1),))  # more take long, and few bytes
     words = (
         2 * "Your parcel is held. Pay the fee now and your parcel is sent. Call me at home, will you? Thanks".split()
     )
     count = next(n for n in range(len(words)) if len(clf.encode([" ".join(words[:n] or ["Hi"])])[0]) >= 30)
     trace = clf.trace(" ".join(words[:count]), "spam")
-    assert len(page(trace).encode()) <= 4_000_000
+    assert len(page(trace).encode()) <= 3_800_000
 
 
 def test_the_pages_numbers_are_numpys_to_four_digits(trace, data):
@@ -100,15 +102,26 @@ def test_the_pages_numbers_are_numpys_to_four_digits(trace, data):
 def test_every_gradient_on_the_page_holds_and_every_operation_has_its_curve(data):
     found = [check for step in data["steps"] for check in step.get("checks", [])]
     assert len(found) > 120 and all(check[7] == 1 and check[5] >= 10 for check in found)
-    kinds = {step["kind"] for step in data["steps"]} - {"block"}
-    assert kinds == {step["kind"] for step in data["steps"] if "curve" in step}
+    kinds = {step["kind"] for step in data["steps"]} - {"sum_1", "sum_2"}
+    assert kinds == {step["kind"] for step in data["steps"] if any(len(check) == 9 for check in step.get("checks", []))}
+
+
+def test_the_reader_chooses_among_ten_entries_of_each_gradient_and_attentions_first_is_a_querys(trace, data):
+    for step in data["steps"]:
+        for argument, gradient in trace[step["name"]].gradients.items():
+            found = [check for check in step["checks"] if check[0] == argument]
+            useful = (np.abs(gradient) >= np.abs(gradient).max() / 100).sum()
+            assert len({tuple(check[1]) for check in found}) >= min(10, useful)
+        if step["kind"] == "attention":
+            thirds = [check[1][1] // trace.config.n_embd for check in step["checks"]]
+            assert thirds[0] == 0 and set(thirds) == {0, 1, 2}
 
 
 def test_what_is_used_twice_shows_the_sum_of_its_gradients(trace, data):
-    blocks = [step for step in data["steps"] if step["kind"] == "block"]
-    assert [len(step["sums"]) for step in blocks] == [2] * trace.config.n_layer
-    (sum_,) = next(step for step in data["steps"] if step["name"] == "embedding")["sums"]
-    what, terms, (total, number) = sum_
+    twice = [step["name"] for step in data["steps"] if step["sums"]]
+    n_layer = trace.config.n_layer
+    assert twice == ["embedding", *(f"h.{n}.sum_{k}" for n in range(n_layer) for k in (1, 2))][: 2 * n_layer]
+    _, (what, terms, (total, number)) = data["steps"][0]["sums"]  # of block 0's x, then of the token
     assert re.search("“.+” occurs 2 times", what) and len(terms) == 2
     added = sum(numbers(data["arrays"][term]) for _, term in terms)
     size = np.abs(added).max()
@@ -134,7 +147,8 @@ def test_what_is_frozen_is_absent_and_not_zero(gpt):
     data = page_data(Classifier(gpt, ["ham", "spam"], "last_block").trace("Call now", "spam"))
     by_name = {step["name"]: step for step in data["steps"]}
     top = f"h.{gpt.config.n_layer - 1}.ln_1"
-    assert by_name["h.0.ln_1"]["back"] is None and "checks" not in by_name["h.0.ln_1"]
+    idle = [data["functions"][number]["name"] for number in by_name["h.0.ln_1"]["idle"]]
+    assert by_name["h.0.ln_1"]["back"] is None and "checks" not in by_name["h.0.ln_1"] and len(idle) == 3
     assert by_name[top]["ends"] and {check[0] for check in by_name[top]["checks"]} == {"gain", "bias"}
     assert by_name["h.0.attn.c_attn"]["frozen"] == ["weight", "bias"]
 
@@ -168,5 +182,34 @@ def test_infinities_and_zeros_survive_the_coding():
     assert shown[0][0].tolist() == [0.0, -np.inf] and np.allclose(shown[0][1], [1e-12, -3], rtol=2e-5)
 
 
-def test_the_template_asks_nothing_of_any_network():
-    assert not re.search(r"https?://|<link|@import|src=", template(TEMPLATE))
+def test_the_page_asks_nothing_of_any_network(text):
+    own = text.split('<script type="application/json"')[0] + text.rsplit("<script>")[-1]
+    assert "http://www.w3.org/2000/svg" in own  # a name, not an address
+    assert not re.search(r"https?://|<link|@import|src=", own.replace("http://www.w3.org/2000/svg", ""))
+
+
+def test_helpers_say_where_they_were_called_and_constants_have_their_values(data):
+    steps = {step["name"]: step for step in data["steps"]}
+    calls = {data["functions"][call["f"]]["name"]: call for call in steps["h.0.attention"]["calls"]}
+    softmax = calls["softmax"]
+    line = next(f for f in data["functions"] if f["name"] == "dot_product_attention")
+    assert "softmax(scores)" in line["lines"][softmax["runs"][0]["from"] - line["first"]]
+    assert softmax["by"] == "dot_product_attention" and calls["attention"]["runs"][0]["from"] is None
+    for call in (steps["h.0.gelu"]["calls"][0], steps["h.0.gelu"]["back"][0]):
+        made = {name: data["arrays"][number]["v"] for name, number in call["runs"][0]["args"] if name.isupper()}
+        assert float(made["CUBIC"]) == 0.044715 and float(made["SLOPE"]) == pytest.approx(np.sqrt(2 / np.pi))
+
+
+def test_a_gradient_function_that_is_not_called_is_on_the_page_without_values(gpt):
+    data = page_data(Classifier(gpt, ["ham", "spam"], "h.2.ln_1.bias").trace("Call now", "spam"))
+    steps = {step["name"]: step for step in data["steps"]}
+    names = {name: [data["functions"][number]["name"] for number in step["idle"]] for name, step in steps.items()}
+    assert names["h.2.ln_1"] == ["dx", "dgain"] and names["h.2.gelu"] == [] and names["h.2.ln_2"] == ["dgain", "dbias"]
+
+
+def test_one_operation_has_a_page_and_a_notebook_shows_it():
+    step = trace_operation(*examples()["attention"])
+    data = data_of(operation_page(step))
+    assert data["update"] is None and [step["kind"] for step in data["steps"]] == ["attention"]
+    assert all(check[7] for check in data["steps"][0]["checks"]) and data["steps"][0]["words"][0]
+    assert step._repr_html_().startswith("<iframe")

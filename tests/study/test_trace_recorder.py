@@ -39,6 +39,15 @@ def pair(x):
     return result, (dx, dz)
 
 
+FACTOR = 2.5
+
+
+def outermost(x):
+    scaled = FACTOR * x
+    y, _ = in_place(scaled)
+    return y
+
+
 def failing(x):
     y = x / 2
     raise ValueError(y)
@@ -74,8 +83,16 @@ def test_a_branch_not_taken_has_no_value():
     assert at(call, "never = x") is None
 
 
+def test_a_call_knows_the_line_that_made_it_and_the_constants_that_it_reads():
+    call, _ = recorded(outermost, np.array([1.0]))
+    (inner,) = call.calls
+    assert "in_place(" in call.function.lines[inner.called_from - call.function.first] and call.called_from is None
+    assert call.constants == {"FACTOR": FACTOR} and inner.constants == {}
+
+
 def test_a_returned_expression_has_a_value_and_what_backward_reads_is_known_as_kept():
     call, (_, (dx, dz)) = recorded(pair, np.array([1.0]))
+    assert list(call.functions) == ["dx", "dz"] and call.functions["dz"].name == "dz"
     assert call.kept == {"dx": ["kept"], "dz": ["shared"]} and not call.function.nested
     back, found = recorded(dx, np.array([5.0]))
     assert back.function.nested and back.function.outer == "pair"

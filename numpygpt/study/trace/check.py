@@ -12,7 +12,7 @@ from ..checking.complex_step import STEP
 DIFFERENCE = 1e-6  # of the finite difference
 ENOUGH = 10  # digits in which a gradient and the complex step must agree
 ENTRIES = 3
-HS = [10.0**-exponent for exponent in np.arange(1, 16)]
+HS = [10.0**-exponent for exponent in range(1, 16)]
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,10 @@ def pushed(step, argument, index, by):
     """Return the step's result with one entry of one argument changed by `by`. It is complex if `by` is."""
     moved = np.array(step.arguments[argument], np.result_type(type(by)))
     moved[index] += by
+    return _result(step, argument, moved)
+
+
+def _result(step, argument, moved):
     return step.op(**step.arguments | {argument: moved}, **step.settings)[0]
 
 
@@ -94,7 +98,7 @@ def operation_checks(step, entries=ENTRIES):
 
 
 def _checks(step, losses, entries):
-    places = [(name, index) for name, gradient in step.gradients.items() for index in chosen(gradient, entries)]
+    places = [(name, index) for name in step.gradients for index in entries_of(step, name, entries)]
     complex_step = losses([(*place, STEP * 1j) for place in places]).imag / STEP
     up, down = np.split(losses([(*place, by) for by in (DIFFERENCE, -DIFFERENCE) for place in places]), 2)
     difference = (up - down) / (2 * DIFFERENCE)
@@ -104,34 +108,45 @@ def _checks(step, losses, entries):
     ]
 
 
+def entries_of(step, argument, entries):
+    """Return indices of entries of the argument's gradient. Of qkv, the queries, keys and values have equal shares."""
+    gradient = step.gradients[argument]
+    if argument != "qkv":
+        return chosen(gradient, entries)
+    D = gradient.shape[1] // 3
+    parts = [chosen(part, -(-entries // 3)) for part in np.split(gradient, 3, axis=1)]
+    return [(row, column + number * D) for number, part in enumerate(parts) for row, column in part]
+
+
 def chosen(gradient, entries):
     """Return indices of the largest entry, and of others at least a hundredth as large, spread over the array."""
     sizes = np.abs(gradient).ravel()
     largest = int(sizes.argmax())
     others = np.flatnonzero(sizes >= sizes[largest] / 100)
-    spread = others[np.linspace(0, len(others) - 1, entries + 2).astype(int)[1:-1]]
+    spread = others[np.linspace(0, len(others) - 1, min(entries, len(others))).astype(int)]
     places = list(dict.fromkeys([largest, *map(int, spread)]))[:entries]
     return [tuple(map(int, np.unravel_index(place, gradient.shape))) for place in places]
 
 
-def errors_by_step(step):
-    """Return (argument, index, [(h, error of the central difference, error of the complex step)]).
+def errors_by_step(step, argument, index):
+    """Return [(h, error of the central difference, error of the complex step)] of one entry, for decreasing h.
 
-    The entry is the largest of the operation's first gradient, for the loss sum(result * dy). Errors are relative to
-    the hand-written gradient.
+    The errors are those of the operation alone, for the loss sum(result * dy), relative to the hand-written gradient.
     """
-    argument, gradient = next(iter(step.gradients.items()))
-    (index,) = chosen(gradient, 1)
-    exact = float(gradient[index])
+    exact = float(step.gradients[argument][index])
+    arrays = {dtype: np.array(step.arguments[argument], dtype) for dtype in (float, complex)}
+
+    def loss(by):
+        moved = arrays[type(by)]
+        before, moved[index] = moved[index], moved[index] + by
+        found = (_result(step, argument, moved) * step.dy).sum()
+        moved[index] = before
+        return found
 
     def error(value):
         return abs(float(value) - exact) / abs(exact) if exact else float("nan")
 
-    def loss(by):
-        return (pushed(step, argument, index, by) * step.dy).sum()
-
-    found = [(h, error((loss(h) - loss(-h)) / (2 * h)), error(loss(h * 1j).imag / h)) for h in HS]
-    return argument, index, found
+    return [(h, error((loss(h) - loss(-h)) / (2 * h)), error(loss(h * 1j).imag / h)) for h in HS]
 
 
 def _digits(a, b):

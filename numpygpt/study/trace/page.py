@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from ...model.tape import Tape
-from ...ops.embedding import embedding
 from ...system.blas import parallel
 from ...system.errors import InputError
 from ...system.files import replacing
@@ -17,21 +16,33 @@ from ...training.adamw import AdamW
 from ...training.fine_tune import default_lr
 from ..checking.complex_step import STEP
 from .arrays import Arrays
-from .check import DIFFERENCE, checks, errors_by_step
+from .check import DIFFERENCE, checks, errors_by_step, operation_checks
 from .recorder import Recorder
 from .source import Function
-from .sums import of_block, of_tied, of_token
-from .words import WORDS
+from .words import WORDS, words_of
 
 ROOT = Path(__file__).parents[3]
-TEMPLATE = Path(__file__).with_name("trace.html")
-ENTRIES = ((2_500_000, 3), (20_000_000, 2))  # up to so many parameters, so many entries of each gradient are checked
+WEB = Path(__file__).with_name("web")
+TEMPLATE = WEB / "trace.html"
+SCRIPTS = ("numbers", "large", "code", "figure", "proof", "steps", "start")  # in the order in which the page runs them
+ENTRIES = ((20_000_000, 10), (500_000_000, 3))  # up to so many parameters, so many entries of a gradient are checked
 
 
 def page(trace, progress=lambda done, total: None) -> str:
     """The page's HTML."""
-    data = json.dumps(page_data(trace, progress), separators=(",", ":"), allow_nan=False)
-    return template(TEMPLATE).replace("@DATA@", data.replace("<", "\\u003c"))
+    return _html(page_data(trace, progress))
+
+
+def operation_page(step) -> str:
+    """The page's HTML of one operation alone."""
+    return _html(operation_data(step))
+
+
+def _html(data):
+    text = template(TEMPLATE).replace("@TRACE_STYLE@", (WEB / "trace.css").read_text(encoding="utf-8"))
+    script = "\n".join((WEB / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
+    data = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return text.replace("@SCRIPT@", script).replace("@DATA@", data.replace("<", "\\u003c"))
 
 
 def save(path, text) -> None:
@@ -73,12 +84,8 @@ def page_data(trace, progress=lambda done, total: None):
     ]
     if trace.labels:
         sizes.insert(4, ("C", len(trace.labels)))
-    arrays = Arrays(sizes, N, trace.ids, config.vocab_size, config.n_positions)
-    packer = _Packer(trace, arrays)
-    steps = [packer.step(step, *proof) for step, proof in zip(trace.steps, proofs(trace, progress))]
-    update = packer.update()
-    packed, most = arrays.packed()
-    return {
+    packer = _Packer(Arrays(sizes, N, trace.ids, config.vocab_size, config.n_positions), trace.trainable)
+    found = {
         "text": trace.text,
         "tokens": trace.tokens,
         "ids": trace.ids.tolist(),
@@ -90,19 +97,30 @@ def page_data(trace, progress=lambda done, total: None):
         "other": None if trace.other_pooling is None else f"{trace.other_pooling:.0e}",
         "frozen": len(trace.params) - len(trace.trainable),
         "parameters": len(trace.params),
-        "most": most,
-        "h": [f"{STEP:.0e}", f"{DIFFERENCE:.0e}"],
-        "steps": steps,
-        "update": update,
-        "words": WORDS,
-        "functions": packer.functions,
-        "arrays": packed,
+        "steps": [packer.step(step, *proof) for step, proof in zip(trace.steps, proofs(trace, progress))],
+        "update": packer.update(trace),
     }
+    return found | packer.packed()
+
+
+def operation_data(step):
+    """Like page_data, of one operation alone: no message, and each gradient checked for the loss sum(result * dy)."""
+    packer = _Packer(Arrays([], 0, [], 0, 0), frozenset(step.parameters.values()))
+    checked = operation_checks(step, ENTRIES[0][1])
+    found = {
+        "text": None,
+        "tokens": [],
+        "ids": [],
+        "label": None,
+        "steps": [packer.step(step, checked, all_errors(step, checked))],
+        "update": None,
+    }
+    return found | packer.packed()
 
 
 def proofs(trace, progress=lambda done, total: None):
-    """([Check], errors_by_step) of each step; none of one without gradients, the second of the first step of each
-    operation.
+    """[Check] of each step, and of the first step of each operation that has an input gradient: errors_by_step of each
+    of its Checks, in the same order; None of any other step.
     """
     size = sum(a.size for a in trace.params.values())
     entries = next((entries for most, entries in ENTRIES if size <= most), 1)
@@ -113,39 +131,57 @@ def proofs(trace, progress=lambda done, total: None):
 
     def proof(step):
         found = checks(trace, step, entries) if step.gradients else []
-        errors = errors_by_step(step) if first.get(step.op) is step else None
+        errors = all_errors(step, found) if first.get(step.op) is step else None
         progress(next(done), len(trace.steps))
         return found, errors
 
     return parallel(proof, trace.steps)
 
 
+def all_errors(step, checked):
+    """[errors_by_step] of these Checks."""
+    return [errors_by_step(step, check.argument, check.index) for check in checked]
+
+
 class _Packer:
     """Makes the page's form of steps: functions and arrays become numbers of the lists that they stand in."""
 
-    def __init__(self, trace, arrays):
-        self.trace, self.arrays = trace, arrays
+    def __init__(self, arrays, trainable):
+        self.arrays, self.trainable = arrays, trainable
         self.functions, self.function_numbers = [], {}
 
+    def packed(self):
+        """What the packed steps refer to."""
+        arrays, most = self.arrays.packed()
+        return {
+            "words": {name: WORDS[name] for name in ("tokens", "update")},
+            "functions": self.functions,
+            "arrays": arrays,
+            "most": most,
+            "h": [f"{STEP:.0e}", f"{DIFFERENCE:.0e}"],
+        }
+
     def step(self, step, checked, errors):
-        """A Step, with its Checks and, or None, what errors_by_step found."""
+        """A Step, with its Checks and, or None, their all_errors."""
         called = {(call.function.outer, call.function.name) for top in step.backward or [] for call in top.all()}
+        idle = [f for name, f in step.forward[0].functions.items() if (step.kind, name) not in called and step.op]
         found = {
             "name": step.name,
-            "kind": step.forward[0].function.name,
+            "kind": step.kind,
+            "words": words_of(step),
             "calls": self._calls(step.forward, called),
             "back": None if step.backward is None else self._calls(step.backward),
+            "idle": [self.function(function) for function in idle],
             "ends": step.ends,
             "parameters": step.parameters,
-            "frozen": [a for a, name in step.parameters.items() if name not in self.trace.trainable],
-            "sums": self._sums(step),
+            "frozen": [a for a, name in step.parameters.items() if name not in self.trainable],
+            "sums": [
+                [added.what, self._values(dict(added.terms)), self._values(dict([added.total]))[0]]
+                for added in step.sums
+            ],
         }
         if checked:
-            found["checks"] = [_check(check) for check in checked]
-        if errors:
-            argument, index, points = errors
-            points = [[f"{h:.0e}", *(None if np.isnan(e) else float(f"{e:.3g}") for e in pair)] for h, *pair in points]
-            found["curve"] = {"entry": [argument, list(index)], "points": points}
+            found["checks"] = [_check(*pair) for pair in zip(checked, errors or [None] * len(checked))]
         return found
 
     def _calls(self, tops, called=frozenset()):
@@ -154,19 +190,18 @@ class _Packer:
 
         called   (outer function, name) of the gradient functions that were called: what they keep is underlined
         """
-        found: dict[int, dict] = {}
-        for top in tops:
-            # A block's operations are steps of their own.
-            for call in [top] if top.function.outer.startswith("block") else top.shown():
-                name = call.function.name
-                kept = [names for gradient, names in call.kept.items() if (name, gradient) in called]
-                run = {
-                    "args": self._values(call.arguments),
-                    "lines": {str(line): [self._values(made) for made in runs] for line, runs in call.lines.items()},
-                    "kept": list(dict.fromkeys(name for names in kept for name in names)),
-                }
-                number = self.function(call.function)
-                found.setdefault(number, {"f": number, "runs": []})["runs"].append(run)
+        found: dict[tuple, dict] = {}
+        for call in [call for top in tops for call in top.shown()]:
+            kept = [names for name, names in call.kept.items() if (call.function.name, name) in called]
+            run = {
+                "args": self._values(call.constants | call.arguments),
+                "lines": {str(line): [self._values(made) for made in runs] for line, runs in call.lines.items()},
+                "kept": list(dict.fromkeys(name for names in kept for name in names)),
+                "from": None if call in tops else call.called_from,
+            }
+            number = self.function(call.function)
+            entry = {"f": number, "title": call.title, "by": _caller(call, tops), "runs": []}
+            found.setdefault((number, call.title), entry)["runs"].append(run)
         return list(found.values())
 
     def _values(self, values):
@@ -191,17 +226,8 @@ class _Packer:
             )
         return self.function_numbers[function]
 
-    def _sums(self, step):
-        found = []
-        if step.op is None and step.backward:
-            found = of_block(step.backward[0])
-        elif step.op is embedding and step.backward:
-            found = of_token(step, self.trace.tokens) + of_tied(self.trace.sums, step.arguments["ids"])
-        return [[sum_.what, self._values(dict(sum_.terms)), self._values(dict([sum_.total]))[0]] for sum_ in found]
-
-    def update(self):
+    def update(self, trace):
         """AdamW's lines for one parameter, and the loss before and after a step of all that learn."""
-        trace = self.trace
         small = sorted(
             trace.trainable, key=lambda name: (name != "head.weight", "ln_f" not in name, trace.params[name].size)
         )
@@ -222,14 +248,16 @@ class _Packer:
         }
 
 
-def _check(check):
-    return [
-        check.argument,
-        list(check.index),
-        f"{check.by_hand:.13g}",
-        f"{check.complex_step:.13g}",
-        f"{check.difference:.13g}",
-        round(check.digits, 1),
-        round(check.difference_digits, 1),
-        int(check.holds),
-    ]
+def _caller(call, tops):
+    """The operation whose line called this one, or None where the page shows it without being told."""
+    caller = call.parent and call.parent.function.outer
+    return None if call in tops or caller == tops[0].function.outer else caller
+
+
+def _check(check, errors):
+    numbers = [f"{number:.13g}" for number in (check.by_hand, check.complex_step, check.difference)]
+    digits = [round(check.digits, 1), round(check.difference_digits, 1)]
+    found = [check.argument, list(check.index), *numbers, *digits, int(check.holds)]
+    if errors:
+        found.append([[None if np.isnan(e) else float(f"{e:.1e}") for e in pair] for _, *pair in errors])
+    return found

@@ -3,6 +3,7 @@
 import inspect
 import sys
 from collections.abc import Iterator
+from copy import copy
 
 import numpy as np
 
@@ -13,12 +14,15 @@ class Call:
     """One call of a watched function.
 
     function    the Function that ran
-    arguments   {name: value} of the call
+    arguments   {name: value} of the call; constants, {name: value} of its module's floats that it reads
     lines       {line number: [{name: value}, …]} what each statement made, each time it ran, under its last line
     returned    the result. `ended` is True instead where a call inside returned 0.0, as a tape's backward does where
                 nothing below learns; what is computed from that 0.0 is not a gradient, and is not recorded
-    kept        {gradient function: names of the arrays and numbers that it keeps}, of the functions that it returned
+    functions   {name: Function} of the gradient functions that it returned
+    kept        {name: names of the arrays and numbers that this function keeps}, of the same functions
     parent, calls   the watched call around this one, and the watched calls inside it
+    called_from     the line of `parent` that made this call, or None
+    title       what is shown above it instead of its name, or ""
 
     Values are numbers, and copies of arrays as they were at that moment.
     """
@@ -29,10 +33,15 @@ class Call:
         self.arguments = {
             name: value for name in _argument_names(code) if (value := _value(frame.f_locals[name])) is not None
         }
-        self.lines, self.returned, self.ended, self.kept = {}, None, False, {}
+        self.constants = {
+            name: value for name in code.co_names if isinstance(value := frame.f_globals.get(name), float)
+        }
+        self.lines, self.returned, self.ended, self.functions, self.kept = {}, None, False, {}, {}
+        self.called_from, self.title = None, ""
         self._statement = None
         if parent is not None:
             parent.calls.append(self)
+            self.called_from = _line_of(parent.code, frame)
 
     def all(self) -> Iterator["Call"]:
         """Return this call and those inside it, in the order in which they began."""
@@ -43,6 +52,18 @@ class Call:
     def shown(self):
         """Return this call, and inside it the gradient functions and the helpers with more than a return."""
         return [call for call in self.all() if call is self or call.function.nested or call._makes_something()]
+
+    def only(self, names, title):
+        """Return a copy with this title that has the values of these names alone, and no calls inside."""
+        part = copy(self)
+        part.calls, part.title = [], title
+        part.arguments = {name: value for name, value in self.arguments.items() if name in names}
+        part.lines = {
+            line: [{name: value for name, value in made.items() if name in names} for made in runs]
+            for line, runs in self.lines.items()
+            if any(name in names for made in runs for name in made)
+        }
+        return part
 
     def _makes_something(self):
         return any(not statement_at(self.code, line).returns for line in self.lines)
@@ -70,6 +91,8 @@ class Call:
         for text, part in zip((text for text, _ in statement.makes), parts):
             for function in part if isinstance(part, tuple) else (part,):
                 if inspect.isfunction(function):
+                    if not function.__name__.startswith("<"):  # not a lambda
+                        self.functions[function.__name__] = function_of(function.__code__)
                     self.kept[function.__name__] = list(dict.fromkeys(_kept_by(function, self.function.outer)))
             if (value := _value(part)) is not None and self._is_new(text, value):
                 result_name = self.function.name if self.function.nested else "result"
@@ -91,6 +114,13 @@ class Call:
             return True
         seen = [made[text] for runs in self.lines.values() for made in runs if text in made]
         return bool(seen) and not np.array_equal(seen[-1], value, equal_nan=True)
+
+
+def _line_of(code, frame):
+    """Return the line at which the innermost frame of `code` around `frame` is."""
+    while frame.f_code is not code:
+        frame = frame.f_back
+    return frame.f_lineno
 
 
 def _argument_names(code):

@@ -19,25 +19,36 @@ class Sum:
     total: tuple
 
 
-def of_block(backward: Call) -> list[Sum]:
-    """Return the sums of a block's backward pass, as far as the pass went."""
-    through = {call.function.outer: call.returned for call in backward.calls if not call.ended}
-    made = {name: value for runs in backward.lines.values() for values in runs for name, value in values.items()}
-    da, dx = made.get("da"), backward.returned
-    found = []
-    if isinstance(through.get("mlp"), np.ndarray):
-        terms = [("dy, past the MLP", backward.arguments["dy"]), ("through the MLP", through["mlp"])]
-        found.append(Sum("a takes two paths: past the MLP, and through it", terms, ("da", da)))
-    if dx is not None and "self_attention" in through:
-        terms = [("da, past attention", da), ("through attention", through["self_attention"])]
-        found.append(Sum("x takes two paths: past attention, and through it", terms, ("dx", dx)))
-    if dx is not None and "self_attention_at" in through:
-        terms = [
-            ("through attention", through["self_attention_at"]),
-            ("past attention", dx - through["self_attention_at"]),
-        ]
-        found.append(Sum("the row that is read takes two paths: through attention, and past it", terms, ("dx", dx)))
-    return found
+def of_middle(backward: Call) -> Sum | None:
+    """Return the sum of the gradients of a, a block's first sum; None where the gradient of a was not needed."""
+    through, made = _through(backward), _made(backward)
+    if "da" not in made:
+        return None
+    terms = [("dy, past the MLP", backward.arguments["dy"]), ("through the MLP", through["mlp"])]
+    return Sum("a takes two paths: past the MLP, and through it", terms, ("da", made["da"]))
+
+
+def of_input(backward: Call) -> Sum | None:
+    """Return the sum of the gradients of x, a block's input; None where the gradient of x was not needed."""
+    through, made = _through(backward), _made(backward)
+    if "dx" not in made:
+        return None
+    dx = made["dx"]
+    if "self_attention" in through:
+        terms = [("da, past attention", made["da"]), ("through attention", through["self_attention"])]
+        return Sum("x takes two paths: past attention, and through it", terms, ("dx", dx))
+    attention = through["self_attention_at"]
+    terms = [("through attention", attention), ("past attention", dx - attention)]
+    return Sum("the row that is read takes two paths: through attention, and past it", terms, ("dx", dx))
+
+
+def _through(backward):
+    """Return {layer: the gradient that came back through it} of a block's backward pass."""
+    return {call.function.outer: call.returned for call in backward.calls}
+
+
+def _made(backward):
+    return {name: value for runs in backward.lines.values() for values in runs for name, value in values.items()}
 
 
 def of_token(step, tokens) -> list[Sum]:

@@ -23,8 +23,9 @@ from ...ops.cross_entropy import cross_entropy
 from ...ops.output_loss import output_loss
 from ...system.errors import InputError
 from ...text.tokenizer import token_texts
-from .page import framed, page, save
+from .page import framed, operation_page, page, save
 from .recorder import Call, Recorder
+from .sums import Sum, of_input, of_middle, of_tied, of_token
 
 # The files whose lines are recorded. What `remember` calls is recorded; `remember` itself has no formula.
 WATCHED = {str(file) for file in Path(ops.__file__).parent.glob("*.py") if file.name != "remember.py"}
@@ -33,30 +34,39 @@ BLOCKS = {block_module.block.__code__, block_module.block_at.__code__}
 
 @dataclass(repr=False)
 class Step:
-    """One operation of the model, or a block's two sums.
+    """One operation of the model, or one of a block's two sums.
 
-    name       the name of the operation's parameters, or else its own, after its block's: h.1.ln_1, h.1.attention
+    name       the name of the operation's parameters, or else its own, after its block's: h.1.ln_1, h.1.attention,
+               h.1.sum_1 (a = x + attended), h.1.sum_2 (y = a + fed)
     op         the operation; settings, its arguments that are not arrays of the model
     arguments  {name: array} in the operation's own order; parameters, {argument: parameter's name} among them
     result     the operation's result
     learns     the arguments whose gradient is wanted; gradients, {argument: array} of these
     forward, backward   the Calls of watched functions; backward is None where no gradient function was called
     ends       whether backpropagation stops here, because nothing below learns
+    dy         what the gradient functions were given
+    sums       where the gradients of the result, or of the parameters, add up
     """
 
     name: str
-    op: Callable | None  # None of a block
+    op: Callable | None  # None of a sum
     arguments: dict
     parameters: dict[str, str]
     settings: dict
     result: np.ndarray | None = None
-    number: int | None = None  # of the tape's calls; None of a block
+    number: int | None = None  # of the tape's calls; None of a sum
     learns: list[str] = field(default_factory=list)
     gradients: dict[str, np.ndarray] = field(default_factory=dict)
     forward: list[Call] = field(default_factory=list)
     backward: list[Call] | None = None
     ends: bool = False
-    dy: np.ndarray | float | None = None  # what the gradient functions were given
+    dy: np.ndarray | float | None = None
+    sums: list[Sum] = field(default_factory=list)
+
+    @property
+    def kind(self):
+        """The operation's name; of a sum, sum_1 or sum_2."""
+        return self.op.__name__ if self.op else self.name.rsplit(".", 1)[1]
 
     def __getitem__(self, name):
         """Return the last value of this name: of the forward pass, the backward pass (`dx`), or an argument.
@@ -71,6 +81,9 @@ class Step:
     def __repr__(self):
         return f"{self.name}: {', '.join(self.names())}"
 
+    def _repr_html_(self):
+        return framed(operation_page(self))
+
     def names(self):
         """Return all names that have a value."""
         return list(self._values())
@@ -80,7 +93,7 @@ class Step:
         inner = [call for top in tops for call in top.all() if call is not top]
         found = {}
         for call in [*inner, *tops]:
-            for values in [call.arguments, *(made for runs in call.lines.values() for made in runs)]:
+            for values in [call.constants, call.arguments, *(made for runs in call.lines.values() for made in runs)]:
                 found |= values
         return found
 
@@ -149,7 +162,7 @@ class Trace:
 
     text, tokens   the message, and the text of each token
     label          the message's class, or None for a language model
-    steps          every operation in order, and after each block's operations the block's sums
+    steps          every operation and each block's two sums, in the order in which they run
     loss, grads    the loss in nats, and {name: gradient} of what learns
     run            run(tape, copies) -> loss, backward: the forward pass of this many copies of the message on a Tape
     other_pooling  the largest relative difference of a gradient between the folded and the ordinary last block
@@ -270,26 +283,63 @@ def recorded(trace):
         loss, backward = trace.run(tape)
         trace.grads = backward()
     trace.loss, trace.sums, trace.steps = float(loss), tape.sums, tape.steps
-    _add_blocks(trace.steps, recorder.calls)
+    embedding = trace.steps[0]
+    embedding.sums = of_token(embedding, trace.tokens) + of_tied(trace.sums, embedding.arguments["ids"])
+    _add_sums(trace.steps, recorder.calls)
     return trace
 
 
-def _add_blocks(steps, calls):
-    """Insert a step for each block's sums after its last operation, and name its operations after the block."""
+def _add_sums(steps, calls):
+    """Insert a step for each of a block's two sums where it runs, and name the block's operations after the block."""
     forward = [call for call in calls if call.code in BLOCKS]
     backward = [call for call in calls if call.function.nested and call.function.outer.startswith("block")]
     backward += [None] * len(forward)  # where no backward pass ran
+    below = steps[0]  # the step whose result is the block's x
     for call, back in zip(forward, reversed(backward[: len(forward)])):
-        inside = {id(c) for c in call.all()}
-        own = [step for step in steps if step.number is not None and id(step.forward[0]) in inside]
+        own = [step for step in steps if step.number is not None and _within(call, step)]
         name = next(".".join(step.name.split(".")[:2]) for step in own if step.parameters)  # h.3 of h.3.ln_1
         for step in own:
             if not step.parameters:
                 step.name = f"{name}.{step.name}"
-        found = Step(name, None, {}, {}, {}, call.returned[0], forward=[call])
+        mlp = next(inner for inner in call.calls if inner.function.name == "mlp")
+        middle, end = _first_sum(name, call), _second_sum(name, call)
+        steps.insert(next(i for i, step in enumerate(steps) if step in own and _within(mlp, step)), middle)
+        steps.insert(steps.index(own[-1]) + 1, end)
         if any(step.backward for step in own):
-            found.backward, found.ends = [back], back.ended
-        steps.insert(steps.index(own[-1]) + 1, found)
+            _add_gradients(name, below, middle, end, back)
+        below = end
+
+
+def _within(call, step):
+    return any(inner is step.forward[0] for inner in call.all())
+
+
+def _first_sum(name, call):
+    part = call.only({"x", "x_read", "attended", "a"}, "block")
+    return Step(f"{name}.sum_1", None, {}, {}, {}, _value_in(part, "a"), forward=[part])
+
+
+def _second_sum(name, call):
+    part = call.only({"a", "fed", "y"}, "block")
+    return Step(f"{name}.sum_2", None, {}, {}, {}, call.returned[0], forward=[part])
+
+
+def _value_in(call, name):
+    return next(made[name] for runs in call.lines.values() for made in runs if name in made)
+
+
+def _add_gradients(name, below, middle, end, back):
+    """Give the block's sums, and the step below the block, the gradients that the block's backward pass added."""
+    title = name.replace("h.", "block ") + ", backward"
+    end.dy = back.arguments["dy"]
+    end.backward = [back.only({"dy"}, title)]
+    if added := of_middle(back):
+        middle.dy, middle.sums = added.total[1], [added]
+        middle.backward = [back.only({"dy", "da"}, title)]
+    if added := of_input(back):
+        below.sums.insert(0, added)
+        if below.op is None:
+            below.backward.insert(0, back.only({"da", "dx"}, f"{title}: its x is this y"))
 
 
 def as_float64(params):

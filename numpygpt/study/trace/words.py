@@ -165,15 +165,17 @@ WORDS = {
             "had a probability.",
         ),
     ),
-    "block": (
-        "The output of attention is added to x, and the output of the MLP is added to that sum.",
-        "A sum passes its gradient unchanged to both its terms. Where x takes two paths, the gradients of both paths "
-        "are added.",
+    "sum_1": (
+        "a = x + attended: the output of attention is added to x. The line x, a, y that runs past all layers is called "
+        "the residual stream. Each layer reads it and adds to it.",
+        "a is used twice: ln_2 reads it, and the second sum adds it. So its gradient has two terms: dy, which comes "
+        "past the MLP, and the gradient that comes through the MLP. The sum then passes da unchanged to both its "
+        "terms, x and attended.",
     ),
-    "block_at": (
-        "The same block for the one row that the classifier reads. The other rows are only attended to.",
-        "The row that is read takes two paths, through take_rows and through attention, and their gradients are added. "
-        "The other rows take only the path through attention.",
+    "sum_2": (
+        "y = a + fed: the output of the MLP is added to a. y is the output of the block.",
+        "A sum passes its gradient unchanged to both its terms: dy goes to a, past the MLP, and to fed, through the "
+        "MLP. Where the next block follows, dy has two terms itself, because that block uses y twice.",
     ),
     "tokens": (
         "The message is split into tokens from the model's vocabulary. Each token is a whole number.",
@@ -276,3 +278,12 @@ HERE = {
     "cross_entropy": ("logits", _cross_entropy),
     "embedding": ("wte", _embedding),
 }
+
+
+def words_of(step):
+    """Return (forward, backward, why) of a step, with its role and its own numbers; why is a tuple of explanations."""
+    forward, backward, *why = WORDS.get(step.kind, ("", ""))
+    shipped = getattr(step.op, "__module__", "").startswith("numpygpt.ops.")  # a learner's names may be others
+    numbers = here(step) if shipped else ""
+    forward = " ".join(filter(None, [role(step.name), forward]))
+    return forward, backward, (*(why[0] if why else ()), *([numbers] if numbers else []))
