@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 import tiktoken
 
 from ..system.errors import InputError
-from .tokenizer import ENDOFTEXT, SINGLE_BYTES, WORDS
+from .vocabulary import ENDOFTEXT, SINGLE_BYTES, WORDS
 
 # Python's re has no \p{L}, so a letter is a word character that is neither a digit nor `_`. Only learning uses this
 # pattern; the learned encoding splits text by GPT-2's own pattern.

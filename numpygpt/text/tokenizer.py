@@ -1,8 +1,8 @@
-"""Load and save GPT-2's tokenizer, a byte-level BPE, from tiktoken or from a folder's vocab.json and merges.txt.
+"""Load and save a GPT-2's tokenizer, a byte-level BPE, from tiktoken or from a folder's files.
 
-tiktoken merges by rank, so it needs only {bytes of a token: rank}. The two files hold the same information as text.
-vocab.json maps a token's characters to its id. Each line of merges.txt has the pair of tokens that a new token is
-merged from. Both files write each byte as one printable character.
+A folder has the vocabulary and the merges in tokenizer.json, as transformers 5 saves them, or in vocab.json and
+merges.txt. vocab.json maps a token's characters to its id. Each line of merges.txt has the pair of tokens that a new
+token is merged from.
 """
 
 import json
@@ -12,40 +12,42 @@ import tiktoken
 
 from ..system.errors import InputError
 from ..system.files import replacing
-
-ENDOFTEXT = "<|endoftext|>"
-
-# The pattern that splits text into words before BPE. openai/gpt-2, src/encoder.py:
-#   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
-# in tiktoken's faster, equivalent spelling (tiktoken_ext/openai_public.py, r50k_pat_str).
-WORDS = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
-
-# GPT-2 writes a printable byte as itself and other bytes as U+0100, U+0101, … (openai/gpt-2, src/encoder.py,
-# bytes_to_unicode). The ids 0 … 255 of the published vocabulary have this order too, printable bytes first.
-_PRINTABLE = [byte for byte in range(256) if chr(byte).isprintable() and chr(byte) != " "]
-_HIDDEN = [byte for byte in range(256) if byte not in _PRINTABLE]
-SINGLE_BYTES = _PRINTABLE + _HIDDEN
-_CHARACTER = {byte: chr(byte) for byte in _PRINTABLE} | {byte: chr(256 + n) for n, byte in enumerate(_HIDDEN)}
-_BYTE = {character: byte for byte, character in _CHARACTER.items()}
+from .tokenizer_json import added_token, read_json, read_tokenizer_json, token_ids, tokenizer_json
+from .vocabulary import ENDOFTEXT, Added, build, characters
 
 # Hugging Face's and OpenAI's names of the same two files
 _FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 
+# Files of other kinds of tokenizer, none of which is byte-level BPE
+_OTHERS = {
+    "vocab.txt": "WordPiece",
+    "tokenizer.model": "SentencePiece",
+    "spiece.model": "SentencePiece",
+    "sentencepiece.bpe.model": "SentencePiece",
+    "meta.pkl": "nanoGPT's table of characters",
+}
+
+
+def has_tokenizer(folder):
+    """Return whether the folder has a file of any tokenizer, complete or not."""
+    return any((Path(folder) / name).is_file() for name in ("tokenizer.json", *sum(_FILES, ()), *_OTHERS))
+
 
 def load_tokenizer(name_or_folder):
-    """Return the tiktoken.Encoding of a folder's vocab.json and merges.txt, or of "gpt2" if no folder has that name.
+    """Return the tiktoken.Encoding of a folder, or of "gpt2" if no folder has that name.
 
-    A folder needs no network. Raises InputError if its files are missing, damaged or contradict each other, or if
-    tiktoken cannot download GPT-2's vocabulary.
+    tokenizer.json wins over vocab.json and merges.txt, as in transformers. A folder needs no network. Raises InputError
+    if its files are missing, damaged, contradict each other or describe another kind of tokenizer, or if tiktoken
+    cannot download GPT-2's vocabulary.
     """
     folder = Path(name_or_folder)
     if folder.is_dir():
-        for vocab, merges in _FILES:
-            if (folder / vocab).is_file() and (folder / merges).is_file():
-                return _from_files(folder / vocab, folder / merges)
-        raise InputError(f"{folder}: the folder has no tokenizer; put vocab.json and merges.txt there")
+        return _from_folder(folder)
     if str(name_or_folder) != "gpt2":
-        raise InputError(f"{name_or_folder}: no such folder; expected gpt2 or a folder with vocab.json and merges.txt")
+        raise InputError(
+            f"{name_or_folder}: no such folder; expected gpt2 or a folder with tokenizer.json, or with vocab.json and "
+            "merges.txt"
+        )
     try:
         return tiktoken.get_encoding("gpt2")
     except (OSError, ValueError) as error:  # no network; a download that does not match its hash
@@ -62,7 +64,7 @@ def encode_message(encoding, text):
 
 
 def save_tokenizer(encoding, folder):
-    """Write vocab.json and merges.txt, from which load_tokenizer and transformers restore this encoding.
+    """Write the files of tokenizer_files, from which load_tokenizer and transformers restore this encoding.
 
     Raises InputError like tokenizer_files, before anything is written.
     """
@@ -72,74 +74,87 @@ def save_tokenizer(encoding, folder):
 
 
 def tokenizer_files(encoding):
-    """Return {"vocab.json": text, "merges.txt": text} of an encoding built like GPT-2's.
+    """Return {file name: text} of a byte-level BPE encoding.
 
-    For GPT-2 the files equal the published ones byte for byte. Raises InputError if the ids have gaps, there are other
-    special tokens, or no merge produces a token.
+    The files are vocab.json and merges.txt. For GPT-2 they equal the published ones byte for byte. An encoding whose
+    only special token is not a last `<|endoftext|>` gets tokenizer.json and tokenizer_config.json instead. Raises
+    InputError if the ids have gaps, bytes are missing, or no merge produces a token.
     """
-    ranks, last = encoding._mergeable_ranks, len(encoding._mergeable_ranks)
+    ranks, special = encoding._mergeable_ranks, encoding._special_tokens
     tokens = sorted(ranks, key=ranks.get)
-    if encoding._special_tokens != {ENDOFTEXT: last} or [ranks[token] for token in tokens] != list(range(last)):
+    ids = sorted([*ranks.values(), *special.values()])
+    end = getattr(encoding, "end", ENDOFTEXT)
+    if ids != list(range(len(ids))) or end not in special or any(bytes([byte]) not in ranks for byte in range(256)):
         raise InputError(
-            f"tokenizer {encoding.name}: not built like GPT-2's; expected ids without gaps and {ENDOFTEXT} last"
+            f"tokenizer {encoding.name}: not built like GPT-2's; expected ids without gaps, all bytes and {end}"
         )
-    vocab = {_characters(token): rank for rank, token in enumerate(tokens)} | {ENDOFTEXT: last}
-    pairs = [_pair(encoding.name, token, ranks) for token in tokens[256:]]
-    lines = ["#version: 0.2"] + [f"{_characters(first)} {_characters(second)}" for first, second in pairs]
-    return {"vocab.json": json.dumps(vocab), "merges.txt": "\n".join(lines) + "\n"}
+    vocab = {characters(token): ranks[token] for token in tokens}
+    merges = [tuple(map(characters, _pair(encoding.name, token, ranks))) for token in tokens if len(token) > 1]
+    if special != {ENDOFTEXT: len(tokens)}:
+        in_text = getattr(encoding, "in_text", {})
+        added = {token: Added(number) for token, number in special.items()}
+        added |= {token: Added(number, special=False) for token, number in in_text.items()}
+        return {
+            "tokenizer.json": tokenizer_json(vocab, merges, added, getattr(encoding, "around", ((), ()))),
+            "tokenizer_config.json": json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": end})
+            + "\n",
+        }
+    lines = ["#version: 0.2"] + [f"{first} {second}" for first, second in merges]
+    return {"vocab.json": json.dumps(vocab | {ENDOFTEXT: len(tokens)}), "merges.txt": "\n".join(lines) + "\n"}
 
 
-def _from_files(vocab_path, merges_path):
-    vocab, merges = _read_vocab(vocab_path), _read_merges(merges_path)
-    made = {character: bytes([byte]) for character, byte in _BYTE.items()}  # a token's characters -> its bytes
-    for character, byte in _BYTE.items():
-        if vocab.get(character, 256) >= 256:
+def _from_folder(folder):
+    end, added = _declared(folder)
+    if (folder / "tokenizer.json").is_file():
+        return read_tokenizer_json(folder / "tokenizer.json", end)
+    for vocab, merges in _FILES:
+        present = [name for name in (vocab, merges) if (folder / name).is_file()]
+        if len(present) == 2:
+            content = token_ids(folder / vocab, read_json(folder / vocab))
+            numbered = [(f"{folder / merges}, line {n}", *pair) for n, *pair in _read_merges(folder / merges)]
+            return build(str(folder), folder / vocab, content, numbered, added, end)
+        if present:
+            missing = merges if present == [vocab] else vocab
+            raise InputError(f"{folder}: the folder has {present[0]} but no {missing}; copy it there too")
+    for name, kind in _OTHERS.items():
+        if (folder / name).is_file():
             raise InputError(
-                f"{vocab_path}: byte {byte} ({character!r}) must have an id below 256, but has {vocab.get(character)}"
+                f"{folder / name}: {kind}, but numpygpt reads only byte-level BPE, as in GPT-2: tokenizer.json, or "
+                "vocab.json and merges.txt"
             )
-    for rank, (line, first, second) in enumerate(merges, start=256):
-        where, token = f"{merges_path}, line {line}", first + second
-        for part in (first, second):
-            if part not in made:
-                raise InputError(f"{where}: {part[:100]!r} is neither a byte nor the result of a line above")
-        if token in made:
-            raise InputError(f"{where}: a line above already makes {token[:100]!r}")
-        if vocab.get(token) != rank:
-            raise InputError(
-                f"{where}: this merge makes id {rank}, "
-                f"but {vocab_path.name} gives {token[:100]!r} the id {vocab.get(token)}"
-            )
-        made[token] = made[first] + made[second]
-    last = len(made)
-    if vocab.pop(ENDOFTEXT, None) != last:
-        raise InputError(f"{vocab_path}: {ENDOFTEXT} must have the last id, {last} after the {len(merges)} merges")
-    for token in vocab:
-        if token not in made:
-            raise InputError(
-                f"{vocab_path}: no line of {merges_path.name} makes {token[:100]!r}; only {ENDOFTEXT} is special"
-            )
-    if len(set(vocab.values())) != last:
-        raise InputError(f"{vocab_path}: two bytes have the same id")
-    return tiktoken.Encoding(
-        str(vocab_path.parent),
-        pat_str=WORDS,
-        mergeable_ranks={made[token]: rank for token, rank in vocab.items()},
-        special_tokens={ENDOFTEXT: last},
-    )
+    raise InputError(f"{folder}: the folder has no tokenizer; put tokenizer.json, or vocab.json and merges.txt, there")
 
 
-def _read_vocab(path):
-    """Return {characters: id}."""
-    try:
-        vocab = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a JSON file ({error})") from None
-    if not isinstance(vocab, dict):
-        raise InputError(f"{path}: expected a JSON object of tokens and their ids")
-    for token, number in vocab.items():
-        if type(number) is not int or not 0 <= number < 2**31:
-            raise InputError(f"{path}: the id of token {token[:100]!r} is not a whole number")
-    return vocab
+def _declared(folder):
+    """Return (the name of the end token or None, {token: Added}) from the files beside the vocabulary."""
+    read = {
+        name: read_json(folder / name) if (folder / name).is_file() else {}
+        for name in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+    }
+    config, named, old = read.values()
+    if config.get("add_prefix_space"):
+        raise InputError(
+            f"{folder / 'tokenizer_config.json'}: add_prefix_space is true; numpygpt adds no space before a text"
+        )
+    special = {_content(value) for entry in (config, named) for value in _flattened(entry.values())}
+    added = {
+        token: Added(number, token in special) for token, number in token_ids(folder / "added_tokens.json", old).items()
+    }
+    decoder = config.get("added_tokens_decoder", {})
+    for number, entry in decoder.items() if isinstance(decoder, dict) else ():
+        added |= added_token(folder / "tokenizer_config.json", entry, int(number) if number.isdecimal() else number)
+    return _content(config.get("eos_token")) or _content(named.get("eos_token")), added
+
+
+def _flattened(values):
+    for value in values:
+        yield from value if isinstance(value, list) else [value]
+
+
+def _content(entry):
+    """Return the text of a token in a tokenizer_config.json: a string, or an object with its content."""
+    entry = entry.get("content") if isinstance(entry, dict) else entry
+    return entry if isinstance(entry, str) else None
 
 
 def _read_merges(path):
@@ -163,7 +178,7 @@ def _pair(name, token, ranks):
     """Return the two tokens whose merge makes this token: the result of BPE with only the merges of lower rank."""
     parts = [bytes([byte]) for byte in token]
     while len(parts) > 2:
-        merged = [ranks.get(first + second, len(ranks)) for first, second in zip(parts, parts[1:])]
+        merged = [ranks.get(first + second, ranks[token]) for first, second in zip(parts, parts[1:])]
         best = merged.index(min(merged))
         if merged[best] >= ranks[token]:
             break
@@ -173,10 +188,6 @@ def _pair(name, token, ranks):
             f"tokenizer {name}: token {ranks[token]} ({token[:100]!r}) is not a merge of two earlier tokens"
         )
     return parts
-
-
-def _characters(token):
-    return "".join(map(_CHARACTER.get, token))
 
 
 def token_texts(encoding, ids):
