@@ -37,6 +37,7 @@ def arguments(argv=None):
     parser.add_argument(
         "folder", metavar="FOLDER", type=Path, help="the folder to write, which must not contain a model"
     )
+    command.add_heads(parser)
     parser.add_argument(
         "--half", action="store_true", help="write 16-bit floats: half the size, about three decimal digits"
     )
@@ -53,29 +54,29 @@ def main(argv=None):
     args = arguments(argv)
     dtype = np.float16 if args.half else np.float32
     if args.check:
-        raise SystemExit(check(args.source, args.folder, dtype))
+        raise SystemExit(check(args.source, args.folder, dtype, args.heads))
     taken = [
         name
-        for name in ("config.json", "model.safetensors", "vocab.json", "merges.txt")
+        for name in ("config.json", "model.safetensors", "vocab.json", "merges.txt", "tokenizer.json")
         if (args.folder / name).exists()
     ]
     if taken:
         raise InputError(f"{args.folder}: the folder already has {', '.join(taken)}; name another folder")
-    config, params, encoding = load_checkpoint(args.source)
+    config, params, encoding = load_checkpoint(args.source, args.heads)
     save_folder(args.folder, config, params, encoding, dtype)
     count, size = sum(array.size for array in params.values()), (args.folder / "model.safetensors").stat().st_size
     print(f"{args.folder}: {count:,} parameters in {len(params)} tensors, {dtype.__name__}, {size:,} bytes")
 
 
-def check(source, other, dtype):
+def check(source, other, dtype, heads=None):
     """Print the largest difference of each tensor. Return 0 if all tensors are equal, otherwise 1.
 
-    source, other   as in load_checkpoint
-    dtype           the type to which the values of `source` are rounded first
+    source, other, heads   as in load_checkpoint
+    dtype                  the type to which the values of `source` are rounded first
 
     Raises InputError if the models have different sizes.
     """
-    (config, params), (other_config, others) = (load_weights(locate(which)) for which in (source, other))
+    (config, params), (other_config, others) = (load_weights(locate(which), heads) for which in (source, other))
     if config != other_config:
         raise InputError(
             f"{source} and {other} have different sizes: {config} and {other_config}; compare models of one size"

@@ -30,6 +30,7 @@ def arguments(argv=None):
         help="mini (bundled); gpt2, gpt2-medium, gpt2-large or gpt2-xl (downloaded once); or a folder or file with the "
         "weights of a GPT-2",
     )
+    command.add_heads(parser)
     parser.add_argument("--tokens", type=number["tokens"], default=60, help="how many tokens to add at most")
     parser.add_argument(
         "--greedy", action="store_true", help="always take the most probable token instead of a random one"
@@ -50,7 +51,7 @@ def arguments(argv=None):
 
 def main(argv=None):
     args = arguments(argv)
-    gpt = load(args.model)
+    gpt = load(args.model, heads=args.heads)
     sampling = {name: getattr(args, name) for name in ("greedy", "temperature", "top_k", "top_p", "seed")}
     pieces = gpt.stream(args.prompt, args.tokens, **sampling)
     first = next(pieces)  # before anything is printed, because a prompt that is too long is an error

@@ -27,6 +27,7 @@ from .training.pretraining import PART, Pretraining, perplexity, windows
 from .training.ranks import on_every_rank
 
 RESUME = "resume.safetensors"
+HEADS = 5  # of a new model
 
 
 def arguments(argv=None):
@@ -63,7 +64,12 @@ def arguments(argv=None):
     sizes = parser.add_argument_group("sizes of a new model")
     sizes.add_argument("--layers", type=count, default=4, help="blocks")
     sizes.add_argument("--width", type=count, default=160, help="size of an embedding")
-    sizes.add_argument("--heads", type=count, default=5, help="attention heads; the width must be divisible by them")
+    sizes.add_argument(
+        "--heads",
+        type=count,
+        help=f"attention heads; the width must be divisible by them (default: {HEADS}). With --from: as in "
+        "numpygpt.train",
+    )
     sizes.add_argument(
         "--positions",
         type=command.number(Number(int, 2)),
@@ -189,6 +195,7 @@ def main(argv, ranks):
 
     may_change = ("out", "half", "eval_every", "steps")  # these leave the batches the same; steps changes the schedule
     settings = {key: str(value) for key, value in vars(args).items() if key not in may_change}
+    settings["heads"] = str(args.heads or HEADS)
     settings["text"] = fingerprint({"ids": np.concatenate(documents)})
     ranks.check_equal("the text", lambda: settings["text"])
     ranks.once(lambda: args.out.mkdir(parents=True, exist_ok=True))
@@ -208,14 +215,15 @@ def main(argv, ranks):
 def start(args, texts):
     """Return the initial (Config, writable parameters, Encoding): those of --from, or new ones of the given sizes."""
     if args.start:
-        config, params, encoding = load_checkpoint(args.start)
+        config, params, encoding = load_checkpoint(args.start, args.heads)
         return config, {name: np.array(array) for name, array in params.items()}, encoding
-    if args.width % args.heads:
-        raise InputError(f"--width {args.width} is not divisible by --heads {args.heads}. Change one of them")
+    heads = args.heads or HEADS
+    if args.width % heads:
+        raise InputError(f"--width {args.width} is not divisible by --heads {heads}. Change one of them")
     encoding = (
         learn_bpe(texts, int(args.vocabulary)) if args.vocabulary.isdecimal() else load_tokenizer(args.vocabulary)
     )
-    config = Config(encoding.n_vocab, args.positions, args.width, args.layers, args.heads)
+    config = Config(encoding.n_vocab, args.positions, args.width, args.layers, heads)
     return config, random_parameters(config, args.seed), encoding
 
 

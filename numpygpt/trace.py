@@ -37,6 +37,7 @@ def arguments(argv=None):
         "<|endoftext|> after the message)",
     )
     parser.add_argument("--model", default="mini", help="any GPT-2, as for numpygpt.train")
+    command.add_heads(parser)
     parser.add_argument(
         "--language", action="store_true", help="trace the language model's loss instead of a classifier's"
     )
@@ -64,7 +65,7 @@ def main(argv=None):
     if args.language:
         if args.run or args.label or args.folded:
             raise InputError("--language has no classifier: omit --run, --label and --folded")
-        trace = load(args.model).trace(args.text, args.trainable)
+        trace = load(args.model, heads=args.heads).trace(args.text, args.trainable)
     else:
         clf = classifier_of(args)
         trace = clf.trace(args.text, args.label or clf.labels[-1], folded=args.folded)
@@ -78,7 +79,9 @@ def main(argv=None):
 def classifier_of(args):
     """Return the Classifier to trace: the run's, or an untrained head on the model."""
     if args.run is None:
-        return Classifier(load(args.model), ["ham", "spam"], args.trainable, pad="end", position="last")
+        return Classifier(
+            load(args.model, heads=args.heads), ["ham", "spam"], args.trainable, pad="end", position="last"
+        )
     if args.model != "mini":
         raise InputError("--run has its own model: omit --model")
     clf = load_run(args.run)

@@ -80,6 +80,7 @@ def arguments(argv=None):
         help="the pretrained GPT-2: mini (bundled); gpt2, gpt2-medium, gpt2-large or gpt2-xl (downloaded once; for the "
         "last three, the hub's current version); or a folder or file with the weights of a GPT-2, in any usual format",
     )
+    command.add_heads(what)
     what.add_argument(
         "--weights",
         choices=("pretrained", *INITIALISATIONS),
@@ -294,7 +295,7 @@ def train(args, ranks, held):
         raise InputError(f"{args.out} already exists. Choose another --out or delete it")
     if args.exact:
         blas.one_thread_for_exact()
-    gpt = ranks.in_turn(load, args.model, args.weights, args.seed)
+    gpt = ranks.in_turn(load, args.model, args.weights, args.seed, args.heads)
     ops = operations_in(args.ops or ())
     lr = args.lr or (5e-5 if args.recipe == "book" else default_lr(gpt.config))
 

@@ -180,7 +180,11 @@ def test_ctrl_c_keeps_the_history_and_leaves_no_run_that_seems_finished(made, tm
 REFUSED_BY_TRAIN = {
     "a missing model": (lambda: None, "--model absent", "absent: no such folder or file"),
     "a model without weights": (lambda: os.remove("model/model.safetensors"), "", "model: "),
-    "a model without a tokenizer": (lambda: os.remove("model/merges.txt"), "", "model: the folder has no tokenizer"),
+    "a model without a tokenizer": (
+        lambda: os.remove("model/merges.txt"),
+        "",
+        "model: the folder has vocab.json but no merges.txt",
+    ),
     "truncated weights": (
         lambda: spoil("model/model.safetensors", lambda b: b[:-1]),
         "",

@@ -17,7 +17,7 @@ from ..model.parameters import INITIALISATIONS, random_parameters
 from ..model.tape import Tape
 from ..system.blas import parallel
 from ..system.errors import InputError
-from ..system.settings import CLASSIFIER, SAMPLING, checked
+from ..system.settings import LOADING, SAMPLING, checked
 from ..text.batches import BATCH, encode, pack
 from ..text.tokenizer import encode_message
 
@@ -296,7 +296,7 @@ class GPT:
         yield decoder.decode(b"", final=True)
 
 
-def load(source: str, weights: str = "pretrained", seed: int = 123) -> GPT:
+def load(source: str, weights: str = "pretrained", seed: int = 123, heads: int | None = None) -> GPT:
     """Load a GPT-2 by name or path.
 
     Parameters
@@ -309,6 +309,8 @@ def load(source: str, weights: str = "pretrained", seed: int = 123) -> GPT:
         in GPT-2 or with PyTorch's defaults.
     seed : int
         The seed of random parameters.
+    heads : int, optional
+        The number of attention heads. Only weights without a config.json need it, if their width is none of GPT-2's.
 
     Returns
     -------
@@ -329,8 +331,8 @@ def load(source: str, weights: str = "pretrained", seed: int = 123) -> GPT:
     kinds = ("pretrained", *INITIALISATIONS)
     if weights not in kinds:
         raise InputError(f"weights {weights!r}: use one of {', '.join(kinds)}")
-    checked(CLASSIFIER, {"seed": seed})
-    config, params, encoding = load_checkpoint(source)
+    checked(LOADING, {"seed": seed, "heads": heads})
+    config, params, encoding = load_checkpoint(source, heads)
     if weights != "pretrained":
         params = random_parameters(config, seed, weights)
     return GPT(config, dict(params), encoding, str(source), weights, seed)

@@ -51,13 +51,14 @@ def load_run(folder: str | Path) -> Classifier:
         settings = json.loads(path.read_bytes())
         model, frozen_sha256, sha256 = str(settings["model"]), settings["frozen_sha256"], settings["sha256"]
         weights, seed, labels, position, causal, pad_to, lora_scale, sizes = (settings[key] for key in DECIDING)
+        heads = sizes["n_head"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}: {error}). Train again") from None
     trained = read_safetensors(folder / "model.safetensors")
     if run_sha256(settings, trained) != sha256:
         raise InputError(f"{folder}: run.json or model.safetensors has changed since the training. Train again")
     try:
-        gpt = load(model, weights, seed)
+        gpt = load(model, weights, seed, heads)
     except InputError as error:
         raise InputError(
             f'{folder} needs the model that it was trained from. {error}. If the model moved, correct "model" in {path}'

@@ -1,19 +1,22 @@
 """Load pretrained weights, from any source and in any format."""
 
-import json
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..model.config import SIZES, Config, read_config
-from ..system.errors import InputError
-from ..text.tokenizer import load_tokenizer
-from .names import check_parameters, deduced_config, to_gpt2
+from ..system.errors import InputError, Note
+from ..system.files import read_json
+from ..text.tokenizer import has_tokenizer, load_tokenizer
+from .names import check_parameters, deduced_config, to_gpt2, without_head
 from .published import fetch_model
 from .weights import find_weights, open_weights
 
 BUNDLED = {"mini": Path(__file__).parents[1] / "assets" / "mini"}
 
+# Names of the sizes in OpenAI's hparams.json, and in the model_args of nanoGPT's ckpt.pt
 _HPARAMS = {
     "n_vocab": "vocab_size",
     "n_ctx": "n_positions",
@@ -21,28 +24,63 @@ _HPARAMS = {
     "n_layer": "n_layer",
     "n_head": "n_head",
 }
+_MODEL_ARGS = {"vocab_size": "vocab_size", "block_size": "n_positions"} | {
+    name: name for name in ("n_embd", "n_layer", "n_head")
+}
+
+_NANOGPT_VOCABULARY = 50304  # GPT-2's 50,257 entries, and rows without a token up to a multiple of 64
 
 
-def load_checkpoint(source):
+@dataclass(frozen=True)
+class Checkpoint:
+    """An opened checkpoint, whose names and shapes are checked and whose data are not read yet.
+
+    path      the weights file
+    config    the sizes of the model
+    tensors   {name: tensor} of the parameters
+    head      {name: tensor} of the head of a classifier or other model, under its own names
+    kind      what the model with this head is, or ""
+    """
+
+    path: Path
+    config: Config
+    tensors: dict
+    head: dict
+    kind: str
+
+    def params(self):
+        """Return {name: read-only float32 array} of the parameters."""
+        return {name: tensor.read() for name, tensor in self.tensors.items()}
+
+
+def load_checkpoint(source, heads=None):
     """Return (Config, {name: float32 array}, tiktoken.Encoding) of a pretrained GPT-2.
 
     source   a folder or file as in load_weights, or a name in BUNDLED or SIZES; an existing path wins over a name
+    heads    the number of heads, where no file tells it
 
-    The tokenizer comes from vocab.json and merges.txt, or encoder.json and vocab.bpe, in the folder. If these files are
-    missing and the vocabulary has 50,257 entries, the tokenizer is GPT-2's own. Raises InputError, naming the file, if
-    something is missing, damaged or not GPT-2's.
+    The tokenizer comes from the folder: see load_tokenizer. If there is no tokenizer file and the vocabulary has 50,257
+    entries, the tokenizer is GPT-2's own, which a Note says. Raises InputError, naming the file, if something is
+    missing, damaged or not GPT-2's.
     """
     path = locate(source)
-    config, params = load_weights(path)
+    config, params = load_weights(path, heads)
+    return config, params, tokenizer_of(path, config)
+
+
+def tokenizer_of(path, config):
+    """Return the tiktoken.Encoding of the checkpoint at `path`, a folder or file: see load_checkpoint."""
     folder = path if path.is_dir() else path.parent
-    own = any((folder / name).is_file() for name in ("vocab.json", "encoder.json"))
-    encoding = load_tokenizer(folder if own or config.vocab_size != Config.vocab_size else "gpt2")
+    if not has_tokenizer(folder) and config.vocab_size in (Config.vocab_size, _NANOGPT_VOCABULARY):
+        warnings.warn(f"{folder}: there is no tokenizer, so GPT-2's own is used", Note, 3)
+        return load_tokenizer("gpt2")
+    encoding = load_tokenizer(folder)
     if encoding.n_vocab > config.vocab_size:
         raise InputError(
             f"{folder}: the tokenizer has {encoding.n_vocab} entries, but the model's embedding only "
             f"{config.vocab_size}; use the tokenizer that belongs to the model"
         )
-    return config, params, encoding
+    return encoding
 
 
 def locate(source):
@@ -60,52 +98,82 @@ def locate(source):
     raise InputError(f"{source}: no such folder or file; the models with a name are {', '.join((*BUNDLED, *SIZES))}")
 
 
-def load_weights(source):
+def load_weights(source, heads=None):
     """Return (Config, {name: float32 array}) of a GPT-2. The arrays are read-only, and views of the file if possible.
 
-    source   a weights file, or a folder that contains one: safetensors, the index of sharded safetensors, the index of
-             a TensorFlow checkpoint, or a PyTorch state dict; with Hugging Face's, OpenAI's or the book's tensor names
+    source, heads   as in open_checkpoint
 
-    The sizes come from config.json, or from OpenAI's hparams.json, in the same folder. Without these files the sizes
-    come from the tensors' shapes, and n_head is n_embd / 64, as in every GPT-2 that OpenAI published.
+    A Note says if a head was set aside. Raises InputError like open_checkpoint.
+    """
+    checkpoint = open_checkpoint(source, heads)
+    if checkpoint.head:
+        warnings.warn(
+            f"{checkpoint.path}: {checkpoint.kind}; its head ({', '.join(checkpoint.head)}) is set aside", Note, 2
+        )
+    return checkpoint.config, checkpoint.params()
+
+
+def open_checkpoint(source, heads=None):
+    """Return the Checkpoint of a GPT-2, with any head.
+
+    source   a weights file, or a folder that contains one: safetensors, the index of sharded safetensors, the index of
+             a TensorFlow checkpoint, or a PyTorch state dict; with the tensor names of Hugging Face, OpenAI, nanoGPT or
+             the book
+    heads    the number of heads, where no file tells it
+
+    The sizes come from nanoGPT's model_args in the file, or from config.json or OpenAI's hparams.json in the same
+    folder. Without these, the sizes come from the tensors' shapes and `heads`, which a Note says.
 
     All names and shapes are checked before any data is read. Raises InputError if a file is damaged, the weights
     contradict the Config, or the output layer is not tied to the token embedding; OSError if a file cannot be read.
     """
     path = Path(source)
     path = find_weights(path) if path.is_dir() else path
-    stored = to_gpt2(open_weights(path), path)
+    opened, settings = open_weights(path)
+    stored, head, kind = without_head(to_gpt2(opened, path))
     output_layer = stored.pop("lm_head.weight", None)
-    if (path.parent / "config.json").is_file():
-        config = read_config(path.parent / "config.json")
-    elif (path.parent / "hparams.json").is_file():
-        config = _read_hparams(path.parent / "hparams.json")
-    else:
-        config = deduced_config(stored, path)
+    config = _config(path, stored, settings, heads)
+    if heads not in (None, config.n_head):
+        raise InputError(f"{path}: the number of heads is {config.n_head}, not {heads}; omit it")
     check_parameters(stored, config, path)
     if output_layer is not None and not _same(output_layer, stored["wte.weight"]):
         raise InputError(
             f"{path}: the output layer, lm_head.weight, differs from the token embedding, wte.weight; "
-            "GPT-2 shares one matrix for both, so this is a classifier or another model"
+            "GPT-2 shares one matrix for both, so numpygpt cannot compute this model"
         )
-    return config, {name: tensor.read() for name, tensor in stored.items()}
+    return Checkpoint(path, config, stored, head, kind)
 
 
 def _same(output_layer, embedding):
     return tuple(output_layer.shape) == tuple(embedding.shape) and np.array_equal(output_layer.read(), embedding.read())
 
 
-def _read_hparams(path):
-    """Return the Config in OpenAI's hparams.json."""
-    try:
-        entries = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a JSON file ({error})") from None
-    sizes = {ours: entries.get(theirs) for theirs, ours in _HPARAMS.items()} if isinstance(entries, dict) else {}
+def _config(path, stored, settings, heads):
+    if "model_args" in settings:
+        warnings.warn(
+            f"{path}: a checkpoint of nanoGPT, which computes GELU with erf; numpygpt's GELU, as in GPT-2, uses tanh "
+            "and differs by at most 0.0005",
+            Note,
+            4,
+        )
+        return _sizes(f"{path}, model_args", settings["model_args"], _MODEL_ARGS)
+    if (path.parent / "config.json").is_file():
+        return read_config(path.parent / "config.json")
+    if (path.parent / "hparams.json").is_file():
+        return _sizes(path.parent / "hparams.json", read_json(path.parent / "hparams.json"), _HPARAMS)
+    config = deduced_config(stored, path, heads)
+    width = config.n_embd // config.n_head
+    warnings.warn(f"{path}: the shapes tell the sizes; heads: {config.n_head}, each of {width} columns", Note, 4)
+    return config
+
+
+def _sizes(where, entries, names):
+    """Return the Config of the sizes in `entries` under other names, {theirs: ours}."""
+    sizes = {ours: entries.get(theirs) for theirs, ours in names.items()} if isinstance(entries, dict) else {}
     if not sizes or not all(type(size) is int and 0 < size < 2**31 for size in sizes.values()):
         raise InputError(
-            f"{path}: expected positive whole numbers for {', '.join(_HPARAMS)}, found {str(entries)[:100]!r}"
+            f"{where}: expected positive whole numbers for {', '.join(names)}, found {str(entries)[:100]!r}"
         )
     if sizes["n_embd"] % sizes["n_head"]:
-        raise InputError(f"{path}: n_embd {sizes['n_embd']} is not divisible by n_head {sizes['n_head']}")
+        raise InputError(f"{where}: n_embd {sizes['n_embd']} is not divisible by n_head {sizes['n_head']}")
     return Config(**sizes)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..model.config import Config
+from ..model.config import SIZES, Config
 from ..model.parameters import parameter_shapes
 from ..system.errors import InputError, Note
 
@@ -46,6 +46,20 @@ _BOOK_BLOCK = {
 _BOOK_IN_BLOCK = re.compile(r"trf_blocks\.(\d{1,4})\.(.+)", re.DOTALL)
 _QUERY_KEY_VALUE = ("att.W_query", "att.W_key", "att.W_value")  # the columns of our c_attn, in this order
 
+# Wrappers put their own names before a model's: torch.compile, DataParallel, a Lightning module
+_WRAPPERS = re.compile(r"(?:(?:module|_orig_mod|model)\.)+")
+_MATRICES = re.compile(r"h\.\d+\.(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight")
+
+# The heads of other models on top of a GPT-2, by the names of their tensors
+_HEADS = {
+    "score": "a text classifier",
+    "classifier": "a token classifier",
+    "qa_outputs": "a question-answering model",
+    "multiple_choice_head.summary": "a model with a multiple-choice head",
+    "v_head.summary": "a model with a value head",
+    "out_head": "the book's classifier",
+}
+
 _OPENAI = re.compile(r"model/(?:(wte|wpe)|(?:h(\d{1,4})/)?([\w/]+)/([gwb]))")
 
 
@@ -57,18 +71,61 @@ class _Derived:
     dtype: np.dtype
     read: Callable
 
+    def copy(self):
+        return self.read()
+
 
 def to_gpt2(tensors, source):
-    """Return the tensors under our names. Accepts the names of Hugging Face, OpenAI and the book.
+    """Return the tensors under our names. Accepts the names of Hugging Face, OpenAI, nanoGPT and the book.
 
-    Unknown names stay as they are: check_parameters reports them. `lm_head.weight` stays too. Raises InputError like
-    the three functions below.
+    Unknown names stay as they are: check_parameters reports them. `lm_head.weight` and the tensors of another head stay
+    too. Raises InputError like the functions below.
     """
+    tensors = _without_wrappers(tensors, source)
     if any(name.startswith("model/") for name in tensors):
         return from_openai(tensors, source)
     if any(name in _BOOK or _BOOK_IN_BLOCK.fullmatch(name) for name in tensors):
         return from_book(tensors, source)
-    return from_hugging_face(tensors, source)
+    return from_nanogpt(from_hugging_face(tensors, source))
+
+
+def _without_wrappers(tensors, source):
+    """Drop the names that wrappers put before the tensors' names."""
+    named = {}
+    for name, tensor in tensors.items():
+        short = _WRAPPERS.sub("", name, count=1) if _WRAPPERS.match(name) else name
+        short = short.replace("._orig_mod.", ".")  # a compiled part of a model
+        if short in named:
+            raise InputError(f"{source}: {short[:100]} occurs twice, with and without a prefix such as module.")
+        named[short] = tensor
+    return named
+
+
+def without_head(tensors):
+    """Return (the tensors without those of a head, {name: tensor} of the head, what the whole model is)."""
+    head = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[0] in _HEADS}
+    kinds = [_HEADS[name.rpartition(".")[0]] for name in head]
+    return {name: tensor for name, tensor in tensors.items() if name not in head}, head, kinds[0] if kinds else ""
+
+
+def from_nanogpt(tensors):
+    """Transpose the matrices of a GPT-2 made of torch.nn.Linear, such as nanoGPT's and minGPT's: they are [out, in].
+
+    Models without biases (`bias` False) get zeros, which leaves their function unchanged. Tensors of transformers,
+    which has [in, out], stay as they are.
+    """
+    first = tensors.get("h.0.attn.c_attn.weight")
+    if first is None or len(first.shape) != 2 or first.shape[0] != 3 * first.shape[1]:
+        return tensors
+    named = {
+        name: _side_by_side([tensor]) if _MATRICES.fullmatch(name) and len(tensor.shape) == 2 else tensor
+        for name, tensor in tensors.items()
+    }
+    if not any(name.endswith(".bias") for name in named):
+        for name, tensor in list(named.items()):
+            if name.startswith(("h.", "ln_f.")) and tensor.shape:
+                named[name.removesuffix("weight") + "bias"] = _zeros(tensor.shape[-1:])
+    return named
 
 
 def from_hugging_face(tensors, source):
@@ -115,13 +172,15 @@ def from_book(tensors, source):
     """Rename the tensors of the book's GPTModel: transpose matrices, join query, key and value, drop masks.
 
     Models without query, key and value biases (`qkv_bias` False) get zeros, which leaves their function unchanged.
-    Raises InputError if one of a block's three matrices or biases is missing or has another shape.
+    A classifier's `out_head` keeps its name. Raises InputError if one of a block's three matrices or biases is missing
+    or has another shape.
     """
     named, attention = {}, {}
+    classifier = "out_head.bias" in tensors or _rows(tensors, "out_head.weight") != _rows(tensors, "tok_emb.weight")
     for name, tensor in tensors.items():
         match = _BOOK_IN_BLOCK.fullmatch(name)
         block, name_in_block = match.groups() if match else ("", "")
-        if name in _BOOK:
+        if name in _BOOK and not (classifier and name.startswith("out_head.")):
             named[_BOOK[name]] = tensor
         elif name_in_block in _BOOK_BLOCK:
             matrix = len(tensor.shape) == 2
@@ -134,7 +193,7 @@ def from_book(tensors, source):
         for kind in ("weight", "bias"):
             parts = [held.get(f"{part}.{kind}") for part in _QUERY_KEY_VALUE]
             if kind == "bias" and parts == [None, None, None]:  # then `held` contains only the three weights
-                parts = [np.broadcast_to(np.float32(0), tensor.shape[:1]) for tensor in held.values()]
+                parts = [_zeros(tensor.shape[:1]) for tensor in held.values()]
             _check_alike(parts, [f"{source}: trf_blocks.{block}.{part}.{kind}" for part in _QUERY_KEY_VALUE])
             named[f"h.{block}.attn.c_attn.{kind}"] = _side_by_side(parts)
     return named
@@ -157,8 +216,10 @@ def to_book(params, config):
     return named | {"out_head.weight": params["wte.weight"]}
 
 
-def deduced_config(tensors, source):
-    """Deduce the Config from the shapes of tensors under our names. Heads are 64 wide, as in all of OpenAI's sizes.
+def deduced_config(tensors, source, heads=None):
+    """Deduce the Config from the shapes of tensors under our names, and from the number of heads, which has no shape.
+
+    heads   None for 64 columns a head, as in all of OpenAI's sizes: only a model of these widths needs no number
 
     Raises InputError if the shapes do not determine a size.
     """
@@ -166,12 +227,16 @@ def deduced_config(tensors, source):
     for key in ("vocab_size", "n_positions", "n_embd", "n_layer"):
         if not sizes.get(key):
             raise InputError(f"{source}: no tensor shows {key}, so these are not the weights of a GPT-2")
-    if sizes["n_embd"] % 64:
+    if heads is None:
+        heads = {config.n_embd: config.n_head for config in SIZES.values()}.get(sizes["n_embd"])
+    if heads is None:
         raise InputError(
-            f"{source}: n_embd is {sizes['n_embd']}, not a multiple of 64, the width of a GPT-2 head, so the number of "
-            "heads is unknown; put a config.json in the same folder"
+            f"{source}: no file says how many heads of attention it has, and its width, {sizes['n_embd']}, is none of "
+            "GPT-2's; give --heads N (from Python: heads=N), or put a config.json into the folder"
         )
-    return Config(**sizes, n_head=sizes["n_embd"] // 64)
+    if sizes["n_embd"] % heads:
+        raise InputError(f"{source}: the width {sizes['n_embd']} is not divisible by {heads} heads")
+    return Config(**sizes, n_head=heads)
 
 
 def check_parameters(tensors, config, source):
@@ -218,6 +283,19 @@ def _check_alike(tensors, names):
             raise InputError(
                 f"{name} is {tensor.dtype} of shape {tuple(tensor.shape)}, expected floats of the query's shape"
             )
+
+
+def _rows(tensors, name):
+    return tensors[name].shape[:1] if name in tensors else None
+
+
+def _zeros(shape):
+    def read():
+        zeros = np.zeros(shape, np.float32)
+        zeros.flags.writeable = False
+        return zeros
+
+    return _Derived(tuple(shape), np.dtype(np.float32), read)
 
 
 def _without_first_axis(tensor):

@@ -28,7 +28,8 @@ _VERSION = 1001  # of the older format
 _LONGEST = 1 << 20  # bytes of a pickle or of a zip directory; GPT-2 XL's have about 200,000
 _PIECE = 1 << 18  # bytes
 
-_STATE = "model_state_dict"  # the key of the model's state dict in the book's model_and_optimizer.pth
+# The key of the model's state dict in the book's model_and_optimizer.pth, in Lightning's files and in nanoGPT's ckpt.pt
+_STATE = ("model_state_dict", "state_dict", "model")
 _AGAIN = "the file is damaged: copy or download it again"
 
 
@@ -75,11 +76,17 @@ class _Strided(_Dense):
 
 
 def open_pytorch(path):
-    """Return {name: StoredTensor} of the state dict in the file. Check the whole file before reading any tensor's data.
+    """Return {name: StoredTensor} of the state dict in the file: see open_saved."""
+    return open_saved(path)[0]
 
-    If the file holds a dict with the entry "model_state_dict", as the book saves it with an optimizer, return the
-    tensors in that entry. No code from the file is run. Raises InputError, naming the file and the tensor, if the
-    pickle asks for more than tensors and plain containers, or if the file is truncated, damaged or compressed.
+
+def open_saved(path):
+    """Return ({name: StoredTensor}, {name: value}): the file's state dict, and the plain values beside it.
+
+    Check the whole file before reading any tensor's data. A training script may save the state dict as an entry of a
+    dict, beside an optimizer's; _STATE has the usual names. No code from the file is run. Raises InputError, naming the
+    file and the tensor, if the pickle asks for more than tensors and plain containers, or if the file is truncated,
+    damaged or compressed.
     """
     path = Path(path)
     with open(path, "rb") as file:
@@ -87,7 +94,11 @@ def open_pytorch(path):
             raise InputError(f"{path}: empty; copy or download it again")
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         content, places = _open_zip(path) if file.read(4) == ZIP_START else _open_legacy(path, file)
-    state = content.get(_STATE, content) if isinstance(content, dict) else content
+    state, settings = content, {}
+    for key in _STATE if isinstance(content, dict) else ():
+        if isinstance(content.get(key), dict):
+            state, settings = content[key], {name: value for name, value in content.items() if name != key}
+            break
     if not isinstance(state, dict):
         raise InputError(f"{path}: expected a state dict, found a {type(state).__name__}; save model.state_dict()")
     tensors = {}
@@ -100,7 +111,7 @@ def open_pytorch(path):
     # A tied output layer counts twice. Anything larger is a small file made to use much memory.
     if sum(tensor.nbytes for tensor in tensors.values()) > 2 * mapping.size():
         raise InputError(f"{path}: its tensors need more than twice the file's size: too many share their data")
-    return tensors
+    return tensors, settings
 
 
 def _located(path, mapping, name, tensor, places):
@@ -139,9 +150,9 @@ def _open_zip(path):
         raise InputError(f"{path}: not a complete zip archive ({str(error)[:200]!r}); {_AGAIN}") from None
     pickles = [name for name in members if name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        raise InputError(
-            f"{path}: a zip archive, but not from torch.save: expected one member data.pkl, found {len(pickles)}"
-        )
+        arrays = bool(members) and all(name.endswith(".npy") for name in members)
+        kind = "NumPy's .npz" if arrays else f"expected one member data.pkl, found {len(pickles)}"
+        raise InputError(f"{path}: a zip archive, but not from torch.save: {kind}")
     folder = pickles[0].removesuffix("data.pkl")
     with open(path, "rb") as file:
         if f"{folder}byteorder" in members and _content(path, file, members[f"{folder}byteorder"]) != b"little":

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..system.errors import InputError
+from ..system.files import read_json
 
 NARROW = 512  # below this width, one thread computes a product best
 
@@ -66,12 +67,7 @@ def read_config(path):
     arithmetic is not GPT-2's (such as the exact-erf GELU).
     """
     path = Path(path)
-    try:
-        entries = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a JSON file ({error})") from None
-    if not isinstance(entries, dict):
-        raise InputError(f"{path}: expected a JSON object of GPT-2's settings")
+    entries = read_json(path)
     for key, allowed in _ARITHMETIC.items():
         if key in entries and entries[key] not in allowed:
             raise InputError(f"{path}: {key} is {entries[key]!r}; numpygpt computes only {allowed[0]!r}")

@@ -12,6 +12,7 @@ import traceback
 import warnings
 
 from .errors import InputError, Note
+from .settings import LOADING
 
 
 def parser(module, description, examples):
@@ -21,6 +22,16 @@ def parser(module, description, examples):
         description=description,
         epilog="examples:\n" + "\n".join(f"  {line}" for line in examples),
         formatter_class=_Formatter,
+    )
+
+
+def add_heads(parser):
+    """Add --heads, which belongs to a --model."""
+    parser.add_argument(
+        "--heads",
+        type=number(LOADING["heads"]),
+        metavar="N",
+        help="the model's number of attention heads, if no file tells it and its width is none of GPT-2's",
     )
 
 

@@ -1,10 +1,13 @@
-"""Replace files atomically, so that a crash, a full disk or Ctrl-C never leaves half a file, and lock files."""
+"""Replace files atomically, so that a crash, a full disk or Ctrl-C never leaves half a file; lock them; read JSON."""
 
 import errno
+import json
 import os
 import secrets
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from .errors import InputError
 
 try:
     import fcntl
@@ -58,3 +61,14 @@ def lock(file):
     except (BlockingIOError, PermissionError):  # the latter on Windows
         return False
     return True
+
+
+def read_json(path):
+    """Return the JSON object in a file. Raises InputError if the file holds something else."""
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a JSON file ({error})") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a JSON object, found a {type(content).__name__}")
+    return content

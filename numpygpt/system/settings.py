@@ -53,6 +53,8 @@ _LIMIT = Number(float, 0, above=True)  # inf means no limit
 
 CLASSIFIER = {"rank": _COUNT, "alpha": Number(float, 0, 1e6, above=True), "seed": _SEED}
 
+LOADING = {"seed": _SEED, "heads": replace(_COUNT, optional=True)}
+
 FINE_TUNING = {
     "epochs": _COUNT,
     "batch_size": _COUNT,

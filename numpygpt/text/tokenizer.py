@@ -11,8 +11,8 @@ from pathlib import Path
 import tiktoken
 
 from ..system.errors import InputError
-from ..system.files import replacing
-from .tokenizer_json import added_token, read_json, read_tokenizer_json, token_ids, tokenizer_json
+from ..system.files import read_json, replacing
+from .tokenizer_json import added_token, read_tokenizer_json, token_ids, tokenizer_json
 from .vocabulary import ENDOFTEXT, Added, build, characters
 
 # Hugging Face's and OpenAI's names of the same two files

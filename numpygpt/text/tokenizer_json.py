@@ -6,6 +6,7 @@ The format can describe many other tokenizers. A setting that would give other i
 import json
 
 from ..system.errors import InputError
+from ..system.files import read_json
 from .vocabulary import Added, build
 
 # The settings of "model" that change ids, and the values that change nothing
@@ -17,17 +18,6 @@ _MODEL = {
     "ignore_merges": (False,),
 }
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
-
-
-def read_json(path):
-    """Return the JSON object in a file. Raises InputError if the file holds something else."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a JSON file ({error})") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a JSON object, found a {type(content).__name__}")
-    return content
 
 
 def token_ids(path, vocab):

@@ -165,7 +165,8 @@ DAMAGE = [  # of a folder or of one with shards, and what is said
     ("shards", forget, f"{INDEX}: ln_f.bias is missing"),
     *(("shards", entry(file), f"'ln_f.bias' is in {str(file)!r}, expected the name of") for file in OUTSIDE),
     *(("shards", index(text), f"{INDEX}: not a JSON file") for text in (b"", b"{", b"\xff", b"[" * 100_000)),
-    *(("shards", index(text), "whose weight_map maps tensors") for text in (b"[]", b"{}", b'{"weight_map": []}')),
+    ("shards", index(b"[]"), f"{INDEX}: expected a JSON object, found a list"),
+    *(("shards", index(text), "whose weight_map maps tensors") for text in (b"{}", b'{"weight_map": []}')),
 ]
 
 

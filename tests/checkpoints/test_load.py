@@ -3,6 +3,7 @@ what is missing beside them is told or named."""
 
 import json
 import os
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from numpygpt.checkpoints.names import to_book
 from numpygpt.checkpoints.safetensors import write_safetensors
 from numpygpt.model.config import Config, config_json
 from numpygpt.model.parameters import random_parameters
-from numpygpt.system.errors import InputError
+from numpygpt.system.errors import InputError, Note
 from numpygpt.text.tokenizer import save_tokenizer
 from tests.checkpoints.writers import openai_names, write_openai, write_tensorflow, write_torch
 
@@ -22,6 +23,8 @@ CONFIG = Config(vocab_size=257, n_positions=7, n_embd=64, n_layer=2, n_head=1)
 BYTES = tiktoken.Encoding(
     "bytes", pat_str=".", mergeable_ranks={bytes([n]): n for n in range(256)}, special_tokens={"<|endoftext|>": 256}
 )
+
+pytestmark = pytest.mark.filterwarnings("ignore::numpygpt.system.errors.Note")
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +88,7 @@ def test_every_form_loads_to_the_same_bits(tmp_path, params, form, described):
     FORMS[form](tmp_path, params)
     if described:
         (tmp_path / "config.json").write_text(config_json(CONFIG))
-    config, loaded = load_weights(tmp_path)
+    config, loaded = load_weights(tmp_path, heads=1)
     assert config == CONFIG and same(loaded, params)
     assert all(
         array.flags.c_contiguous and array.flags.aligned and not array.flags.writeable for array in loaded.values()
@@ -98,7 +101,7 @@ def test_a_single_file_loads_as_its_folder_does(tmp_path, params, form):
     file = next(
         path for path in tmp_path.iterdir() if path.suffix in (".pth", "", ".index") and path.name != "checkpoint"
     )
-    config, loaded = load_weights(file)
+    config, loaded = load_weights(file, heads=1)
     assert config == CONFIG and same(loaded, params)
 
 
@@ -122,7 +125,7 @@ def hparams(**changes):
     [
         ("", "not a JSON file"),
         ("[" * 100_000, "not a JSON file"),
-        ("[]", "expected positive whole numbers"),
+        ("[]", "expected a JSON object"),
         (hparams(n_head=None), "expected positive whole numbers"),
         (hparams(n_head=True), "expected positive whole numbers"),
         (hparams(n_head=0), "expected positive whole numbers"),
@@ -162,7 +165,7 @@ def test_several_files_with_weights_are_not_chosen_from_by_chance(tmp_path, para
 def test_safetensors_win_over_a_pickle_beside_them(tmp_path, params):
     FORMS["bin"](tmp_path, {name: array + 1 for name, array in params.items()})
     FORMS["safetensors"](tmp_path, params)
-    assert same(load_weights(tmp_path)[1], params)
+    assert same(load_weights(tmp_path, heads=1)[1], params)
 
 
 def test_a_folder_without_weights_is_said_so(tmp_path):
@@ -170,23 +173,9 @@ def test_a_folder_without_weights_is_said_so(tmp_path):
     assert "the folder has no weights" in refusal(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "model.ckpt.meta"])
-def test_a_file_that_is_no_checkpoint_is_said_so(tmp_path, name):
-    (tmp_path / name).write_text("hello")
-    assert "unknown format; expected a safetensors file" in refusal(tmp_path / name)
-
-
-@pytest.mark.parametrize("legacy", [False, True])
-def test_a_classifier_is_not_taken_for_a_language_model(tmp_path, params, legacy):
-    head = {"out_head.weight": np.ones((2, 64), np.float32)}
-    write_torch(tmp_path / "review_classifier.pth", to_book(params, CONFIG) | head, legacy)
-    assert "differs from the token embedding" in refusal(tmp_path)
-    write_torch(
-        tmp_path / "review_classifier.pth",
-        to_book(params, CONFIG) | head | {"out_head.bias": np.ones(2, np.float32)},
-        legacy,
-    )
-    assert "'out_head.bias' is not a parameter of GPT-2" in refusal(tmp_path)
+def test_a_file_that_is_no_checkpoint_is_said_so(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    assert "unknown format; expected a safetensors file" in refusal(tmp_path / "notes.txt")
 
 
 def test_a_shard_that_is_an_index_cannot_make_a_circle(tmp_path, params):
@@ -203,17 +192,26 @@ def test_the_tokenizer_is_the_one_beside_the_weights(tmp_path, params, names, si
     save_tokenizer(BYTES, tmp_path)
     for ours, name in zip(("vocab.json", "merges.txt"), names):
         os.replace(tmp_path / ours, tmp_path / name)
-    config, loaded, encoding = load_checkpoint(tmp_path / "gpt2.pth" if single else tmp_path)
+    config, loaded, encoding = load_checkpoint(tmp_path / "gpt2.pth" if single else tmp_path, heads=1)
     assert config == CONFIG and same(loaded, params) and encoding.encode_ordinary("hi") == [104, 105]
 
 
 def test_without_a_tokenizer_the_size_of_the_vocabulary_decides(tmp_path, params, monkeypatch):
     FORMS["the book's pth"](tmp_path, params)
-    assert "the folder has no tokenizer" in refusal(tmp_path, load_checkpoint)
+    assert "the folder has no tokenizer" in refusal(tmp_path, partial(load_checkpoint, heads=1))
     big = random_parameters(Config(n_positions=3, n_embd=64, n_layer=1, n_head=1), seed=0)
     write_torch(tmp_path / "gpt2.pth", big)
     monkeypatch.setattr(tiktoken, "get_encoding", lambda name: {"gpt2": BYTES}[name])
-    assert load_checkpoint(tmp_path)[2] is BYTES
+    with pytest.warns(Note, match="there is no tokenizer, so GPT-2's own is used"):
+        assert load_checkpoint(tmp_path, heads=1)[2] is BYTES
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model"])
+def test_gpt2s_tokenizer_never_replaces_one_that_a_file_describes(tmp_path, name):
+    big = random_parameters(Config(n_positions=3, n_embd=64, n_layer=1, n_head=1), seed=0)
+    write_torch(tmp_path / "gpt2.pth", big)
+    (tmp_path / name).write_text("{}")
+    assert name in refusal(tmp_path, partial(load_checkpoint, heads=1))
 
 
 def test_a_vocabulary_larger_than_the_embedding_is_refused(tmp_path, params):
@@ -232,7 +230,7 @@ def test_other_floats_load_with_their_values(tmp_path, params, dtype):
     torch = pytest.importorskip("torch")
     state = {name: torch.tensor(array).to(getattr(torch, dtype)) for name, array in params.items()}
     torch.save(state, tmp_path / "pytorch_model.bin")
-    assert same(load_weights(tmp_path)[1], {name: tensor.float().numpy() for name, tensor in state.items()})
+    assert same(load_weights(tmp_path, heads=1)[1], {name: tensor.float().numpy() for name, tensor in state.items()})
 
 
 @pytest.mark.oracle_124m
