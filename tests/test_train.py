@@ -183,7 +183,7 @@ REFUSED_BY_TRAIN = {
     "a model without a tokenizer": (
         lambda: os.remove("model/merges.txt"),
         "",
-        "model: the folder has vocab.json but no merges.txt",
+        "model: the folder has vocab.json but no me",
     ),
     "truncated weights": (
         lambda: spoil("model/model.safetensors", lambda b: b[:-1]),
