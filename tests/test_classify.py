@@ -142,7 +142,7 @@ REFUSED_BY_CLASSIFY = {
     "the base heads changed": (
         lambda: set_in("model/config.json", n_head=4),
         "run",
-        "run: the weights of .*model have changed",
+        "run needs the model .*: the number of heads is 4, not 2",
     ),
 }
 

@@ -134,7 +134,7 @@ def open_checkpoint(source, heads=None):
     output_layer = stored.pop("lm_head.weight", None)
     config = _config(path, stored, settings, heads)
     if heads not in (None, config.n_head):
-        raise InputError(f"{path}: the number of heads is {config.n_head}, not {heads}; omit it")
+        raise InputError(f"{path}: the number of heads is {config.n_head}, not {heads}")
     check_parameters(stored, config, path)
     if output_layer is not None and not _same(output_layer, stored["wte.weight"]):
         raise InputError(
