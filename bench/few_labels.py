@@ -24,7 +24,7 @@ from numpygpt.system import command
 from numpygpt.system.errors import InputError
 from numpygpt.text.messages import read_messages
 from numpygpt.text.split import balance, split
-from numpygpt.training.recipes import DEFAULT
+from numpygpt.training.recipes import SMALL
 
 from .machine import installed
 from .results import table, write_section
@@ -49,7 +49,7 @@ def fine_tuned(weights):
     def predict(training, texts, seed):
         gpt = numpygpt.load("mini", weights, seed)
         clf = numpygpt.Classifier(gpt, sorted(set(training["Label"])), seed=seed)
-        epochs = max(DEFAULT["epochs"], ceil(UPDATES / (len(training) // 8)))
+        epochs = max(SMALL["epochs"], ceil(UPDATES / (len(training) // 8)))
         settings = dict(epochs=epochs, lr=RATE, label_smoothing=LABEL_SMOOTHING, seed=seed)
         numpygpt.fine_tune(clf, training, training, **settings, eval_every=10**9, eval_batches=1)
         return clf.predict(list(texts))["label"].to_numpy()

@@ -34,7 +34,7 @@ from .training.measures import accuracy
 from .training.naive_bayes import NaiveBayes
 from .training.plots import plot, save_plot
 from .training.ranks import on_every_rank
-from .training.recipes import BOOK, DEFAULT
+from .training.recipes import BOOK, RECIPES, WIDTH, default_recipe
 from .training.resume import ResumeFile
 from .training.run_folder import (
     RESUME,
@@ -51,9 +51,16 @@ from .training.schedule import SCHEDULES, default_lr
 MAY_CHANGE = ("out", "resume", "save_every", "features_cache", "memory")
 
 
-def differs(option):
-    """Return the part of a help text that gives an option's default, and its default with --recipe book."""
-    return f"(default: {DEFAULT[option]}; with --recipe book: {BOOK[option]})"
+def by_recipe(option):
+    """Return the part of a help text that gives an option's default with each recipe."""
+    names: dict = {}
+    for name, settings in RECIPES.items():
+        names.setdefault(settings[option], []).append(name)
+    if len(names) == 1:
+        return f"(default: {BOOK[option]})"
+    return (
+        "(default: " + "; ".join(f"{value} with --recipe {' or '.join(those)}" for value, those in names.items()) + ")"
+    )
 
 
 def arguments(argv=None):
@@ -61,9 +68,10 @@ def arguments(argv=None):
         "train",
         "Fine-tune a GPT-2 into a text classifier, after chapter 6 of Build a Large Language Model (From Scratch). "
         "The command balances the messages, splits them 70/10/20, replaces the output layer with a new head, and "
-        "trains the parameters of --trainable. All other parameters are frozen. By default it pads no message, "
-        "classifies the mean of a message's rows, and smooths the labels. --recipe book pads the messages and "
-        "classifies the last position, as the book does.",
+        "trains the parameters of --trainable. All other parameters are frozen. By default it pads no message. With a "
+        "narrow model, such as mini, it trains two blocks, classifies the mean of a message's rows, and smooths the "
+        f"labels (--recipe small). From GPT-2's width of {WIDTH} on, it trains one block and classifies the last token "
+        "(--recipe gpt2). --recipe book also pads the messages, as the book does.",
         [
             "python -m numpygpt.train --model gpt2 --data sms --out runs/spam",
             "python -m numpygpt.train --data a.tsv --text-column body --label-column stars",
@@ -115,7 +123,7 @@ def arguments(argv=None):
         "--trainable",
         help="the parameters to train: head, last_block (with the final layernorm and the head), last_two_blocks, all, "
         "lora (a low-rank addition to every linear layer), or glob patterns of names, separated by commas. All other "
-        f"parameters are frozen {differs('trainable')}",
+        f"parameters are frozen {by_recipe('trainable')}",
     )
     how.add_argument("--rank", type=number["rank"], default=16, help="the rank of LoRA's additions")
     how.add_argument("--alpha", type=number["alpha"], default=16.0, help="LoRA's additions are scaled by alpha / rank")
@@ -123,12 +131,12 @@ def arguments(argv=None):
         "--pad",
         help="keep each message's own length, with one <|endoftext|> after it (end) or without (none); or pad and cut "
         "all messages to the longest training message (longest), to the model's context length (context), or to a "
-        f"number of tokens {differs('pad')}",
+        f"number of tokens {by_recipe('pad')}",
     )
     how.add_argument(
         "--position",
         choices=POSITIONS,
-        help=f"the token whose output is classified, or the mean over all tokens {differs('position')}",
+        help=f"the token whose output is classified, or the mean over all tokens {by_recipe('position')}",
     )
     how.add_argument(
         "--no-causal",
@@ -137,7 +145,7 @@ def arguments(argv=None):
         help="let every token attend to all tokens, including later ones",
     )
     fit = parser.add_argument_group("the training")
-    fit.add_argument("--epochs", type=number["epochs"], help=f"passes over the training messages {differs('epochs')}")
+    fit.add_argument("--epochs", type=number["epochs"], help=f"passes over the training messages {by_recipe('epochs')}")
     fit.add_argument("--batch-size", type=number["batch_size"], default=8, help="messages in a batch")
     fit.add_argument(
         "--accumulate",
@@ -157,23 +165,23 @@ def arguments(argv=None):
     fit.add_argument(
         "--warmup",
         type=number["warmup"],
-        help=f"share of the updates over which the learning rate rises from 0 {differs('warmup')}",
+        help=f"share of the updates over which the learning rate rises from 0 {by_recipe('warmup')}",
     )
     fit.add_argument(
         "--schedule",
         choices=SCHEDULES,
-        help=f"the learning rate after the warm-up: constant, or a cosine towards a tenth {differs('schedule')}",
+        help=f"the learning rate after the warm-up: constant, or a cosine towards a tenth {by_recipe('schedule')}",
     )
     fit.add_argument(
         "--clip",
         type=number["clip"],
-        help=f"largest norm of an update's gradient; inf means no limit {differs('clip')}",
+        help=f"largest norm of an update's gradient; inf means no limit {by_recipe('clip')}",
     )
     fit.add_argument(
         "--label-smoothing",
         type=number["label_smoothing"],
         help="share of each message's target probability that is spread evenly over all labels, so that the model "
-        f"does not become overconfident {differs('label_smoothing')}",
+        f"does not become overconfident {by_recipe('label_smoothing')}",
     )
     fit.add_argument(
         "--label-weights",
@@ -201,10 +209,11 @@ def arguments(argv=None):
     )
     parser.add_argument(
         "--recipe",
-        choices=("book",),
-        help="follow the book's script exactly, so that this command prints the book's log: its settings (shown beside "
-        "the defaults in this help, and --lr 5e-5), its way of reading the UCI file, and its random numbers. Options "
-        "that you give override the recipe",
+        choices=tuple(RECIPES),
+        help="where the settings come from that you do not give; this help shows them as defaults. gpt2: the book's, "
+        "without padding. small: what is best for mini. book: follow the book's script exactly, so that this command "
+        "prints the book's log, with its settings, --lr 5e-5, its way of reading the UCI file, and its random numbers "
+        f"(default: gpt2 for a model of GPT-2's widths, {WIDTH} and up; small for a narrower model)",
     )
     parser.add_argument(
         "--features-cache",
@@ -261,10 +270,27 @@ def arguments(argv=None):
                 raise InputError(
                     f"{args.resume} has {option} {begun[name]}, not {value}. Leave {option} out or start another run"
                 )
-    for option, value in (BOOK if args.recipe == "book" else DEFAULT).items():
+    return args
+
+
+def apply_recipe(args, config):
+    """Set `args.recipe`, if it is None, to the default for the model. Set the options that are None to the recipe's."""
+    args.recipe = args.recipe or default_recipe(config)
+    for option, value in RECIPES[args.recipe].items():
         if getattr(args, option) is None:
             setattr(args, option, value)
-    return args
+
+
+def recipe_line(args, config):
+    """Describe which recipe a run follows and why, and the settings that are not the recipe's."""
+    default = default_recipe(config)
+    relation = f"at least GPT-2's {WIDTH}" if default == "gpt2" else f"below GPT-2's {WIDTH}"
+    why = "the default" if args.recipe == default else f"not {default}, the default"
+    others = [
+        f"{name} {getattr(args, name)}" for name, value in RECIPES[args.recipe].items() if getattr(args, name) != value
+    ]
+    line = f"{args.recipe}, {why} for a width of {config.n_embd}, which is {relation}"
+    return line + (f"; but {', '.join(others)}" if others else "")
 
 
 def messages_of_a_label(text):
@@ -297,6 +323,8 @@ def train(args, ranks, held):
         blas.one_thread_for_exact()
     gpt = ranks.in_turn(load, args.model, args.weights, args.seed, args.heads)
     ops = operations_in(args.ops or ())
+    if not args.resume:
+        apply_recipe(args, gpt.config)
     lr = args.lr or (5e-5 if args.recipe == "book" else default_lr(gpt.config))
 
     if args.resume:
@@ -334,6 +362,8 @@ def train(args, ranks, held):
     print(f"data     {args.data}: {counts} messages to train, validate and test; labels {', '.join(labels)}")
     if selection and not selection.complete:
         print(f"         {selection}")
+    if args.recipe:  # a resumed run of an older version has none
+        print(f"recipe   {recipe_line(args, gpt.config)}")
     padding = {None: "none", "end": "one <|endoftext|> after each message"}.get(pad, f"{pad} tokens a message")
     print(f"padding  {padding}; classified at position: {args.position}")
     if isinstance(pad, int) and (times := pad * len(lengths) / sum(min(T, pad - 1) + 1 for T in lengths)) >= 4:
@@ -343,11 +373,6 @@ def train(args, ranks, held):
         f"the lowest {clf.frozen_blocks} blocks run once",
         flush=True,
     )
-    if (args.model, args.data) == ("mini", "sample"):
-        print(
-            "This is the small bundled model and sample. For GPT-2 124M on the real data: "
-            "python -m numpygpt.train --model gpt2 --data sms"
-        )
     if ops:
         print(f"ops      yours: {', '.join(ops)}")
     options = {name: value for name, value in vars(args).items() if name not in ("out", "resume")}
@@ -404,6 +429,11 @@ def train(args, ranks, held):
     print(f"\n{seconds:.1f} s. {'Curves: curves.png' if drawn else 'For plots of the curves: pip install matplotlib'}")
     print(f"Now try: python -m numpygpt.evaluate {folder}")
     print(f'         python -m numpygpt.classify {folder} "You have won a prize, call now"', flush=True)
+    if (args.model, args.data) == ("mini", "sample"):
+        print(
+            "This was the small bundled model on the sample. GPT-2 124M on the real data takes about a minute on two "
+            "cores, after a download of 0.5 GB:\n         python -m numpygpt.train --model gpt2 --data sms"
+        )
     resume.path.unlink()  # last: while this file exists, the run is unfinished
 
 

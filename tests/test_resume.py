@@ -27,6 +27,7 @@ from numpygpt.training.fine_tune import fine_tune
 from numpygpt.training.measures import accuracy
 from numpygpt.training.resume import ResumeFile
 from numpygpt.training.run_folder import reopen_run
+from tests.calls import set_in
 from tests.training.test_fine_tune import a_run
 
 OPTIONS = "--model model --data messages.csv --epochs 2 --eval-every 3 --save-every 0 --trainable last_block".split()
@@ -198,6 +199,18 @@ def test_a_run_goes_on_with_other_memory_and_the_same_bits(here, capsys, monkeyp
     assert found == expected
 
 
+def test_a_run_of_a_version_that_named_no_recipe_goes_on_as_it_began(here, capsys, monkeypatch):
+    expected = outcome(capsys, *OPTIONS, "--out", "whole")
+    stopped_run(monkeypatch, "accuracy")
+    set_in("stopped/settings.json", recipe=None)
+    found = outcome(capsys, "--resume", "stopped")
+    assert {name: found[name] for name in SAME} == {
+        name: expected[name] for name in ("model.safetensors", "history.csv")
+    }
+    assert json.loads(found["run.json"])["recipe"] is None
+    assert b"recipe " in expected["printed"] and b"recipe " not in found["printed"]
+
+
 def refused(*arguments):
     with pytest.raises((InputError, SystemExit)) as error:
         train.main([str(argument) for argument in arguments])
@@ -216,7 +229,7 @@ def test_what_cannot_go_on_is_refused_in_one_line_and_left_as_it_is(here, capsys
         "--epochs 3": "stopped has --epochs 2, not 3. Leave --epochs out",
         "--data sample": "stopped has --data messages.csv, not sample",
         "--no-causal": "stopped has --causal True, not False",
-        "--recipe book": "stopped has --recipe None, not book",
+        "--recipe book": "stopped has --recipe small, not book",
     }.items():
         assert error in refused("--resume", "stopped", *options.split())
     refused("--resume", "stopped", "--out", "other")

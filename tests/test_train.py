@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from numpygpt import classify, evaluate, train
+from numpygpt.model.config import SIZES, Config
 from numpygpt.study import exercises
 from numpygpt.training.plots import plot, save_plot
 from tests.calls import contents, output, python, refusal, set_in, spoil
@@ -46,29 +47,55 @@ def test_classify_answers_as_was_measured_in_training(here, capsys, options):
     assert f"\nTest accuracy: {np.mean(right):.2%}\n" in shown
 
 
-def test_the_books_recipe_is_the_books_whatever_the_default_is(monkeypatch):
-    monkeypatch.setattr(
-        train,
-        "DEFAULT",
-        {
-            "trainable": "all",
-            "epochs": 9,
-            "pad": "none",
-            "position": "first",
-            "warmup": 0.5,
-            "schedule": "cosine",
-            "clip": 1.0,
-            "label_smoothing": 0.3,
-        },
-    )
-    book = vars(train.arguments(["--recipe", "book"]))
-    expected = {"pad": "longest", "position": "last", "warmup": 0, "schedule": "constant", "clip": np.inf}
-    expected |= {"trainable": "last_block", "epochs": 5, "label_smoothing": 0}
-    assert {name: book[name] for name in expected} == expected
-    assert (book["epochs"], book["batch_size"], book["weight_decay"], book["accumulate"]) == (5, 8, 0.1, 1)
-    default = vars(train.arguments([]))
-    assert {name: default[name] for name in train.DEFAULT} == train.DEFAULT
-    assert train.arguments(["--recipe", "book", "--pad", "7"]).pad == "7", "what is asked for goes before"
+RECIPES = {
+    "book": {"trainable": "last_block", "epochs": 5, "pad": "longest", "position": "last", "schedule": "constant"},
+    "gpt2": {"trainable": "last_block", "epochs": 5, "pad": "none", "position": "last", "schedule": "constant"},
+    "small": {"trainable": "last_two_blocks", "epochs": 3, "pad": "none", "position": "mean", "schedule": "cosine"},
+}
+SMOOTHING = {"book": 0, "gpt2": 0, "small": 0.1}
+
+
+def settings(config, *options):
+    args = train.arguments(options)
+    train.apply_recipe(args, config)
+    return vars(args)
+
+
+@pytest.mark.parametrize("config", [CONFIG, SIZES["gpt2"]])
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_that_is_named_holds_for_every_model_but_not_against_what_is_asked_for(name, config):
+    found = settings(config, "--recipe", name)
+    expected = RECIPES[name] | {"warmup": 0, "clip": np.inf, "label_smoothing": SMOOTHING[name], "recipe": name}
+    expected |= {"batch_size": 8, "weight_decay": 0.1, "accumulate": 1}
+    assert {option: found[option] for option in expected} == expected
+    assert settings(config, "--recipe", name, "--pad", "7") == found | {"pad": "7"}
+
+
+def test_without_a_recipe_the_width_decides():
+    for width, name in {8: "small", 767: "small", 768: "gpt2", 1600: "gpt2"}.items():
+        config = Config(n_embd=width, n_head=1)
+        assert settings(config) == settings(config, "--recipe", name)
+
+
+@pytest.mark.parametrize(
+    "width, options, recipe, others",
+    [
+        (8, "", "small, the default for a width of 8, which is below GPT-2's 768", "classified at position: mean"),
+        (768, "", "gpt2, the default for a width of 768, which is at least GPT-2's 768", "learning last_block: "),
+        (
+            8,
+            "--recipe gpt2",
+            "gpt2, not small, the default for a width of 8, which is below GPT-2's 768",
+            "at rate 0.001",
+        ),
+        (768, "--recipe book --pad 9", "book, not gpt2, the default for a width of 768.*; but pad 9", "at rate 5e-05"),
+    ],
+)
+def test_a_run_says_which_recipe_it_follows_and_why(here, capsys, width, options, recipe, others):
+    save_model("wide", replace(CONFIG, n_embd=width, n_layer=1))
+    shown = output(capsys, train.main, *"--model wide --data two.csv --epochs 1 --out new".split(), *options.split())
+    assert re.search(f"^recipe   {recipe}.*epochs 1", shown, re.MULTILINE), shown
+    assert others in shown
 
 
 def test_a_run_learns_and_leaves_what_its_folder_promises(here, capsys):
@@ -307,13 +334,14 @@ def test_an_evaluation_in_which_every_message_is_ignored_says_so_and_a_healthy_r
     assert f"Train loss {none}" in shown and re.search(r"Train loss \d\.\d{3}", shown) and "nan" not in shown
 
 
-def test_the_help_names_the_defaults_of_today_and_not_the_books(capsys):
+def test_the_help_names_the_default_of_each_recipe(capsys):
     with pytest.raises(SystemExit):
         train.arguments(["--help"])
-    opening = " ".join(capsys.readouterr().out.split("\n\n")[1].split())
-    assert "By default it pads no message, classifies the mean of a message's rows, and smooths the labels" in opening
-    assert train.DEFAULT["pad"] == "none" and train.DEFAULT["position"] == "mean"
-    assert train.DEFAULT["label_smoothing"] > 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "mean of a message's rows, and smooths the labels (--recipe small). From GPT-2's width of 768 on" in shown
+    assert "(default: 5 with --recipe book or gpt2; 3 with --recipe small)" in shown
+    assert "(default: longest with --recipe book; none with --recipe small or gpt2)" in shown
+    assert "(default: gpt2 for a model of GPT-2's widths, 768 and up; small for a narrower model)" in shown
 
 
 # Which messages are used

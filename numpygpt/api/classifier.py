@@ -20,7 +20,7 @@ from ..system.memory import release
 from ..system.settings import CLASSIFIER, checked
 from ..text.batches import BATCH, encode, pack, padded_length
 from ..training.batch import batch_loss, product_threads
-from ..training.recipes import DEFAULT
+from ..training.recipes import default_setting
 from ..training.rng import Generator, linear_init
 from .gpt import GPT
 
@@ -34,15 +34,17 @@ class Classifier:
         The pretrained model, from `numpygpt.load`. It is not changed: parameters that train are copied.
     labels : list of str
         The labels' names, in the order of the logits.
-    trainable : str
-        The parameters to train: "head", "last_block" (with the final layernorm and the head), "last_two_blocks", "all",
+    trainable : str, optional
+        The parameters to train (default: "last_block" for a model of GPT-2's widths, 768 and up; "last_two_blocks" for
+        a narrower model): "head", "last_block" (with the final layernorm and the head), "last_two_blocks", "all",
         "lora", or glob patterns of names, separated by commas. All other parameters are frozen.
     pad : {"none", "end", "context"} or int
         "none": each message keeps its own length. "end": one <|endoftext|> is added after each message. "context" or a
         number of tokens: all messages are cut and padded to that length, as in the book. The command's "longest" is
         such a number, the length of the longest training message.
-    position : {"mean", "last", "first"}
-        The row of a message that the head reads; "mean" is the mean of all rows.
+    position : {"mean", "last", "first"}, optional
+        The row of a message that the head reads; "mean" is the mean of all rows (default: "last" for a model of GPT-2's
+        widths, "mean" for a narrower model).
     causal : bool
         Whether a token attends only to itself and earlier tokens.
     rank : int
@@ -78,10 +80,10 @@ class Classifier:
         self,
         gpt: GPT,
         labels: Sequence[str],
-        trainable: str = DEFAULT["trainable"],
+        trainable: str | None = None,
         *,
-        pad: str | int | None = DEFAULT["pad"],
-        position: str = DEFAULT["position"],
+        pad: str | int | None = "none",
+        position: str | None = None,
         causal: bool = True,
         rank: int = 16,
         alpha: float = 16.0,
@@ -89,6 +91,8 @@ class Classifier:
     ):
         if not isinstance(gpt, GPT):
             raise InputError(f"gpt: expected a GPT from numpygpt.load, not a {type(gpt).__name__}")
+        trainable = default_setting(gpt.config, "trainable", trainable)
+        position = default_setting(gpt.config, "position", position)
         if position not in POSITIONS:
             raise InputError(f"position {position!r}: use one of {', '.join(POSITIONS)}")
         if isinstance(labels, str):

@@ -20,7 +20,7 @@ from .loader import Loader, check_sets, loaders
 from .loop import train
 from .measures import accuracy, mean_loss
 from .ranks import CHECK_EVERY
-from .recipes import DEFAULT
+from .recipes import BOOK, default_setting
 from .resume import ANY, ResumeFile
 from .schedule import SCHEDULES, default_lr
 from .state import State
@@ -38,14 +38,14 @@ def fine_tune(
     training,
     validation=None,
     *,
-    epochs: int = DEFAULT["epochs"],
+    epochs: int | None = None,
     batch_size: int = 8,
     lr: float | None = None,
     weight_decay: float = 0.1,
-    warmup: float = DEFAULT["warmup"],
-    schedule: str = DEFAULT["schedule"],
-    clip: float = DEFAULT["clip"],
-    label_smoothing: float = DEFAULT["label_smoothing"],
+    warmup: float = BOOK["warmup"],
+    schedule: str | None = None,
+    clip: float = BOOK["clip"],
+    label_smoothing: float | None = None,
     accumulate: int = 1,
     eval_every: int = 50,
     eval_batches: int = 5,
@@ -67,8 +67,8 @@ def fine_tune(
     training, validation : list of (text, label), DataFrame or Loader
         The two sets: pairs, DataFrames with columns Text and Label, or two Loaders from `loaders`, whose batch_size and
         seed then apply. Without a validation set, training makes no evaluations.
-    epochs : int
-        Passes over the training messages.
+    epochs : int, optional
+        Passes over the training messages (default: 5 for a model of GPT-2's widths, 768 and up; 3 for a narrower one).
     batch_size : int
         Messages in a batch. A step is a batch, as in the book.
     lr : float, optional
@@ -78,12 +78,14 @@ def fine_tune(
     warmup : float
         Share of the updates over which the rate rises. That is round(warmup * updates) updates, where Python's `round`
         takes a half to the even number: 0.5 of 5 updates is 2 updates. A small share of few updates is no warm-up.
-    schedule : {"constant", "cosine"}
-        The rate after the warm-up; see `learning_rate`.
+    schedule : {"constant", "cosine"}, optional
+        The rate after the warm-up; see `learning_rate` (default: "constant" for GPT-2's widths, "cosine" for a narrower
+        model).
     clip : float
         The largest norm of an update's gradient; inf means no limit.
-    label_smoothing : float
-        From 0 to 1, as in PyTorch's cross_entropy. The losses of evaluations have no smoothing.
+    label_smoothing : float, optional
+        From 0 to 1, as in PyTorch's cross_entropy. The losses of evaluations have no smoothing (default: 0 for GPT-2's
+        widths, 0.1 for a narrower model).
     accumulate : int
         Batches per update. Each batch's loss, the mean over its messages, is divided by `accumulate`, and the gradients
         are summed. The update comes after every `accumulate` batches, and at the end of each epoch. A shorter last
@@ -143,6 +145,10 @@ def fine_tune(
         raise InputError(f"clf: expected a Classifier, not a {type(clf).__name__}")
     if not isinstance(resume, ResumeFile | None):
         raise InputError(f"resume: expected a ResumeFile, not a {type(resume).__name__}")
+    epochs, schedule, label_smoothing = (
+        default_setting(clf.config, name, value)
+        for name, value in (("epochs", epochs), ("schedule", schedule), ("label_smoothing", label_smoothing))
+    )
     if schedule not in SCHEDULES:
         raise InputError(f"schedule {schedule!r}: use one of {', '.join(SCHEDULES)}")
     lr = default_lr(clf.config) if lr is None else lr

@@ -9,8 +9,9 @@ import pytest
 
 from numpygpt import train
 from numpygpt.api.classifier import Classifier
+from numpygpt.api.gpt import GPT
 from numpygpt.model.config import Config
-from numpygpt.model.parameters import parameter_shapes
+from numpygpt.model.parameters import parameter_shapes, random_parameters
 from numpygpt.ops.cross_entropy import cross_entropy
 from numpygpt.study.checking.cases import SMALL, random_weights
 from numpygpt.system.errors import InputError
@@ -20,9 +21,11 @@ from numpygpt.training.batch import batch_logits, batch_loss
 from numpygpt.training.fine_tune import fine_tune
 from numpygpt.training.loader import Loader
 from numpygpt.training.measures import accuracy, mean_loss
+from numpygpt.training.recipes import SMALL as SMALL_RECIPE
+from numpygpt.training.recipes import default_setting
 from numpygpt.training.rng import Generator, loader_order
 from numpygpt.training.schedule import default_lr
-from tests.classifiers import classifier_of, logits_of, prefix_of
+from tests.classifiers import classifier_of, loader_of, logits_of, prefix_of
 
 LABELS = np.arange(11) % 3
 RECIPE = dict(epochs=2, lr=1e-3, schedule="constant", weight_decay=0.1, accumulate=1, eval_every=3, eval_batches=2)
@@ -54,15 +57,28 @@ def test_the_rate_is_the_books_from_gpt2s_width_on_grows_for_half_of_it_and_has_
     assert rates == pytest.approx([5e-5, 5e-5, 4e-4, 1e-3, 1e-3])
 
 
-def test_what_fine_tune_and_a_classifier_are_not_told_is_as_the_train_command_has_it():
-    command = vars(train.arguments([]))
+@pytest.mark.parametrize("width", [8, 768])
+def test_what_fine_tune_and_a_classifier_are_not_told_is_as_the_train_command_has_it(width):
+    config, args = Config(n_embd=width, n_head=1), train.arguments([])
+    train.apply_recipe(args, config)
+    command = vars(args)
     found = {}
     for function in (Classifier, fine_tune):
         for name, parameter in signature(function).parameters.items():
             if name in command:
-                found[name] = parameter.default
+                by_width = parameter.default is None and name in SMALL_RECIPE
+                found[name] = default_setting(config, name) if by_width else parameter.default
     assert {"trainable", "pad", "rank", "alpha", "epochs", "batch_size", "weight_decay", "eval_every"} < found.keys()
     assert found == {name: command[name] for name in found}
+
+
+@pytest.mark.parametrize("width, frozen, position, epochs", [(8, 0, "mean", 3), (768, 1, "last", 5)])
+def test_a_classifier_and_its_training_follow_the_recipe_of_the_models_width(width, frozen, position, epochs):
+    config = Config(vocab_size=10, n_positions=8, n_embd=width, n_layer=2, n_head=2)
+    clf = Classifier(GPT(config, random_parameters(config, 1), None, "a test"), ["a", "b"])
+    assert (clf.frozen_blocks, clf.pooling.position, clf.pad_to) == (frozen, position, None)
+    loaders = [loader_of(clf, [[1, 2], [3]], [0, 1], 2, Generator(1)) for _ in range(2)]
+    assert fine_tune(clf, *loaders)["epoch"].max() == epochs
 
 
 def test_a_training_loader_shuffles_and_drops_the_rest_and_the_others_do_neither():
