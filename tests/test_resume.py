@@ -204,9 +204,8 @@ def test_a_run_of_a_version_that_named_no_recipe_goes_on_as_it_began(here, capsy
     stopped_run(monkeypatch, "accuracy")
     set_in("stopped/settings.json", recipe=None)
     found = outcome(capsys, "--resume", "stopped")
-    assert {name: found[name] for name in SAME} == {
-        name: expected[name] for name in ("model.safetensors", "history.csv")
-    }
+    for name in ("model.safetensors", "history.csv"):
+        assert found[name] == expected[name]
     assert json.loads(found["run.json"])["recipe"] is None
     assert b"recipe " in expected["printed"] and b"recipe " not in found["printed"]
 
