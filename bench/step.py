@@ -82,9 +82,8 @@ def numpygpt_step(model, choice):
     optimizer = AdamW(clf.params, clf.trainable, lr=5e-5, weight_decay=0.1)
 
     def step():
-        loss, grads = batch_loss(clf, *prefix.batch(np.arange(MESSAGES)), labels, clf.frozen_blocks)
-        optimizer.step(grads)
-        return loss
+        messages = prefix.batch(np.arange(MESSAGES))
+        return batch_loss(clf, *messages, labels, clf.frozen_blocks, optimizer=optimizer)[0]
 
     return step
 

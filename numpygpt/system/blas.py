@@ -137,10 +137,13 @@ def one_thread():
 def start(function, *args):
     """Start function(*args) on another core, if one is idle because of `one_thread`.
 
-    Return a function that waits for the result; None where no core is known to be idle: outside `one_thread`, inside
-    `parallel`, and with one thread.
+    Return a function that gives the result: it waits, or calls the function itself if no core has begun it. Return None
+    where no core is known to be idle: outside `one_thread`, inside `parallel`, and with one thread.
     """
-    return _pool().submit(function, *args).result if _products.inside and threads() > 1 else None
+    if not _products.inside or threads() < 2:
+        return None
+    future = _pool().submit(function, *args)
+    return lambda: function(*args) if future.cancel() else future.result()
 
 
 class _Products:

@@ -79,12 +79,26 @@ class AdamW:
         floats, and for a parameter that has become read-only, before anything has changed.
         """
         self._check(grads)
+        self.begin()
+        self.update(grads)
+
+    def begin(self) -> None:
+        """Begin a step whose gradients come later, each to `update` once. Raises InputError for a read-only parameter.
+
+        For backpropagation that updates a parameter as soon as its gradient is complete and frees the gradient. The
+        numbers are those of `step`.
+        """
+        for name, p in self.params.items():
+            _check_writeable(name, p)
         self.t += 1
+
+    def update(self, grads: dict[str, np.ndarray]) -> None:
+        """Update the parameters whose {name: gradient} are given, in the step begun last. The gradients are not checked."""
         beta1, beta2 = self.betas
         c1, c2 = (1 - beta1) / (1 - beta1**self.t), (1 - beta2) / (1 - beta2**self.t)
         rate, eps = self.lr * c1 / math.sqrt(c2), self.eps / math.sqrt(c2)
 
-        def update(p, g, m, v):
+        def move(p, g, m, v):
             m *= beta1
             m += g
             # One scratch array, so that all five stay in the cache. Without dtype, float16 gradients overflow.
@@ -98,8 +112,8 @@ class AdamW:
             p *= 1 - self.lr * self.weight_decay
             p -= change
 
-        groups = [(p, grads[name], self.m[name], self.v[name]) for name, p in self.params.items()]
-        each_chunk(update, [tuple(map(np.atleast_1d, group)) for group in groups])  # views; a single number has no rows
+        groups = [(self.params[name], gradient, self.m[name], self.v[name]) for name, gradient in grads.items()]
+        each_chunk(move, [tuple(map(np.atleast_1d, group)) for group in groups])  # views; a single number has no rows
 
     def _check(self, grads):
         if missing := self.params.keys() - grads.keys():
@@ -107,7 +121,6 @@ class AdamW:
         if unknown := grads.keys() - self.params.keys():
             raise InputError(f"AdamW: there is a gradient for {min(unknown)}, which is not among its names")
         for name, p in self.params.items():
-            _check_writeable(name, p)
             g = np.asarray(grads[name])
             if g.shape != p.shape:
                 raise InputError(f"AdamW: the gradient of {name} has shape {g.shape}, the parameter {p.shape}")

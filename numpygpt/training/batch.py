@@ -2,6 +2,8 @@
 
 from contextlib import nullcontext
 
+import numpy as np
+
 from ..model.classifier import classifier
 from ..model.lora import adapted_weights, merge
 from ..model.tape import Tape
@@ -9,8 +11,11 @@ from ..ops.cross_entropy import cross_entropy
 from ..system.blas import one_thread
 
 
-def batch_loss(clf, x, lengths, numbers, start, smoothing=0.0, weights=None, own=None):
+def batch_loss(clf, x, lengths, numbers, start, smoothing=0.0, weights=None, own=None, optimizer=None):
     """Return (loss, {name: gradient}) of a batch: the mean cross-entropy in nats, and a gradient per trainable name.
+
+    With an `optimizer` (not with LoRA), each parameter is updated during backpropagation, as soon as its gradient is
+    complete, and the dict is empty. Nothing is updated if the loss is not finite.
 
     x         the input of block `start`, laid end to end; token ids if `start` is 0
     numbers   (B,) label numbers
@@ -18,12 +23,19 @@ def batch_loss(clf, x, lengths, numbers, start, smoothing=0.0, weights=None, own
     own       an OwnOperations, to be used in the place of shipped operations
     """
     params, d_weights = merge(clf.params, clf.config, clf.lora_scale)
-    tape = Tape(params, clf.trainable if d_weights is None else clf.trainable | adapted_weights(clf.config), own=own)
+    learning = clf.trainable if d_weights is None else clf.trainable | adapted_weights(clf.config)
+    tape = Tape(params, learning, own=own, finished=optimizer and optimizer.update)
     with product_threads(clf, start):
         logits, backward = classifier(tape, x, lengths, clf.config, clf.pooling, start)
         mean_loss = cross_entropy if own is None else own[cross_entropy]
         loss, (dlogits,) = mean_loss(logits, numbers, smoothing=smoothing, weights=weights)
+        if optimizer and not np.isfinite(loss):
+            return float(loss), {}
+        if optimizer:
+            optimizer.begin()
         grads = backward(dlogits())
+    if optimizer:
+        return float(loss), {}
     if d_weights is not None:
         grads = d_weights(grads)
     return float(loss), {name: grads[name] for name in clf.trainable}

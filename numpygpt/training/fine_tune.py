@@ -171,11 +171,15 @@ def fine_tune(
     grain = GRAIN if exact else HALF if clf.config.narrow and ranks.size == 1 else None
     weights = weights_of(label_weights, training.numbers, len(clf.labels), ignore_index)  # (C,)
     own = OwnOperations(ops) if ops else None
-    state = State(AdamW(clf.params, clf.trainable, settings["lr"], weight_decay), training.generator)
+    optimizer = AdamW(clf.params, clf.trainable, settings["lr"], weight_decay)
+    # Update during backpropagation where nothing needs all gradients together.
+    alone = grain is None and ranks.size == 1 and settings["accumulate"] == 1 and clf.lora_scale is None and not own
+    at_once = optimizer if alone and settings["clip"] == math.inf else None
+    state = State(optimizer, training.generator)
 
     def mean(messages):
         x, lengths, numbers = training.take(messages)
-        found = batch_loss(clf, x, lengths, numbers, training.prefix.depth, label_smoothing, weights, own)
+        found = batch_loss(clf, x, lengths, numbers, training.prefix.depth, label_smoothing, weights, own, at_once)
         if own is not None:
             own.check_used()
         return found
@@ -185,8 +189,8 @@ def fine_tune(
         counted = batch[training.numbers[batch] != ignore_index]
         if not len(counted):
             return None, {}
-        own = None if weights is None else weights[training.numbers[counted]]
-        loss, grads = ranks.gradient(mean, counted, training.lengths(counted), grain, own)
+        of_labels = None if weights is None else weights[training.numbers[counted]]
+        loss, grads = ranks.gradient(mean, counted, training.lengths(counted), grain, of_labels)
         if not math.isfinite(loss):
             raise InputError(
                 f"the loss became {loss} at step {state.step}. Lower the learning rate (now {settings['lr']:g}) or "

@@ -22,7 +22,8 @@ def train(
 ):
     """Train from `state` to the last epoch. Yield a row after each batch, and one after each epoch.
 
-    gradient     batch -> (loss, {name: gradient}) of its mean loss; (None, {}) where all its messages are ignored
+    gradient     batch -> (loss, {name: gradient}) of its mean loss; (None, {}) where all its messages are ignored. The
+                 dict is also empty if the parameters were updated during backpropagation
     losses       () -> {"train_loss": …, "validation_loss": …}
     accuracies   () -> {"train_accuracy": …, "validation_accuracy": …}
 
@@ -31,10 +32,10 @@ def train(
     optimizer, updates = state.optimizer, epochs * math.ceil(len(loader) / accumulate)
     for epoch in range(state.epoch, epochs + 1):
         for batch in state.batches(loader):
+            optimizer.lr = learning_rate(optimizer.t, updates, lr, round(warmup * updates), schedule)
             loss = state.add(*gradient(batch), 1 / accumulate)
             if state.grads and (state.batch % accumulate == 0 or state.batch == len(loader)):
                 clip_norm(state.grads, clip)
-                optimizer.lr = learning_rate(optimizer.t, updates, lr, round(warmup * updates), schedule)
                 optimizer.step(state.grads)
                 state.grads = {}
             row = {"epoch": epoch, "step": state.step, "examples": state.examples}
