@@ -93,7 +93,7 @@ class AdamW:
         self.t += 1
 
     def update(self, grads: dict[str, np.ndarray]) -> None:
-        """Update the parameters whose {name: gradient} are given, in the step begun last. The gradients are not checked."""
+        """Update the parameters of {name: gradient} in the step that was begun last. Gradients are not checked."""
         beta1, beta2 = self.betas
         c1, c2 = (1 - beta1) / (1 - beta1**self.t), (1 - beta2) / (1 - beta2**self.t)
         rate, eps = self.lr * c1 / math.sqrt(c2), self.eps / math.sqrt(c2)

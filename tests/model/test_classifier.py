@@ -4,6 +4,7 @@ The model is small, float64, and nothing in it is zero or one, so that a slip ca
 """
 
 import sys
+from contextlib import nullcontext
 from functools import partial
 from types import SimpleNamespace
 
@@ -242,12 +243,12 @@ def test_parameters_gradients_formed_on_another_core_are_the_same_to_the_bit(mon
         assert np.array_equal(gradient, expected[name]), name
 
 
+def scale(x, w):
+    return x * w, (lambda dy: dy * w, lambda dy: (dy * x).sum(keepdims=True))
+
+
 def test_a_parameter_used_twice_collects_both_gradients():
     tape = Tape({"w": np.array([2.0])}, frozenset({"w"}), input_learns=True)
-
-    def scale(x, w):
-        return x * w, (lambda dy: dy * w, lambda dy: (dy * x).sum(keepdims=True))
-
     x, first = tape(scale, np.array([3.0]), "w")
     _, second = tape(scale, x, "w")
     first(second(np.array([1.0])))
@@ -284,3 +285,34 @@ def test_a_gradient_for_the_rows_that_come_in_is_there_when_it_is_asked_for():
     moved, _ = blocks(Tape(PARAMS), x + 1e-30j * direction, lengths, range(2), SMALL)
     expected = (moved * dy).sum().imag / 1e-30
     assert (backward(dy) * direction).sum() == pytest.approx(expected, rel=1e-11)
+
+
+@pytest.mark.parametrize("idle_core", [False, True])
+def test_each_gradient_is_handed_over_once_complete_and_is_not_kept(idle_core, monkeypatch):
+    expected = gradients(frozenset(PARAMS), "last")
+    found = {}
+
+    def finished(gradient):
+        (name,) = gradient
+        assert name not in found
+        found.update(gradient)
+
+    monkeypatch.setattr(blas, "threads", lambda: 2)
+    tape = Tape(PARAMS, frozenset(PARAMS), finished=finished)
+    with blas.one_thread() if idle_core else nullcontext():
+        _, backward = logits_of(MESSAGES, tape=tape)
+        kept = backward(DLOGITS)
+    assert not kept and found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        assert np.array_equal(found[name], gradient), name
+
+
+def test_a_parameter_used_twice_is_handed_over_after_its_last_use():
+    found = []
+    tape = Tape({"w": np.array([2.0])}, frozenset({"w"}), input_learns=True, finished=found.append)
+    x, first = tape(scale, np.array([3.0]), "w")
+    _, second = tape(scale, x, "w")
+    dx = second(np.array([1.0]))
+    assert not found, "an update now would change the parameter that the first use still reads"
+    first(dx)
+    assert found == [{"w": np.array([2.0 * 2 * 3])}]

@@ -369,3 +369,42 @@ def test_too_few_messages_for_one_batch_are_refused():
     task, (training, validation) = a_run(batch_size=8)
     with pytest.raises(InputError, match="7 training messages do not fill one batch of 8"):
         fine_tune(task, training, validation, **RECIPE, report=lambda row: None)
+
+
+@pytest.fixture
+def wide(monkeypatch):
+    """Treat every model as one of GPT-2's width, whose parameters are updated during backpropagation."""
+    monkeypatch.setattr(Config, "narrow", False)
+
+
+@pytest.mark.parametrize("choice", ["head", "last_block", "all"])
+def test_updates_during_backpropagation_give_the_bits_of_updates_after_it(choice, wide):
+    found = []
+    for clip in (math.inf, 1e9):  # with a limit, all gradients are needed together
+        task, sets = a_run(choice)
+        rows = []
+        fine_tune(task, *sets, **RECIPE, clip=clip, report=rows.append)
+        found.append((task.params, rows))
+    assert found[0][1] == found[1][1]
+    for name, array in found[0][0].items():
+        assert np.array_equal(array, found[1][0][name]), name
+
+
+def test_a_loss_that_is_not_finite_updates_nothing(wide):
+    task, sets = a_run()
+    task.params["head.bias"][:] = np.nan
+    before = {name: array.copy() for name, array in task.params.items()}
+    with pytest.raises(InputError, match="nan at step 0"):
+        fine_tune(task, *sets, **RECIPE)
+    for name, array in before.items():
+        np.testing.assert_array_equal(task.params[name], array)
+
+
+def test_updates_during_backpropagation_happen_where_nothing_needs_all_gradients_together(wide, monkeypatch):
+    updates = []
+    monkeypatch.setattr(AdamW, "update", lambda self, grads: updates.append(len(grads)))
+    for settings, at_once in (({}, True), ({"clip": 1.0}, False), ({"accumulate": 2}, False), ({"exact": True}, False)):
+        task, sets = a_run("all")
+        updates.clear()
+        fine_tune(task, *sets, **RECIPE | settings | {"epochs": 1})
+        assert set(updates) == {1 if at_once else len(task.trainable)}, settings
