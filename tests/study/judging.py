@@ -1,7 +1,13 @@
 """What the check of a file finds, without its process: quick enough for hundreds of them."""
 
+import ast
+import linecache
+import sys
+import textwrap
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 from numpygpt.study import exercises
 from numpygpt.study.checking import check, learner, learner_process
@@ -15,6 +21,16 @@ def drawn(name):
     return exercise, *check.drawn(exercise, None)
 
 
+def verdict_with_places(name, text):
+    """The verdict on a text, with the places of mistakes: Python is told the text, as a notebook does for its cells."""
+    lines = text.splitlines(keepends=True)
+    linecache.cache[f"<{name}>"] = len(text), None, lines, f"<{name}>"
+    try:
+        return verdict(name, text)
+    finally:
+        del linecache.cache[f"<{name}>"]
+
+
 def verdict(name, text):
     """The check's verdict on a text in place of a file."""
     exercise, draws, rights = drawn(name)
@@ -24,9 +40,30 @@ def verdict(name, text):
     return check.judged(source.label, exercise, name, draws, rights, facts, arrays)
 
 
-def own_files(folder):
-    """The solutions of all exercises as a learner's files, for those that are made of others."""
+def learners_files(tmp_path_factory):
+    """Put the solutions of all exercises on the path, as a learner's files, for those that are made of others."""
+    folder = tmp_path_factory.mktemp("own")
     for name in exercises.NAMES:
         exercise = exercises.exercise(name)
         if name != "block":
             (folder / f"{name}.py").write_text(exercise.solution_text(), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield
+    for name in exercises.NAMES:
+        sys.modules.pop(name, None)
+
+
+def outside(name, body):
+    """Return a learner's whole text with these lines: one `backward` that returns all gradients, or a step."""
+    tree = ast.parse(exercises.exercise(name).solution_text())
+    function = next(f for f in tree.body if getattr(f, "name", None) == name)
+    gradients = [f for f in function.body if isinstance(f, ast.FunctionDef)]
+    body = ast.parse(textwrap.dedent(body)).body
+    if not gradients:
+        function.body = body
+    else:
+        backward = ast.FunctionDef("backward", gradients[-1].args, body, [])
+        y = function.body[-1].value.elts[0]
+        function.body[-1:] = [backward, ast.Return(ast.Tuple([y, ast.Name("backward")]))]
+    return ast.unparse(ast.fix_missing_locations(tree))

@@ -1,9 +1,6 @@
 """Each exercise: nothing written is rejected, the shipped lines pass, each known mistake is told by its own message."""
 
-import ast
 import inspect
-import sys
-import textwrap
 
 import numpy as np
 import pytest
@@ -21,20 +18,13 @@ from numpygpt.study.checking.exercise import built
 from numpygpt.study.checking.judge import spoiled_gradients
 from numpygpt.study.checking.signs import close
 from numpygpt.training.adamw import AdamW
-from tests.study.judging import drawn, own_files, verdict
+from tests.study.judging import drawn, learners_files, outside, verdict
 from tests.study.outside_solutions import SOLUTIONS
 
 
 @pytest.fixture(autouse=True, scope="module")
 def a_learners_files(tmp_path_factory):
-    """For the exercise that is made of others."""
-    folder = tmp_path_factory.mktemp("own")
-    own_files(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
-        yield
-    for name in exercises.NAMES:
-        sys.modules.pop(name, None)
+    yield from learners_files(tmp_path_factory)
 
 
 EACH = pytest.mark.parametrize("name", exercises.NAMES)
@@ -75,14 +65,14 @@ def test_each_gradient_is_judged_as_soon_as_it_is_written():
     assert not found.holds and found.lines[-1] == "dx is not written yet, dgain holds, dbias holds"
     assert [line.split()[0] for line in found.lines[1:-1]] == ["dgain", "dbias"]
     found = verdict("layernorm", text.replace("return dy.sum(axis=0)", "return dy.sun(axis=0)"))
-    assert "AttributeError" in found.lines[-2]
-    assert found.lines[-1] == "dx is not written yet, dgain holds, dbias is wrong"
+    assert "AttributeError" in found.lines[-3]
+    assert found.lines[-2] == "dx is not written yet, dgain holds, dbias is wrong"
 
 
 def test_a_finite_difference_is_not_called_zero():
     difference = "(gelu(x + 1e-5)[0] - gelu(x - 1e-5)[0]) / 2e-5"
     text = exercises.exercise("gelu").text().replace("...  # not written yet", f"return dy * {difference}")
-    assert "A finite difference" in verdict("gelu", text).lines[-2]
+    assert "A finite difference" in verdict("gelu", text).lines[-3]
 
 
 def test_adamw_is_the_shipped_optimizers_step():
@@ -197,21 +187,6 @@ def test_hints_say_more_each_time_and_show_no_line_of_the_solution(name):
     assert all(len(hint) > 40 for hint in hints) and len(set(hints)) == 3
     for line in exercise.solution_lines().splitlines():
         assert line.strip() not in "\n".join(hints[:2]) or len(line.strip()) < 20
-
-
-def outside(name, body):
-    """Return a learner's whole text with these lines: one `backward` that returns all gradients, or a step."""
-    tree = ast.parse(exercises.exercise(name).solution_text())
-    function = next(f for f in tree.body if getattr(f, "name", None) == name)
-    gradients = [f for f in function.body if isinstance(f, ast.FunctionDef)]
-    body = ast.parse(textwrap.dedent(body)).body
-    if not gradients:
-        function.body = body
-    else:
-        backward = ast.FunctionDef("backward", gradients[-1].args, body, [])
-        y = function.body[-1].value.elts[0]
-        function.body[-1:] = [backward, ast.Return(ast.Tuple([y, ast.Name("backward")]))]
-    return ast.unparse(ast.fix_missing_locations(tree))
 
 
 @pytest.mark.parametrize("name, words, body", SOLUTIONS, ids=[f"{n} {i}" for i, (n, _, _) in enumerate(SOLUTIONS)])

@@ -9,10 +9,11 @@ import numpy as np
 
 from ...system.errors import InputError
 from .. import exercises
+from .calls import kept_arrays, products
 from .complex_step import complex_step
 from .exercise import Draw, is_float, sizes_of
 from .judge import Judge, Right
-from .learner import Source, facts_of_draws, kept_arrays, products
+from .learner import Source, facts_of_draws
 from .learner_process import LIMIT, does_not_run, handed, nothing_written, run
 from .verdict import Verdict
 

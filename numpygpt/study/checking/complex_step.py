@@ -3,6 +3,7 @@
 import numpy as np
 
 STEP = 1e-30
+BOUND = 1e-10  # on the relative error of a learner's gradient
 FLOOR = 1e-2  # of a tensor's largest entry: what is smaller than that is held to it
 
 
@@ -32,6 +33,11 @@ def entry_errors(gradient, derivative):
     """
     size = np.abs(derivative)
     return np.abs(gradient - derivative) / np.maximum(size, max(FLOOR * size.max(), np.finfo(float).tiny))
+
+
+def agree(gradient, derivative):
+    """Whether a learner's gradient is the derivative: its shape, and each entry up to BOUND."""
+    return gradient.shape == derivative.shape and bool(entry_errors(gradient, derivative).max(initial=0) <= BOUND)
 
 
 def relative_errors(f, arrays, grads):

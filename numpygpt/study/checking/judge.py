@@ -1,17 +1,18 @@
 """Judges what a learner's operation did: the first thing wrong, each gradient's digits, and a wrong one's cause."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from .complex_step import entry_errors
+from .calls import gradients_of, positions
+from .complex_step import BOUND, entry_errors
 from .exercise import built, is_float
-from .learner import gradients_of
 from .learner_process import error_at
+from .places import Intermediate, Places
 from .signs import Case, close, sign
 from .verdict import Row, Verdict
 
-BOUND = 1e-10
 MESSAGES = 3  # at most so many causes are shown
 
 
@@ -36,6 +37,10 @@ class Judge:
     facts: list
     arrays: dict
 
+    @cached_property
+    def places(self):
+        return Places(self.facts, self.arrays)
+
     def verdict(self):
         """Return the Verdict: each gradient is judged as soon as it is written."""
         for problem in (self.forward, self.count, self.written):
@@ -52,9 +57,15 @@ class Judge:
             states[name] = found if found == "is not written yet" else "is wrong" if found else "holds"
         rows, wrong = self.table(compared)
         states |= dict.fromkeys(wrong, "is wrong")
-        said, title = [*self.why(wrong), *problems[:MESSAGES]], "result" if self.is_step else "gradient"
+        rows += [self.row_of(one) for one in self.places.shown()]
+        title = "result" if self.is_step else "gradient"
         if set(states.values()) != {"holds"}:
-            said.append(", ".join(f"{self.named(n)} {state}" for n, state in states.items()))
+            said = [*self.where(states), *self.why(wrong), *problems[:MESSAGES]]
+            inner = {one.name: "is wrong" if one.is_wrong else "holds" for one in self.places.shown()}
+            states = inner | {self.named(n): state for n, state in states.items()}
+            said.append(", ".join(f"{name} {state}" for name, state in states.items()))
+            if self.exercise and "is wrong" in states.values():
+                said.append(f"Stuck? python -m numpygpt.exercise {self.exercise.name} --hint")
             return Verdict(False, said, rows, title)
         if problem := self.spared():
             return Verdict(False, [problem], rows, title)
@@ -84,28 +95,19 @@ class Judge:
     def count(self, i):
         found, names = self.facts[i]["gradients"], [self.named(n) for n in self.rights[i].gradients]
         what = "the step" if self.is_step else "the operation" if self.facts[i]["names"] else "backward"
-        if self.places(i) is None:
+        if self.at(i) is None:
             if len(found) == 1 and found[0]["type"] == "list":
                 return f"{what} returns a list: return a tuple, {', '.join(names)}"
             thing = "function" if what == "the operation" else "result"
             count = f"{len(found)} {thing}{'s' * (len(found) > 1)}"
             return f"{what} returns {count}, not {len(names)}: return {', '.join(names)}, in this order"
-        for place in set(range(len(found))) - set(self.places(i).values()):
+        for place in set(range(len(found))) - set(self.at(i).values()):
             if found[place]["type"] != "None" and self.exercise and self.exercise.asked:
                 return f"d{self.exercise.gradients[place]} is not asked for here: return None in its place"
 
-    def places(self, i):
+    def at(self, i):
         """Return {argument: the number of its gradient among those returned}, or None for too few or too many."""
-        names, wanted = list(self.draws[i].arguments), list(self.rights[i].gradients)
-        count, functions = len(self.facts[i]["gradients"]), self.facts[i].get("names") or []
-        if count == len(wanted):
-            named = {name: functions.index(f"d{name}") for name in wanted if f"d{name}" in functions}
-            return named if len(named) == count else {name: n for n, name in enumerate(wanted)}
-        if self.is_step or functions:
-            return None
-        floats = [name for name, a in self.draws[i].arguments.items() if is_float(a)]
-        leading = {max(map(names.index, wanted)) + 1, names.index(floats[-1]) + 1}  # None may stand for other arguments
-        return {name: names.index(name) for name in wanted} if count in leading else None
+        return positions(self.draws[i].arguments, self.rights[i].gradients, self.facts[i], self.is_step)
 
     def written(self, i):
         fact = self.facts[i]
@@ -118,7 +120,7 @@ class Judge:
         """Return why the gradient of that name cannot be compared in draw i, or None."""
         if name not in self.rights[i].gradients:
             return None
-        fact, label, place = self.facts[i], self.named(name), self.places(i)[name]
+        fact, label, place = self.facts[i], self.named(name), self.at(i)[name]
         found, right, draw = fact["gradients"][place], self.rights[i].gradients[name], self.draws[i].label
         if found["type"] == "None":
             return "is not written yet"
@@ -141,7 +143,7 @@ class Judge:
     def float64(self):
         """Return a note on what is float64 where all inputs are float32: it makes all that follows slow."""
         for i, fact in enumerate(self.facts):
-            for name, place in self.places(i).items():
+            for name, place in self.at(i).items():
                 found = fact.get("float32", ["float32"] * 99)[place]
                 if found != "float32":
                     return [
@@ -161,7 +163,7 @@ class Judge:
                 )
 
     def notes(self):
-        notes, names = self.float64(), {place: name for name, place in self.places(0).items()}
+        notes, names = self.float64(), {place: name for name, place in self.at(0).items()}
         for place, _ in self.facts[0].get("is_dy", ()):
             if place in names:
                 text = f"Note: d{names[place]} is dy itself, not a copy. Adding to one in place changes the other."
@@ -169,7 +171,7 @@ class Judge:
         return notes
 
     def given(self, i, name):
-        return self.arrays[f"{i}/gradient/{self.places(i)[name]}"]
+        return self.arrays[f"{i}/gradient/{self.at(i)[name]}"]
 
     def table(self, names):
         """Return (rows of the table, names of the wrong gradients)."""
@@ -177,25 +179,44 @@ class Judge:
             return [], []
         rows, wrong = [], []
         for name in names:
-            errors = {
-                i: entry_errors(self.given(i, name), r.gradients[name])
-                for i, r in enumerate(self.rights)
-                if name in r.gradients
+            pairs = {
+                i: (self.given(i, name), r.gradients[name]) for i, r in enumerate(self.rights) if name in r.gradients
             }
-            i = max(errors, key=lambda i: errors[i].max(initial=0))
-            given, right, error = self.given(i, name), self.rights[i].gradients[name], errors[i].max(initial=0)
-            at = np.unravel_index(np.argmax(errors[i]), right.shape)
-            digits = 15 if error < 1e-15 else max(0, int(-np.log10(error)))
-            wrong_in = None if error <= BOUND else self.draws[i].label
-            wrong += [] if wrong_in is None else [name]
-            rows.append(Row(self.named(name), _shape(right), digits, _index(at), given[at], right[at], wrong_in))
+            rows.append(self.row(self.named(name), pairs))
+            wrong += [] if rows[-1].wrong_in is None else [name]
         return rows, wrong
 
+    def row_of(self, one):
+        """Return the table's row of an Intermediate."""
+        return self.row(one.name, {i: (found["given"], found["right"]) for i, found in one.found.items()})
+
+    def row(self, label, pairs):
+        """Return the Row of {draw: (given, right)}: of the draw in which it is worst."""
+        errors = {i: entry_errors(*pair) for i, pair in pairs.items()}
+        i = max(errors, key=lambda i: errors[i].max(initial=0))
+        (given, right), error = pairs[i], errors[i].max(initial=0)
+        at = np.unravel_index(np.argmax(errors[i]), right.shape)
+        digits = 15 if error < 1e-15 else max(0, int(-np.log10(error)))
+        wrong_in = None if error <= BOUND else self.draws[i].label
+        return Row(label, _shape(right), digits, _index(at), given[at], right[at], wrong_in)
+
+    def where(self, states):
+        """Return what is wrong first, with its line, and what a wrong intermediate looks like."""
+        wrong = {self.named(name): name for name, state in states.items() if state == "is wrong"}
+        found = self.places.first_wrong(wrong)
+        before = self.places.order(found[0]) if found else np.inf
+        lines = [found[1]] if found else []
+        if found and isinstance(found[0], Intermediate):
+            lines += filter(None, [sign(found[0].name, self.cases_inside(found[0]))])
+        return lines + self.places.differing(before)
+
     def why(self, wrong):
-        """Return a line for each cause that was found, and one for each gradient without one."""
+        """Return a line for each cause that was found, and one for each gradient without a cause and a place."""
         found = self.known(wrong)[:MESSAGES]
         lines = [f"{', '.join(map(self.named, names))}: {message}" for names, message in found]
-        for name in [w for w in wrong if not any(w in names for names, _ in found)][:MESSAGES]:
+        explained = {name for one in self.places.wrong for name in one.mends}
+        explained |= {name for names, _ in found for name in names}
+        for name in [w for w in wrong if w not in explained][:MESSAGES]:
             label = self.named(name)
             cases = [self.case(i, name) for i, right in enumerate(self.rights) if name in right.gradients]
             none = f"{label}: no cause was found: no known mistake gives these numbers, and no general sign fits."
@@ -225,15 +246,23 @@ class Judge:
 
     def case(self, i, name):
         """Return what `sign` looks at: the gradient, and the arrays at hand."""
-        right, draw = self.rights[i], self.draws[i]
-        gradient, dy = right.gradients[name], {} if right.dy is None else {"dy": right.dy}
-        others = {self.named(n): a for n, a in right.gradients.items() if n != name and a.shape == gradient.shape}
-        if np.shape(right.dy) == gradient.shape:
-            others["dy as it came"] = right.dy
+        return self.case_of(i, self.named(name), self.given(i, name), self.rights[i].gradients[name])
+
+    def cases_inside(self, one):
+        """Return the Cases of an Intermediate."""
+        return [self.case_of(i, one.name, found["given"], found["right"]) for i, found in one.found.items()]
+
+    def case_of(self, i, label, given, right):
+        rights, draw, dy = self.rights[i].gradients, self.draws[i], self.rights[i].dy
+        others = {self.named(n): a for n, a in rights.items()}
+        others |= {one.name: one.found[i]["right"] for one in self.places.intermediates if i in one.found}
+        others = {n: a for n, a in others.items() if n != label and a.shape == right.shape}
+        if np.shape(dy) == right.shape:
+            others["dy as it came"] = dy
         kept = {n.split("/")[-1]: a for n, a in self.arrays.items() if n.startswith(f"{i}/kept/")}
         inputs = {n: a for n, a in draw.arguments.items() if is_float(a)}
-        terms = right.kept | kept | inputs | dy
-        return Case(self.given(i, name), gradient, others, terms, draw.sizes, draw.rows)
+        terms = self.rights[i].kept | kept | inputs | ({} if dy is None else {"dy": dy})
+        return Case(given, right, others, terms, draw.sizes, draw.rows)
 
 
 def spoiled_gradients(exercise, function, draws, rights):

@@ -18,6 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from .calls import gradients_of, is_way_back, kept_arrays, positions, products
+from .complex_step import complex_step
+from .intermediates import inside
+
 
 @dataclass(frozen=True)
 class Source:
@@ -135,8 +139,10 @@ def facts_of(function, source, draw, arrays, key, derive):
         facts["float32"] = [str(getattr(g, "dtype", "")) for g in found]
         if draw["count"]:
             facts["products"] = products(function, draw["arguments"], dy)
+        rights = draw["right"]
         if derive:
-            derivatives(function, draw["arguments"], dy, derive, arrays, key)
+            rights = derivatives(function, draw["arguments"], dy, derive, arrays, key)
+        facts["inside"] = inside_of(function, draw["arguments"], dy, rights, facts, first, arrays, key)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -144,71 +150,32 @@ def facts_of(function, source, draw, arrays, key, derive):
     return facts
 
 
-def is_way_back(back):
-    """Whether an operation's second result is one `backward`, or one function per gradient."""
-    return callable(back) or (isinstance(back, tuple | list) and bool(back) and all(map(callable, back)))
-
-
-def gradients_of(back, dy, catch=False):
-    """Return the list of gradients, from one `backward` or from one function each.
-
-    With `catch`, an Exception in one of several functions stands in its gradient's place.
-    """
-    if callable(back):
-        found = back(dy)
-        return list(found) if isinstance(found, tuple) else [found]
-    found = []
-    for function in back:
-        try:
-            found.append(function(dy))
-        except Exception as error:
-            if not catch:
-                raise
-            found.append(error)
-    return found
-
-
-def products(function, arguments, dy):
-    """Return how many products of matrices the backward pass forms."""
-    counted = {n: a.view(Counting) if isinstance(a, np.ndarray) else a for n, a in arguments.items()}
-    _, back = function(**counted)
-    Counting.products = 0
-    gradients_of(back, np.asarray(dy).view(Counting))
-    return Counting.products
-
-
-class Counting(np.ndarray):
-    """An array that counts the products of matrices in which it, or what was made of it, takes part."""
-
-    products = 0
-
-    def __array_ufunc__(self, ufunc, method, *inputs, **settings):
-        Counting.products += ufunc is np.matmul
-        plain = [a.view(np.ndarray) if isinstance(a, Counting) else a for a in inputs]
-        settings = {n: tuple(a.view(np.ndarray) for a in v) if n == "out" else v for n, v in settings.items()}
-        result = getattr(ufunc, method)(*plain, **settings)
-        return result.view(Counting) if isinstance(result, np.ndarray) else result
-
-    def __array_function__(self, function, types, arguments, settings):
-        Counting.products += function in (np.dot, np.einsum, np.tensordot, np.inner)
-        return super().__array_function__(function, types, arguments, settings)
+def inside_of(function, arguments, dy, rights, facts, gradients, arrays, key):
+    """Return what was found of the operation's own intermediates, or None."""
+    at = positions(arguments, rights, facts)
+    if at is None or facts["written"]:
+        return None
+    names = {place: name for name, place in at.items()}
+    expected = {names.get(place, f"#{place}"): gradient for place, gradient in enumerate(gradients)}
+    found = inside(function, arguments, dy, rights, expected)
+    return found and found.facts(arrays, f"{key}")
 
 
 def derivatives(function, arguments, dy, names, arrays, key):
-    """The complex-step derivative by each array; along a random direction beside a finite difference."""
-    from .complex_step import complex_step
-
+    """Return {name: complex-step derivative}. Put it in `arrays`, beside a finite difference along a direction."""
     complexes = {n: arguments[n].astype(complex) for n in names}
     rng = np.random.default_rng(0)
 
     def loss(now):
         return (function(**arguments | now)[0] * dy).sum()
 
+    found = {}
     for name in names:
-        derivative = arrays[f"{key}/derivative/{name}"] = complex_step(loss, complexes, name)
+        derivative = arrays[f"{key}/derivative/{name}"] = found[name] = complex_step(loss, complexes, name)
         direction = rng.standard_normal(derivative.shape)
         ends = [loss({name: arguments[name] + step * direction}) for step in (1e-6, -1e-6)]
         arrays[f"{key}/differences/{name}"] = np.array([(derivative * direction).sum(), (ends[0] - ends[1]) / 2e-6])
+    return found
 
 
 def described(gradients, source, arrays, key):
@@ -232,20 +199,6 @@ def value(x, arrays, name):
         arrays[name] = np.array(x)
         return {"type": "number", "dtype": "float64", "shape": []}
     return {"type": type(x).__name__}
-
-
-def kept_arrays(back):
-    """Return {name: array} of what gradient functions keep of the forward pass in their closures."""
-    found = {}
-    for function in [back] if callable(back) else back:
-        code = getattr(function, "__code__", None)
-        for name, cell in zip(code.co_freevars, function.__closure__ or ()) if code else ():
-            try:
-                if isinstance(cell.cell_contents, np.ndarray):
-                    found[name] = cell.cell_contents
-            except ValueError:  # a name that got no value
-                continue
-    return found
 
 
 def changed(now, given):

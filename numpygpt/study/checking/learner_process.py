@@ -22,7 +22,8 @@ def handed(draw, right, seed):
     dy = right.dy if right else None
     counted = right is not None and right.products is not None
     has_backward = right is None or right.y is not None
-    return dict(arguments=draw.arguments, dy=dy, seed=seed, backward=has_backward, count=counted)
+    gradients = right.gradients if right else None
+    return dict(arguments=draw.arguments, dy=dy, right=gradients, seed=seed, backward=has_backward, count=counted)
 
 
 def run(path, name, draws, rights, limit):

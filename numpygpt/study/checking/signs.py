@@ -54,7 +54,7 @@ def another(cases):
 
 
 def factor(cases):
-    ratios = [_ratio(case.given, case.right) for case in cases]
+    ratios = [ratio(case.given, case.right) for case in cases]
     if None in ratios:
         return None
     if np.allclose(ratios, -1, rtol=1e-9):
@@ -74,7 +74,7 @@ def factor(cases):
     return f"is right but for a factor that differs from draw to draw: {shown}."
 
 
-def _ratio(given, right):
+def ratio(given, right):
     """given / right where that is one number, else None."""
     if given.size < 2 or not right.any():
         return None

@@ -1,0 +1,48 @@
+"""The place of a mistake: each line of each exercise's backward pass in turn, and no right line in its place."""
+
+import ast
+
+import pytest
+
+from tests.study.judging import learners_files, outside, verdict_with_places
+from tests.study.plants import SOLUTIONS
+
+PLANTS = [(name, *plant) for name, (_, plants) in SOLUTIONS.items() for plant in plants]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def a_learners_files(tmp_path_factory):
+    yield from learners_files(tmp_path_factory)
+
+
+def planted(text, name, mistake):
+    """Return (the text with a mistake in the last line that gives `name` a value, the line's number)."""
+    lines = text.splitlines()
+    number = max(i for i, line in enumerate(lines) if line.strip().startswith(f"{name} = "))
+    indent = lines[number][: -len(lines[number].lstrip())]
+    lines[number] = f"{indent}{name} = {ast.unparse(ast.parse(mistake))}"
+    return "\n".join(lines) + "\n", number + 1
+
+
+def first(found):
+    """Return the first line below the table."""
+    return found.messages[0].splitlines()[0] if found.messages else ""
+
+
+def test_there_are_at_least_40_plants():
+    assert len(PLANTS) >= 40
+
+
+@pytest.mark.parametrize("name", SOLUTIONS)
+def test_the_solutions_hold_and_every_intermediate_with_them(name):
+    found = verdict_with_places(name, outside(name, SOLUTIONS[name][0]))
+    assert found.holds and not any(row.wrong_in for row in found.rows)
+    assert all(word not in line for line in found.lines for word in ("first wrong", "is not the gradient"))
+
+
+@pytest.mark.parametrize("name, made, mistake", PLANTS, ids=[f"{n}-{m}-{i}" for i, (n, m, _) in enumerate(PLANTS)])
+def test_a_mistake_is_reported_at_its_line(name, made, mistake):
+    text, line = planted(outside(name, SOLUTIONS[name][0]), made, mistake)
+    found = verdict_with_places(name, text)
+    assert not found.holds
+    assert first(found).partition(";")[0] == f"first wrong: {made}, line {line}", found.lines
