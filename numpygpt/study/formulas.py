@@ -219,22 +219,21 @@ FORMULAS = {
     "residual": Formula(
         {"x": "N, D", "weight1": "D, D", "weight2": "D, D", "y": "N, D"},
         (
-            r"attended = \tanh(x @ weight1)",
-            r"a = x + attended",
-            r"fed = \tanh(a @ weight2)",
-            r"y = a + fed",
+            r"inner1 = x @ weight1",
+            r"a = x + \tanh(inner1)",
+            r"inner2 = a @ weight2",
+            r"y = a + \tanh(inner2)",
         ),
         {
-            "dx": r"dx = da + dattended @ weight1^\top",
-            "dweight1": r"dweight1 = x^\top @ dattended",
-            "dweight2": r"dweight2 = a^\top @ dfed",
+            "dx": r"dx = da + dinner1 @ weight1^\top",
+            "dweight1": r"dweight1 = x^\top @ dinner1",
+            "dweight2": r"dweight2 = a^\top @ dinner2",
         },
         (
-            r"dfed = dy * \left( 1 - fed^2 \right)",
-            r"da = dy + dfed @ weight2^\top",
-            r"dattended = da * \left( 1 - attended^2 \right)",
+            r"dinner2 = dy * \left( 1 - \tanh(inner2)^2 \right)",
+            r"da = dy + dinner2 @ weight2^\top",
+            r"dinner1 = da * \left( 1 - \tanh(inner1)^2 \right)",
         ),
-        "dfed and dattended are the gradients at what tanh is given.",
     ),
     "block": Formula(
         {

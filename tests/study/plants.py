@@ -8,17 +8,17 @@ SOLUTIONS = {
     "cross_entropy": (
         """
         p = softmax(logits)[0]
-        q = (1 - smoothing) * np.eye(C)[targets] + smoothing / C
-        dlosses = counts * (dloss / B)
-        dshifted = dlosses[:, None] * (p - q)
+        wq = (1 - smoothing) * own[:, None] * np.eye(C)[targets] + smoothing / C * w
+        dlosses = counts * (dloss / W)
+        dshifted = dlosses[:, None] * (s[:, None] * p - wq)
         dlogits = 1.0 * dshifted
         return dlogits
         """,
         [
             ("dlosses", "counts * dloss"),
-            ("dlosses", "np.ones(len(counts)) * (dloss / B)"),
-            ("dshifted", "dlosses[:, None] * p"),
-            ("dshifted", "-dlosses[:, None] * q / p"),
+            ("dlosses", "np.ones(len(counts)) * (dloss / W)"),
+            ("dshifted", "dlosses[:, None] * s[:, None] * p"),
+            ("dshifted", "-dlosses[:, None] * wq / p"),
             ("dlogits", "dshifted - dshifted.mean(axis=0)"),
         ],
     ),
@@ -102,21 +102,24 @@ SOLUTIONS = {
     ),
     "residual": (
         """
-        dfed = 1.0 * dy
-        da = dy + (dfed * (1 - fed * fed)) @ weight2.T
-        dweight2 = a.T @ (dfed * (1 - fed * fed))
+        dinner2 = dy * (1 - fed * fed)
+        da = dy + dinner2 @ weight2.T
+        dweight2 = a.T @ dinner2
         dattended = 1.0 * da
-        dx = da + (dattended * (1 - attended * attended)) @ weight1.T
-        dweight1 = x.T @ (dattended * (1 - attended * attended))
+        dinner1 = dattended * (1 - attended * attended)
+        dx = da + dinner1 @ weight1.T
+        dweight1 = x.T @ dinner1
         return dx, dweight1, dweight2
         """,
         [
-            ("dfed", "dy * (1 - fed)"),
-            ("da", "(dfed * (1 - fed * fed)) @ weight2.T"),
-            ("dweight2", "x.T @ (dfed * (1 - fed * fed))"),
+            ("dinner2", "dy * (1 - fed)"),
+            ("da", "dinner2 @ weight2.T"),
+            ("da", "dy + dinner2 @ weight1.T"),
+            ("dweight2", "x.T @ dinner2"),
             ("dattended", "da - dy"),
-            ("dx", "dy + (dattended * (1 - attended * attended)) @ weight1.T"),
-            ("dweight1", "a.T @ (dattended * (1 - attended * attended))"),
+            ("dinner1", "dattended * (1 - inner1 * inner1)"),
+            ("dx", "dy + dinner1 @ weight1.T"),
+            ("dweight1", "a.T @ dinner1"),
         ],
     ),
     "tied_output": (

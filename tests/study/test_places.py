@@ -5,6 +5,7 @@ import ast
 import pytest
 
 from tests.study.judging import learners_files, outside, verdict_with_places
+from tests.study.other_forms import RIGHT, WRONG
 from tests.study.plants import SOLUTIONS
 
 PLANTS = [(name, *plant) for name, (_, plants) in SOLUTIONS.items() for plant in plants]
@@ -45,4 +46,18 @@ def test_a_mistake_is_reported_at_its_line(name, made, mistake):
     text, line = planted(outside(name, SOLUTIONS[name][0]), made, mistake)
     found = verdict_with_places(name, text)
     assert not found.holds
-    assert first(found).partition(";")[0] == f"first wrong: {made}, line {line}", found.lines
+    assert first(found) == f"first wrong: {made}, line {line}", found.lines
+
+
+@pytest.mark.parametrize("name, body", RIGHT, ids=[f"{name} {i}" for i, (name, _) in enumerate(RIGHT)])
+def test_a_right_solution_of_another_form_is_not_accused(name, body):
+    found = verdict_with_places(name, outside(name, body))
+    assert found.holds and not any(row.wrong_in for row in found.rows), found.lines
+    assert all(word not in line for line in found.lines for word in ("first wrong", "is not the gradient"))
+
+
+@pytest.mark.parametrize("name, body, made, mistake, words", WRONG, ids=[f"{w[0]} {i}" for i, w in enumerate(WRONG)])
+def test_beside_a_mistake_no_name_of_another_meaning_is_accused(name, body, made, mistake, words):
+    text, line = planted(outside(name, body), made, mistake)
+    found = verdict_with_places(name, text)
+    assert first(found).startswith(words) and first(found).endswith(f"line {line}"), found.lines

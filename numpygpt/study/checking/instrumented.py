@@ -1,7 +1,7 @@
 """Rewrites an operation so that each array with a name can be watched, changed or replaced while the operation runs.
 
 After each statement of the forward pass that makes `scores` comes `scores = PROBE.made("scores", line, scores)`. After
-each statement of a function inside it that makes `dscores` comes `dscores = PROBE.seen(scope, "dscores", line,
+each statement of a function inside it that makes `dscores` comes `dscores = PROBE.seen(scope, fresh, "dscores", line,
 dscores)`, and `return value` becomes `return PROBE.returned(scope, name, line, value)`. A probe returns the value as it
 is, or another one. The learner's own function is never changed.
 """
@@ -201,7 +201,8 @@ class _Backward(_Rewriter):
         return [node, *self.hooks(filled, node)]
 
     def hook(self, name, node):
-        return _hook("seen", name, node, name, f"{self.key!r}, ")
+        fresh = isinstance(node, ast.Assign | ast.AnnAssign) and name in _stored(node) and name not in _read(node.value)
+        return _hook("seen", name, node, name, f"{self.key!r}, {fresh}, ")
 
 
 class _Returning(ast.NodeTransformer):
@@ -230,6 +231,10 @@ def _parts(node):
     value = node.value
     parts = value.elts if isinstance(value, ast.Tuple) else [value] if value else []
     return [(part.id if isinstance(part, ast.Name) else None, part.lineno) for part in parts]
+
+
+def _read(node):
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
 
 
 def _stored(node):

@@ -122,10 +122,12 @@ class _Looking:
         known = [local for key in self.base.values if (local := self.local(key)) is not None]
         self.known = {(local.scope, local.name) for local in known}
         self.right = self.all_right(self.base, gradients)
-        others = self.not_linear() if any(local.wrong for local in known) else set()
+        self.linear = self.linear_ones()
         for local in known:
             if local.wrong:
-                local.other = (local.scope, local.name) in others or ratio(local.given, local.right) is not None
+                local.other = (local.scope, local.name) not in self.linear or ratio(
+                    local.given, local.right
+                ) is not None
                 local.other |= local.given.size == 1
                 self.replace(local, gradients)
         known = [local for local in known if local.used]
@@ -154,8 +156,8 @@ class _Looking:
     def local(self, key):
         """Return the Local of (scope, name), or None where it is not compared."""
         scope, name = key
-        of, values = self.of(name), self.base.values[key]
-        if of is None or self.is_result(scope, name) or not is_number(last := list(values.values())[-1]):
+        of, values = self.of(name), [self.base.values[key][line] for line in self.base.lines[key]]
+        if of is None or self.is_result(scope, name) or not is_number(last := values[-1]):
             return None
         rights = [d for v in self.versions(of) if (d := self.derivative(v)) is not None]
         if not np.ndim(last) and all(d.ndim for d in rights):
@@ -164,13 +166,13 @@ class _Looking:
         if key in self.base.changing or name in self.scopes[scope].loops | self.scopes[scope].parameters:
             return None
         rights = [right for right in rights if right.shape == np.shape(last)]
-        pairs = [(given, right) for given in values.values() for right in rights if is_number(given)]
+        pairs = [(given, right) for given in values for right in rights if is_number(given)]
         same = [(given, right) for given, right in pairs if agree(np.asarray(given), right)]
         if not rights or (not same and not all(agree(right, rights[-1]) for right in rights)):
             return None
         self.left_out.discard(key)
         given, right = same[-1] if same else (last, rights[-1])
-        return Local(name, scope, of, list(values), self.base.order[key], np.asarray(given, float), right)
+        return Local(name, scope, of, self.base.lines[key], self.base.order[key], np.asarray(given, float), right)
 
     def is_result(self, scope, name):
         """Whether this is what a gradient function returns: it is judged as a gradient."""
@@ -238,17 +240,16 @@ class _Looking:
         local.breaks = bool(self.right - now)
         local.mends = sorted({n if isinstance(n, str) else n[1] for n in now - self.right} - {local.name})
 
-    def not_linear(self):
-        """Return (scope, name) of what is not linear in dy, as every gradient is."""
+    def linear_ones(self):
+        """Return (scope, name) of the arrays that are linear in dy and not the same for every dy, as gradients are."""
         other = np.random.default_rng(1).standard_normal(np.shape(self.dy))
-        one, two, both = (self.run(dy)[0].values for dy in (self.dy, other, self.dy + other))
+        runs = [self.base.values, *(self.run(dy)[0].values for dy in (other, self.dy + other))]
         found = set()
-        for key in self.known:
-            for line, value in one[key].items():
-                parts = [run.get(key, {}).get(line) for run in (two, both)]
-                same_shape = all(is_number(part) and np.shape(part) == np.shape(value) for part in parts)
-                if same_shape and not close(np.asarray(parts[1]), np.asarray(value + parts[0])):
-                    found.add(key)
+        for key in self.base.values:
+            one, two, both = (np.asarray(list(run.get(key, {0: None}).values())[-1], object) for run in runs)
+            same_shape = one.ndim > 0 and one.shape == two.shape == both.shape
+            if same_shape and close(both.astype(complex), (one + two).astype(complex)):
+                found.add(key)
         return found
 
     def place(self, number):
@@ -265,14 +266,14 @@ class _Looking:
             return order, [line]
         name, at = parts[part]
         made = self.base.values.get((scope, name))
-        return (self.base.order[scope, name], list(made)) if made else (order, [at])
+        return (self.base.order[scope, name], self.base.lines[scope, name]) if made else (order, [at])
 
     def unknown(self):
-        """Return (name, lines, order) of arrays named like gradients that belong to no name of the forward pass."""
+        """Return (name, lines, order) of what seems to be a gradient, of a name that the forward pass does not have."""
         return [
-            (name, list(values), self.base.order[scope, name])
+            (name, self.base.lines[scope, name], self.base.order[scope, name])
             for (scope, name), values in self.base.values.items()
-            if re.fullmatch("d_?[A-Za-z].*", name) and self.of(name) is None and np.ndim(list(values.values())[-1]) > 0
+            if re.fullmatch("d_?[A-Za-z].*", name) and self.of(name) is None and (scope, name) in self.linear
         ]
 
 

@@ -204,11 +204,11 @@ class Judge:
         """Return what is wrong first, with its line, and what a wrong intermediate looks like."""
         wrong = {self.named(name): name for name, state in states.items() if state == "is wrong"}
         found = self.places.first_wrong(wrong)
-        before = self.places.order(found[0]) if found else np.inf
-        lines = [found[1]] if found else []
-        if found and isinstance(found[0], Intermediate):
-            lines += filter(None, [sign(found[0].name, self.cases_inside(found[0]))])
-        return lines + self.places.differing(before)
+        if found is None:
+            return self.places.differing()
+        what, message = found
+        cause = sign(what.name, self.cases_inside(what)) if isinstance(what, Intermediate) else None
+        return [message, *filter(None, [cause])]
 
     def why(self, wrong):
         """Return a line for each cause that was found, and one for each gradient without a cause and a place."""

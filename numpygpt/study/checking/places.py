@@ -86,31 +86,25 @@ class Places:
         if not places:
             return None
         order, name, lines, what = min(places, key=lambda place: place[0])
-        return what, f"first wrong: {name}, {_lines(lines)}{self._unknown(order)}{self._text(lines)}"
+        return what, f"first wrong: {name}, {_lines(lines)}{self._text(lines)}{self._unknown(order)}"
 
-    def differing(self, before):
-        """Return a remark on each intermediate that is not the derivative and may be wrong, made before `before`."""
-        found = [one for one in self.intermediates if one.differs and one.first["order"] < before]
+    def differing(self):
+        """Return a remark on each intermediate that is not the derivative and may be wrong."""
         return [
             f"{one.name}, {_lines(one.first['lines'])}, is not the gradient with respect to {one.first['of']}. "
             "If it stands for something else, ignore this."
-            for one in found
+            for one in self.intermediates
+            if one.differs
         ]
-
-    def order(self, what):
-        """Return when an Intermediate, or the gradient of an argument, is made."""
-        if isinstance(what, Intermediate):
-            return what.first["order"]
-        return min(inside["places"][what][0] for inside in self.insides if inside["places"].get(what))
 
     def _unknown(self, order):
         """Return which arrays before this could not be compared."""
         names = [
-            f"{name} ({_lines(lines)})"
+            f"\nnot compared: {name}, {_lines(lines)}, because the forward pass has no {name[1:].lstrip('_')}"
             for name, lines, at in (self.insides[0].get("unknown", ()) if self.insides else ())
             if at < order
         ]
-        return f"; not compared, because the forward pass has no such name: {', '.join(names[-3:])}" if names else ""
+        return "".join(names[-2:])
 
     def _text(self, lines):
         texts = [inside["text"].get(str(line)) for inside in self.insides for line in lines]

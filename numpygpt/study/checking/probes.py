@@ -16,6 +16,7 @@ class Recording:
     fixes         {(scope, name, line): array}
     made_values   [(name, value)] of the forward pass, in order
     values        {(scope, name): {line: value}} of the gradient functions; of what one returns, under its own name
+    lines         {(scope, name): [line]}: those that make its last value
     order         {(scope, name): n}: the order in which they got their last value
     changing      (scope, name) of what was not the same at each call, or is written to in a way that is not seen
     functions     {scope: function}
@@ -23,7 +24,7 @@ class Recording:
     """
 
     def __init__(self, fixes):
-        self.fixes, self.made_values, self.values = fixes, [], {}
+        self.fixes, self.made_values, self.values, self.lines = fixes, [], {}, {}
         self.order, self.changing, self.functions, self.ends = {}, set(), {}, {}
         self.held, self.count = {}, 0
 
@@ -34,8 +35,10 @@ class Recording:
     def defined(self, scope, line, function):
         self.functions[scope] = function
 
-    def seen(self, scope, name, line, value):
+    def seen(self, scope, fresh, name, line, value):
         value = self.fixes.get((scope, name, line), value)
+        if fresh:  # what the name stood for before is gone
+            self.lines[scope, name] = []
         self.note(scope, name, line, value)
         return value
 
@@ -54,6 +57,8 @@ class Recording:
             self.changing.add((scope, name))
         if line not in lines:
             lines[line], self.order[scope, name] = now, self.count
+        if line not in (made_at := self.lines.setdefault((scope, name), [])):
+            made_at.append(line)
         self.held[scope, name] = value, now
 
     def finish(self):
