@@ -2,6 +2,7 @@
 
 import inspect
 import traceback
+import warnings
 from types import CodeType, FunctionType
 
 import numpy as np
@@ -17,7 +18,7 @@ from ..ops.pool import mean_rows, take_rows
 from ..ops.query_attention import query_attention
 from ..ops.remember import remember
 from ..ops.softmax import softmax
-from ..system.errors import InputError
+from ..system.errors import InputError, Note
 
 # The operations of a classifier and its loss. Each comes after the operations that it calls.
 SHIPPED = {
@@ -57,10 +58,10 @@ class OwnOperations:
         """Return the function to call for a shipped operation: the operation itself unless it was replaced."""
         return self.table.get(op, op)
 
-    def check_used(self):
-        """Raise InputError if the classifier has run and never called one of the functions."""
-        if unused := sorted(op.__name__ for op in self.given.keys() - self.used):
-            raise InputError(f"ops: the training of this classifier never calls {', '.join(unused)}: leave it out")
+    def note_unused(self):
+        """Warn of functions that were never called, after a training that called others."""
+        if self.used and (unused := sorted(op.__name__ for op in self.given.keys() - self.used)):
+            warnings.warn(f"ops: this training never called your {', '.join(unused)}", Note, stacklevel=3)
 
     def _calling_yours(self, function):
         """Return the function, or if it calls an operation that is replaced, a copy that calls the replacement."""

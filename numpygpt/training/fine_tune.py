@@ -129,8 +129,8 @@ def fine_tune(
     ------
     InputError
         If a number is out of range; the loss is not finite; the training messages do not fill one batch; the validation
-        set is empty; all messages of a set are ignored; a name in `ops` is unknown, or its function does not fit or
-        is not called; or the run in the file has other settings (the error names the first).
+        set is empty; all messages of a set are ignored; a name in `ops` is unknown, or its function does not fit;
+        or the run in the file has other settings (the error names the first).
 
     Examples
     --------
@@ -179,10 +179,7 @@ def fine_tune(
 
     def mean(messages):
         x, lengths, numbers = training.take(messages)
-        found = batch_loss(clf, x, lengths, numbers, training.prefix.depth, label_smoothing, weights, own, at_once)
-        if own is not None:
-            own.check_used()
-        return found
+        return batch_loss(clf, x, lengths, numbers, training.prefix.depth, label_smoothing, weights, own, at_once)
 
     def gradient(batch):
         """Return (loss, gradients) of the mean over the batch's messages that count, computed by all ranks."""
@@ -222,6 +219,8 @@ def fine_tune(
             keep(row)
             if state.step % CHECK_EVERY == 1:
                 ranks.check_equal("their parameters", lambda: fingerprint(state.optimizer.params))
+    if own is not None:
+        own.note_unused()
     return pd.DataFrame(state.rows)
 
 

@@ -11,7 +11,7 @@ from numpygpt.ops.layernorm import layernorm
 from numpygpt.ops.linear import linear
 from numpygpt.ops.softmax import softmax
 from numpygpt.study import exercises
-from numpygpt.system.errors import InputError
+from numpygpt.system.errors import InputError, Note
 from numpygpt.training.fine_tune import fine_tune
 from tests.training.test_fine_tune import RECIPE, a_run
 
@@ -111,7 +111,6 @@ def returning(result):
         ({"layrenorm": layernorm}, "no operation 'layrenorm'.*layernorm"),
         ({"gelu": 3}, "gelu is a int, not a function"),
         ({"attention": solution("attention"), "causal_attention": solution("causal_attention")}, "two functions"),
-        ({"mean_rows": SHIPPED["mean_rows"]}, "never calls mean_rows"),
         ({"linear": returning(np.ones(3))}, "must return its result and its gradient functions"),
         ({"linear": returning((1.0, [1, 2, 3]))}, "one backward, or a tuple of functions"),
         ({"gelu": lambda x: (x, (np.ones_like, np.ones_like))}, "returns 2 functions, not 1: dx"),
@@ -126,6 +125,11 @@ def test_what_does_not_fit_is_refused_with_its_reason_before_anything_has_change
     with pytest.raises(InputError, match=message):
         fine_tune(clf, training, validation, **RECIPE, ops=given)
     assert all(np.array_equal(before[name], clf.params[name]) for name in before)
+
+
+def test_a_function_that_is_never_called_is_named():
+    with pytest.warns(Note, match="never called your mean_rows$"):
+        history(ops={"mean_rows": SHIPPED["mean_rows"], "gelu": gelu})
 
 
 def test_functions_in_another_order_are_told_by_their_names():
