@@ -3,7 +3,6 @@
 import numpygpt.system.process  # noqa: F401  before NumPy
 
 import argparse
-import os
 import sys
 from itertools import islice
 from pathlib import Path
@@ -52,7 +51,7 @@ def main(argv=None):
     clf = load_run(args.run)
     given = "text" in args
     texts = _checked(args.text, "message") if given else _checked(_lines(sys.stdin.buffer), "standard input, line")
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    colour = command.colour()
     batch = 1 if not given and sys.stdin.isatty() else BATCH
     while some := list(islice(texts, batch)):
         for text, (label, *probabilities) in zip(some, clf.predict(some).itertuples(index=False)):

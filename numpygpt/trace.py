@@ -3,13 +3,14 @@
 import numpygpt.system.process  # noqa: F401  before NumPy
 
 from pathlib import Path
+from shutil import get_terminal_size
 
 from .api.classifier import Classifier
 from .api.gpt import load
 from .api.run import load_run
 from .model.trainable import trainable_names
-from .study.trace.operation import examples, in_terminal
 from .study.trace.page import check_new, page, save
+from .study.trace.terminal import in_terminal, listed
 from .system import command
 from .system.errors import InputError
 
@@ -59,7 +60,8 @@ def arguments(argv=None):
 def main(argv=None):
     args = arguments(argv)
     if args.op is not None:
-        print(in_terminal(args.op) if args.op else "\n".join(examples()))
+        width = get_terminal_size().columns
+        print(in_terminal(args.op, width, command.colour()) if args.op else listed(width))
         return
     check_new(args.out)
     if args.language:

@@ -121,6 +121,11 @@ def failed(error):
     return 2
 
 
+def colour():
+    """Return whether standard output may have a terminal's colours: see https://no-color.org."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def _show_warning(message, category, *where):
     if issubclass(category, Note):
         print("note: " + " ".join(str(message).split()), file=sys.stderr)

@@ -21,7 +21,7 @@ def test_there_are_formulas_of_every_operation_and_exercise_and_of_the_shipped_a
     assert set(FORMULAS) == wanted
 
 
-@pytest.mark.parametrize("name", examples())
+@pytest.mark.parametrize("name", sorted(examples().keys() - {"freezing"}))  # whose example freezes some
 def test_an_operations_formulas_are_those_of_its_gradient_functions(name):
     gradients = trace_operation(*examples()[name]).gradients
     assert list(formula(name).gradients) == [f"d{argument}" for argument in gradients]
@@ -76,7 +76,8 @@ def bound(shapes, arrays):
 
 def cases():
     for name, (op, arguments) in examples().items():
-        yield pytest.param(op, arguments, id=name)
+        if name != "adamw":  # a class; its exercise is among the others
+            yield pytest.param(op, arguments, id=name)
     for name, exercise in EXERCISES.items():
         for draw in exercise.draws(np.random.default_rng(0)):
             yield pytest.param(exercise.function, draw.arguments, id=f"{name}, {draw.label}")

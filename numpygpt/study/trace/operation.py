@@ -35,7 +35,7 @@ def examples():
     rng = np.random.default_rng(6)
 
     def numbers(*shape):
-        return np.round(rng.standard_normal(shape), 1)
+        return np.round(rng.standard_normal(shape), 1) + 0.0  # without -0.0
 
     lengths, ids = np.array([N]), np.array([2, 0, 2])
     found = {

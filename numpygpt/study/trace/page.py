@@ -15,6 +15,8 @@ from ...system.pages import template
 from ...training.adamw import AdamW
 from ...training.fine_tune import default_lr
 from ..checking.complex_step import STEP
+from ..formulas import FORMULAS
+from ..mathml import mathml
 from .arrays import Arrays
 from .check import DIFFERENCE, checks, errors_by_step, operation_checks
 from .recorder import Recorder
@@ -148,13 +150,14 @@ class _Packer:
 
     def __init__(self, arrays, trainable):
         self.arrays, self.trainable = arrays, trainable
-        self.functions, self.function_numbers = [], {}
+        self.functions, self.function_numbers, self.kinds = [], {}, {"AdamW"}
 
     def packed(self):
         """What the packed steps refer to."""
         arrays, most = self.arrays.packed()
         return {
-            "words": {name: WORDS[name] for name in ("tokens", "update")},
+            "words": {name: WORDS[name] for name in ("tokens", "AdamW")},
+            "formulas": {kind: _drawn(FORMULAS[kind]) for kind in sorted(self.kinds & FORMULAS.keys())},
             "functions": self.functions,
             "arrays": arrays,
             "most": most,
@@ -163,6 +166,7 @@ class _Packer:
 
     def step(self, step, checked, errors):
         """A Step, with its Checks and, or None, their all_errors."""
+        self.kinds.add(step.kind)
         called = {(call.function.outer, call.function.name) for top in step.backward or [] for call in top.all()}
         idle = [f for name, f in step.forward[0].functions.items() if (step.kind, name) not in called and step.op]
         found = {
@@ -252,6 +256,11 @@ def _caller(call, tops):
     """The operation whose line called this one, or None where the page shows it without being told."""
     caller = call.parent and call.parent.function.outer
     return None if call in tops or caller == tops[0].function.outer else caller
+
+
+def _drawn(formula):
+    """The lines of the forward pass and those of the backward pass, as MathML."""
+    return [list(map(mathml, lines)) for lines in (formula.forward_latex(), formula.backward_latex())]
 
 
 def _check(check, errors):

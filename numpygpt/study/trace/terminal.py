@@ -40,7 +40,7 @@ def in_terminal(name, width, colour=False) -> str:
     forward, backward, why = words_of(step)
     text.words(f"{name}, forward", forward)
     text.calls(step.forward)
-    text.words(f"{name}, backward", backward, why)
+    text.words(f"{name}, {'backward' if step.gradients else 'why'}", backward, why)
     text.calls(step.backward or ())
     if step.gradients:
         text.check(operation_checks(step))
@@ -72,9 +72,10 @@ class _Text:
                 body = self.call(call)
                 if "\n".join(body) not in self.seen:
                     self.seen.add("\n".join(body))
-                    if call.parent is not None and call.called_from and not call.function.nested:
-                        title = f"{call.function.name}, called in line {call.called_from}"
-                        self.lines.append(self.styled(title, HEADING))
+                    if call.called_from:
+                        inner = call.function.nested and call.function.outer != call.parent.function.outer
+                        what = f"{call.function.name} of {call.function.outer}" if inner else call.function.name
+                        self.lines.append(self.styled(f"{what}, called in line {call.called_from}", HEADING))
                     self.lines += [*body, ""]
 
     def call(self, call):
@@ -90,12 +91,12 @@ class _Text:
 
     def code(self, number, text):
         """Return a line of code. A long one goes on under itself, indented."""
-        indent = len(text) - len(text.lstrip())
+        indent, more = len(text) - len(text.lstrip()), "# " if text.lstrip().startswith("#") else "    "
         first, *rest = textwrap.wrap(
             text.strip(),
             self.width,
             initial_indent=" " * (6 + indent),
-            subsequent_indent=" " * (10 + indent),
+            subsequent_indent=" " * (6 + indent) + more,
             break_long_words=False,
             break_on_hyphens=False,
         )

@@ -177,12 +177,32 @@ WORDS = {
         "A sum passes its gradient unchanged to both its terms: dy goes to a, past the MLP, and to fed, through the "
         "MLP. Where the next block follows, dy has two terms itself, because that block uses y twice.",
     ),
+    "residual": (
+        "A block in small: a = x + attended and y = a + fed, where attended and fed come out of simple layers.",
+        "x and a take two paths each, past a layer and through it. The gradients of the two paths are added.",
+        (
+            "da: dy comes past the second layer unchanged, and dfed @ weight2.T comes through it.",
+            "dx: da comes past the first layer unchanged, and dattended @ weight1.T comes through it.",
+            "Past the layers the gradient is not multiplied by anything. It reaches the lowest block of a deep model "
+            "as it was at the top.",
+        ),
+    ),
+    "freezing": (
+        "Two layers with tanh between them. Here x and weight2 are frozen, and weight1, bias1 and bias2 learn.",
+        "Only the gradient functions that somebody needs are called. A frozen parameter's own function is not called.",
+        (
+            "weight2 is frozen, so its own gradient is not computed. But the gradient passes through it to weight1: "
+            "dh = dy @ weight2.T is needed.",
+            "x is frozen, too, and nothing is below it. So dx is not computed, which saves a product of matrices.",
+            "Arrays that only those functions use are freed as soon as the forward pass is over.",
+        ),
+    ),
     "tokens": (
         "The message is split into tokens from the model's vocabulary. Each token is a whole number.",
         "A whole number has no gradient: you cannot move it a little. Backpropagation ends at the tables in which the "
         "numbers were looked up.",
     ),
-    "update": (
+    "AdamW": (
         "AdamW changes every trainable number a little, against its gradient. It divides by the typical size of the "
         "number's gradients, so that all numbers move by similar amounts.",
         "In the first step, m and v contain only this one gradient. Each number therefore changes by about the "
