@@ -73,7 +73,7 @@ def test_the_same_call_is_printed_once():
 
 def test_adamw_is_the_shipped_one_and_its_first_step_has_the_size_of_the_rate():
     text, step = in_terminal("adamw", 80), trace_operation(*examples()["adamw"])
-    assert "squares = np.multiply(g, g, out=scratch(v), dtype=v.dtype)" in text and "\nupdate, called in line" in text
+    assert "squares = np.multiply(g, g, out=scratch(v), dtype=v.dtype)" in text and "\nmove, called in line" in text
     p, g = (step.arguments[name] for name in "pg")
     assert np.allclose(step.result, p * (1 - 0.1 * 0.01) - 0.1 * np.sign(g), atol=1e-5)
 

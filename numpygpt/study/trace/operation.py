@@ -19,11 +19,11 @@ from ...ops.softmax import softmax
 from ...training.adamw import AdamW
 from ..exercises.freezing import freezing
 from ..exercises.residual import residual
+from .page import is_update
 from .recorder import Recorder
 from .trace import WATCHED, Step
 
 N, D, H, C = 3, 4, 2, 2
-UPDATE = ("step", "update")  # AdamW's functions with a formula
 
 
 def examples():
@@ -96,6 +96,6 @@ def _trace_update(arguments):
     """Return the Step of AdamW's first step for one parameter."""
     p, g = (np.array(arguments[name]) for name in "pg")
     optimizer = AdamW({"p": p}, ["p"], lr=0.1)
-    with Recorder(lambda code: code.co_filename == inspect.getfile(AdamW) and code.co_name in UPDATE) as recorder:
+    with Recorder(is_update) as recorder:
         optimizer.step({"p": g})
     return Step("AdamW", AdamW, arguments, {}, {}, p, 0, forward=recorder.calls)

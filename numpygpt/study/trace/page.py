@@ -239,7 +239,7 @@ class _Packer:
         params = {n: np.array(a) if n in trace.trainable else a for n, a in trace.params.items()}
         lr = default_lr(trace.config)
         one = {name: np.array(params[name])}
-        with Recorder(lambda code: code.co_filename.endswith("adamw.py") and code.co_name == "update") as recorder:
+        with Recorder(is_update) as recorder:
             AdamW(one, [name], lr=lr).step({name: trace.grads[name]})
         AdamW(params, trace.trainable, lr=lr).step(trace.grads)
         after = float(np.ravel(trace.run(Tape(params))[0])[0])
@@ -250,6 +250,11 @@ class _Packer:
             "before": f"{trace.loss:.8g}",
             "after": f"{after:.8g}",
         }
+
+
+def is_update(code):
+    """Whether a code object is that of AdamW's formula."""
+    return code is AdamW.update.__code__ or code in AdamW.update.__code__.co_consts
 
 
 def _caller(call, tops):
