@@ -6,6 +6,8 @@ from pathlib import Path
 
 from .study import lessons
 from .study.lessons import notebook
+from .study.lessons.handout import handout
+from .study.trace.page import save
 from .system import command
 from .system.errors import InputError
 from .system.files import replacing
@@ -17,11 +19,24 @@ def arguments(argv=None):
         "Learn backpropagation through a transformer in nine lessons. Without NUMBER, list the lessons. With NUMBER, "
         "write the lesson into this folder, as a notebook for Jupyter, JupyterLab or VS Code. It needs numpygpt and "
         "Jupyter only. In each lesson you write an operation's gradients, and a check tells you what is wrong.",
-        ["python -m numpygpt.lesson", "python -m numpygpt.lesson 1", "python -m numpygpt.lesson 1 --key"],
+        [
+            "python -m numpygpt.lesson",
+            "python -m numpygpt.lesson 1",
+            "python -m numpygpt.lesson 1 --key",
+            "python -m numpygpt.lesson --handout handout.html",
+        ],
     )
     parser.add_argument("number", nargs="?", metavar="NUMBER", help="a lesson")
     parser.add_argument("--key", action="store_true", help="write the lesson with its exercises solved")
+    parser.add_argument(
+        "--handout",
+        type=Path,
+        metavar="FILE",
+        help="write a page to print: every operation's forward pass, gradients and shapes, typeset",
+    )
     given = parser.parse_args(argv)
+    if given.handout and given.number:
+        parser.error("--handout belongs to no lesson: omit NUMBER")
     if given.key and given.number is None:
         parser.error("--key needs the NUMBER of a lesson")
     return given
@@ -29,7 +44,10 @@ def arguments(argv=None):
 
 def main(argv=None):
     given = arguments(argv)
-    if given.number is None:
+    if given.handout:
+        save(given.handout, handout())
+        print(f"wrote {given.handout}: open it in a browser; it prints on two pages of A4")
+    elif given.number is None:
         show_list()
     else:
         write(lessons.lesson(known(given.number)), given.key)

@@ -8,7 +8,7 @@ from ..formulas import FORMULAS
 from ..mathml import mathml
 
 TEMPLATE = Path(__file__).with_name("handout.html")
-# What is on it, in the order of the model, from the tokens to the update. Exercises that only repeat these are left out.
+# What is on it, in the order of the model, from the tokens to the update. Exercises that repeat these are left out.
 TITLES = {
     "embedding": "Embedding",
     "layernorm": "Layernorm",

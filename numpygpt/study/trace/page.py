@@ -58,7 +58,7 @@ def check_new(path):
     """Raise InputError where a file of this name exists, or its folder does not."""
     path = Path(path)
     if path.exists():
-        raise InputError(f"{path} exists: choose another --out, or remove it")
+        raise InputError(f"{path} exists: choose another name, or remove it")
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.parent}")
 
