@@ -13,10 +13,15 @@ import sys
 from numpygpt.study import lessons
 
 
-def run(lesson, key=False):
-    """Yield (cell, what it printed, the value of its last expression) of each code cell, in order."""
+def run(lesson, key=False, until=None):
+    """Yield (cell, what it printed, the value of its last expression) of each code cell, in order.
+
+    until   a heading at which to stop
+    """
     namespace = {"__name__": "__main__"}
     for number, cell in enumerate(lesson.cells(key)):
+        if until and cell.text.startswith(f"## {until}"):
+            return
         if cell.kind == "markdown":
             continue
         name = f"<lesson {lesson.number}, cell {number}>"

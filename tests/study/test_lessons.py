@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from numpygpt import lesson as command
-from numpygpt.study import lessons
+from numpygpt.study import exercises, lessons
 from numpygpt.study.lessons import notebook
+from numpygpt.study.lessons.mine import TRAINING
 from numpygpt.system.errors import InputError
 from tests import lessons as running
 from tests.calls import PACKAGE, output, refusal
 
 NUMBERS = list(lessons.FILES)
+FINALE = "The finale"  # trains three times
 PARTS = (
     "The question",
     "Tiny numbers, by hand",
@@ -34,7 +36,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_key_runs_prints_what_the_lesson_says_and_passes_every_check(number):
-    for cell, printed, value in running.run(lessons.lesson(number), key=True):
+    for cell, printed, value in running.run(lessons.lesson(number), key=True, until=FINALE):
         if cell.prints is not None:
             assert printed.rstrip() == cell.prints, cell.text
         if cell.text.startswith("numpygpt.check("):
@@ -44,7 +46,7 @@ def test_a_key_runs_prints_what_the_lesson_says_and_passes_every_check(number):
 @pytest.mark.parametrize("number", NUMBERS)
 def test_an_unsolved_lesson_runs_and_each_of_its_exercises_is_rejected_with_a_sentence(number):
     checks = []
-    for cell, printed, value in running.run(lessons.lesson(number)):
+    for cell, printed, value in running.run(lessons.lesson(number), until=FINALE):
         if cell.prints is not None:
             assert printed.rstrip() == cell.prints, "an example uses what the learner has not written yet"
         if "numpygpt.check(" in cell.text:
@@ -67,7 +69,7 @@ def test_a_lesson_has_all_its_parts_and_three_answers_folded_away(number):
 def test_every_word_that_a_lesson_links_to_is_in_the_glossary_and_none_is_there_in_vain():
     words = list(lessons.glossary())
     linked = {word for n in NUMBERS for word in re.findall(r"\]\(#([^)]+)\)", lessons.lesson(n).text)}
-    assert linked <= set(words) and words == sorted(words)
+    assert linked == set(words) and words == sorted(words)
     assert all(f"### {word}\n" in lessons.lesson(n).cells()[-1].text for n in NUMBERS for word in linked_in(n))
 
 
@@ -116,6 +118,11 @@ def test_no_number_of_the_text_is_out_of_the_air(number):
     said = [float(number) for number in re.findall(r"(?<![\d.])\d+\.\d+", re.sub(r"\$\$.*?\$\$", "", text))]
     unknown = [n for n in said if not any(np.isclose(n, k, rtol=1e-9) for k in known)]
     assert not unknown, unknown
+
+
+def test_every_exercise_that_no_lesson_has_is_named_in_one():
+    text = "".join(lessons.lesson(n).text for n in NUMBERS)
+    assert [name for name in exercises.NAMES if not re.search(rf"exercise {name}\b", text)] == []
 
 
 def test_a_notebook_is_nbformat_4_without_outputs():
@@ -182,3 +189,16 @@ def test_a_notebook_runs_from_top_to_bottom_in_jupyter(folder, monkeypatch, numb
         if cell.source.startswith("numpygpt.check("):
             (shown,) = cell.outputs
             assert "text/html" in shown["data"] and ("holds" in shown["data"]["text/plain"]) == key
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", [False, True], ids=["unsolved", "key"])
+def test_the_finale_trains_with_the_learners_own_functions_and_the_same_losses(folder, key):
+    for number in NUMBERS[:-1] if key else []:
+        (folder / f"lesson_{number}.ipynb").write_text(notebook.text(lessons.lesson(number), key=True), "utf-8")
+    values = {}
+    for cell, printed, value in running.run(lessons.lesson(NUMBERS[-1]), key):
+        assert cell.prints is None or printed.rstrip() == cell.prints, cell.text
+        values[cell.text] = value
+    (ops,) = (value for text, value in values.items() if text.endswith("\nops"))
+    assert list(ops) == (list(TRAINING) if key else [])

@@ -1,0 +1,65 @@
+"""The learner's own functions are found in notebooks and files, and only those that hold are used."""
+
+import json
+import os
+
+import pytest
+
+from numpygpt.study import exercises, lessons
+from numpygpt.study.lessons import notebook
+from numpygpt.study.lessons.mine import TRAINING, mine
+from numpygpt.system.errors import InputError
+
+
+def write(folder, number, key=True):
+    """Write a lesson's notebook as a learner leaves it."""
+    (folder / f"lesson_{number}.ipynb").write_text(notebook.text(lessons.lesson(number), key), encoding="utf-8")
+
+
+def later(path, seconds):
+    """Give a file a later time than the files before it have."""
+    os.utime(path, (seconds, seconds))
+
+
+def test_every_function_of_the_solved_lessons_is_found_and_runs(tmp_path):
+    for number in range(1, 8):
+        write(tmp_path, number)
+    found = mine(folder=tmp_path)
+    assert list(found) == list(TRAINING) and str(found).count("holds") == len(TRAINING)
+    assert all(found[name].__module__ == name for name in found), "a shipped function in the place of the learner's"
+
+
+def test_a_function_that_is_wrong_empty_or_does_not_run_is_left_out_and_the_reason_is_shown(tmp_path):
+    linear = exercises.exercise("linear").solution_text()
+    (tmp_path / "linear.py").write_text(linear.replace("x.T @ dy", "x.T @ dy / 2"))
+    (tmp_path / "gelu.py").write_text("import nothing_of_this_name\n\n\ndef gelu(x):\n    pass\n")
+    write(tmp_path, 4, key=False)
+    found = mine(folder=tmp_path)
+    assert found == {}
+    rows = {name: (file, what) for name, file, what in found.rows}
+    assert rows["linear"] == ("linear.py", "does not hold: the shipped one is used")
+    assert "does not run: ModuleNotFoundError" in rows["gelu"][1] and "shipped" in rows["layernorm"][1]
+
+
+def test_the_newest_text_wins(tmp_path):
+    write(tmp_path, 1)
+    (tmp_path / "linear.py").write_text(exercises.exercise("linear").text())
+    later(tmp_path / "lesson_1.ipynb", 1000)
+    later(tmp_path / "linear.py", 2000)
+    assert list(mine(folder=tmp_path)) == []
+    later(tmp_path / "lesson_1.ipynb", 3000)
+    assert list(mine(folder=tmp_path)) == ["linear"]
+
+
+def test_a_check_in_the_cell_of_a_function_is_not_run_again(tmp_path):
+    text = exercises.exercise("gelu").solution_text() + "\nprint('again')\nraise_if_run()\n"
+    cells = [{"cell_type": "code", "source": text.splitlines(keepends=True)}, {"cell_type": "markdown", "source": []}]
+    (tmp_path / "lesson_3.ipynb").write_text(json.dumps({"cells": cells}))
+    assert list(mine(folder=tmp_path)) == ["gelu"]
+
+
+def test_a_folder_without_any_of_them_says_where_it_looked(tmp_path):
+    assert mine(folder=tmp_path) == {} and "lesson_1.ipynb" in str(mine(folder=tmp_path))
+    (tmp_path / "lesson_1.ipynb").write_text("{}")
+    with pytest.raises(InputError, match="lesson_1.ipynb: not a notebook"):
+        mine(folder=tmp_path)
