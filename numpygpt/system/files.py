@@ -29,7 +29,11 @@ def replacing(path):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     # The temporary file is in the same folder because os.replace cannot move files between disks.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    file = open(temporary, "xb")
+    try:
+        file = open(temporary, "xb")
+    except OSError as error:
+        error.filename = str(path)  # the name that the user knows
+        raise
     try:
         with file:
             yield file

@@ -30,10 +30,11 @@ def test_an_interrupted_write_keeps_the_old_file_and_leaves_nothing_beside_it(tm
     assert os.listdir(tmp_path) == ["weights"]
 
 
-def test_a_missing_folder_is_an_oserror_naming_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match="absent"):
+def test_a_missing_folder_is_an_oserror_naming_the_file_that_was_asked_for(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
         with replacing(tmp_path / "absent" / "weights"):
             pass
+    assert str(error.value).endswith(f"{str(tmp_path / 'absent' / 'weights')!r}")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")

@@ -26,7 +26,7 @@ class Mine(dict):
 
     def __repr__(self):
         if not self.rows:
-            return "none of your functions was found: no lesson_1.ipynb to lesson_9.ipynb here, and no file of an exercise"
+            return "none of your functions was found here, in lesson_1.ipynb and so on or in a file of an exercise"
         return "\n".join(f"{name:<18}{file:<18}{found}" for name, file, found in self.rows)
 
 
