@@ -2,13 +2,16 @@
 
 import numpygpt.system.process  # noqa: F401  before NumPy
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from time import sleep, strftime
 
 import numpy as np
 
 from .study.checking import check, described
+from .study.checking.verdict import Verdict
 from .system import command
 from .system.errors import InputError
 
@@ -36,14 +39,22 @@ def arguments(argv=None):
             "python -m numpygpt.gradcheck",
             "python -m numpygpt.gradcheck layernorm.py --watch",
             "python -m numpygpt.gradcheck mine.py:scale 'x=(5,7)' 'factor=(7,)'",
+            "python -m numpygpt.gradcheck --json class/*/layernorm.py > results.jsonl",
         ],
     )
     parser.add_argument("file", nargs="?", metavar="FILE[:FUNCTION]", help="the file to check, all of numpygpt if none")
     parser.add_argument("arguments", nargs="*", metavar="NAME=…", help="the function's arguments, if it is no exercise")
     parser.add_argument("--watch", action="store_true", help="check again whenever the file is saved; Ctrl-C ends it")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print a line of JSON for each FILE, of which there may be many, with the table and the messages",
+    )
     given = parser.parse_args(argv)
-    if given.watch and not given.file:
-        parser.error("--watch needs a FILE")
+    if not given.file and (given.watch or given.json):
+        parser.error(f"--{'watch' if given.watch else 'json'} needs a FILE")
+    if given.watch and given.json:
+        parser.error("--json checks once: omit --watch")
     return given
 
 
@@ -51,6 +62,10 @@ def main(argv=None):
     given = arguments(argv)
     if given.file is None:
         holds = check_everything()
+    elif given.json:
+        described_as = [text for text in given.arguments if "=" in text]
+        files = [given.file, *(text for text in given.arguments if "=" not in text)]
+        holds = all([show_json(file, described_as) for file in files])
     else:
         path, function = split(given.file)
         holds = check_file(path, function, given.arguments)
@@ -66,11 +81,26 @@ def split(text):
     return (Path(path), function) if colon and function.isidentifier() and path else (Path(text), None)
 
 
-def check_file(path, function, texts):
+def verdict_of(path, function, texts):
     texts = texts or described.described_in(path)
     draws = described.draws(texts, np.random.default_rng(check.SEED)) if texts else None
-    verdict = check.check(path, function, draws)
+    return check.check(path, function, draws)
+
+
+def check_file(path, function, texts):
+    verdict = verdict_of(path, function, texts)
     print("\n".join(verdict.lines), flush=True)
+    return verdict.holds
+
+
+def show_json(file, texts):
+    """Print the verdict on a file as a line of JSON. A file that cannot be checked does not stop the others."""
+    try:
+        verdict = verdict_of(*split(file), texts)
+    except InputError as error:
+        verdict = Verdict(False, [str(error)])
+    text = json.dumps({"file": file} | asdict(verdict))
+    print(json.dumps(json.loads(text, parse_constant=lambda number: None)), flush=True)  # JSON has no NaN
     return verdict.holds
 
 

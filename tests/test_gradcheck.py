@@ -1,5 +1,6 @@
 """The gradient check has to be able to fail, and must say so when it does."""
 
+import json
 import re
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.ops.layernorm import layernorm
 from numpygpt.ops.linear import linear
+from numpygpt.study import exercises
 from numpygpt.study.checking import cases
 from numpygpt.study.checking.complex_step import complex_step, entry_errors, operation_errors
+from tests.calls import refusal
 
 
 def linear_error(spoil):
@@ -121,3 +124,44 @@ def test_the_command_fails_and_names_the_row_where_one_gradient_is_wrong(capsys,
         gradcheck.main([])
     assert exit.value.code == 1
     assert capsys.readouterr().out.splitlines()[-1] == "wrong: bad"
+
+
+@pytest.fixture
+def class_of_three(tmp_path, monkeypatch):
+    """Files of gelu: one solved, one with a wrong sign, one that does not run."""
+    monkeypatch.chdir(tmp_path)
+    text = exercises.exercise("gelu").solution_text()
+    texts = {"ann": text, "bob": text.replace("return dy *", "return -dy *"), "cleo": "def gelu(x:"}
+    for name, text in texts.items():
+        Path(name).mkdir()
+        Path(name, "gelu.py").write_text(text)
+    return [f"{name}/gelu.py" for name in texts]
+
+
+def test_json_has_a_line_for_each_file_of_a_class(class_of_three, capsys):
+    with pytest.raises(SystemExit) as exit:
+        gradcheck.main(["--json", *class_of_three, "absent/gelu.py"])
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert exit.value.code == 1
+    assert [one["file"] for one in found] == [*class_of_three, "absent/gelu.py"]
+    assert [one["holds"] for one in found] == [True, False, False, False]
+    assert found[0]["rows"][0]["name"] == "dx" and found[0]["rows"][0]["wrong_in"] is None
+    wrong = next(row for row in found[1]["rows"] if row["name"] == "dx")
+    assert wrong["wrong_in"] and np.isclose(wrong["yours"], -wrong["right"])
+    assert "sign" in " ".join(found[1]["messages"])
+    assert "SyntaxError" in found[2]["messages"][0] and "no such file" in found[3]["messages"][0]
+
+
+def test_json_takes_described_arguments_and_succeeds_where_all_hold(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(
+        "def scale(x, factor):\n    return x * factor, lambda dy: (dy * factor, (dy * x).sum(axis=0))\n"
+    )
+    gradcheck.main(["mine.py:scale", "x=(5,7)", "factor=(7,)", "--json"])
+    (found,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert found["holds"] and {row["name"] for row in found["rows"]} == {"dx", "dfactor"}
+
+
+def test_json_needs_a_file_and_does_not_watch(capsys):
+    assert "--json needs a FILE" in refusal(capsys, gradcheck.main, "--json")
+    assert "omit --watch" in refusal(capsys, gradcheck.main, "gelu.py", "--json", "--watch")
