@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -38,6 +39,8 @@ def opened(browser, url):
     browser.get("about:blank")
     browser.get_log("performance")
     browser.get(url)
+    while browser.execute_script("return document.readyState") != "complete":  # get may return before the scripts ran
+        time.sleep(0.05)
     yield asked
     assert browser.get_log("browser") == []
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]

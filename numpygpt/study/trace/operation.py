@@ -19,9 +19,9 @@ from ...ops.softmax import softmax
 from ...training.adamw import AdamW
 from ..exercises.freezing import freezing
 from ..exercises.residual import residual
-from .page import is_update
 from .recorder import Recorder
 from .trace import WATCHED, Step
+from .update import is_update
 
 N, D, H, C = 3, 4, 2, 2
 

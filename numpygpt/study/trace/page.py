@@ -2,32 +2,46 @@
 
 import html
 import json
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 
-from ...model.tape import Tape
+from ... import ops
 from ...system.blas import parallel
 from ...system.errors import InputError
 from ...system.files import replacing
 from ...system.pages import template
-from ...training.adamw import AdamW
-from ...training.fine_tune import default_lr
+from ...training import adamw
+from .. import exercises
 from ..checking.complex_step import STEP
-from ..formulas import FORMULAS
+from ..formulas import FORMULAS, formula, latex
 from ..mathml import mathml
 from .arrays import Arrays
 from .check import DIFFERENCE, checks, errors_by_step, operation_checks
-from .recorder import Recorder
 from .source import Function
+from .tour import tour
+from .update import update_of
 from .words import WORDS, words_of
 
 ROOT = Path(__file__).parents[3]
+SHIPPED = Path(ops.__file__).parent, Path(exercises.__file__).parent
+ADAMW = Path(adamw.__file__)
 WEB = Path(__file__).with_name("web")
 TEMPLATE = WEB / "trace.html"
-SCRIPTS = ("numbers", "large", "code", "figure", "proof", "steps", "start")  # in the order in which the page runs them
-ENTRIES = ((20_000_000, 10), (500_000_000, 3))  # up to so many parameters, so many entries of a gradient are checked
+SCRIPTS = (
+    "numbers",
+    "large",
+    "code",
+    "figure",
+    "proof",
+    "steps",
+    "map",
+    "tour",
+    "start",
+)  # in the order in which the page runs them
+ENTRIES = ((20_000_000, 10), (500_000_000, 3))  # up to so many parameters: so many entries of each gradient
 
 
 def page(trace, progress=lambda done, total: None) -> str:
@@ -86,6 +100,7 @@ def page_data(trace, progress=lambda done, total: None):
     ]
     if trace.labels:
         sizes.insert(4, ("C", len(trace.labels)))
+    update = update_of(trace)
     packer = _Packer(Arrays(sizes, N, trace.ids, config.vocab_size, config.n_positions), trace.trainable)
     found = {
         "text": trace.text,
@@ -94,13 +109,16 @@ def page_data(trace, progress=lambda done, total: None):
         "label": trace.label,
         "labels": trace.labels,
         "model": f"{Path(trace.source).name}: {config.n_layer} blocks, width D = {D}, {H} heads",
+        "heads": H,
+        "tied": trace.label is None,
         "loss": f"{trace.loss:.10g}",
         "folded": bool(trace.pooling and trace.pooling.folded),
         "other": None if trace.other_pooling is None else f"{trace.other_pooling:.0e}",
         "frozen": len(trace.params) - len(trace.trainable),
         "parameters": len(trace.params),
         "steps": [packer.step(step, *proof) for step, proof in zip(trace.steps, proofs(trace, progress))],
-        "update": packer.update(trace),
+        "update": packer.update(update),
+        "tour": [asdict(stop) for stop in tour(trace, update)],
     }
     return found | packer.packed()
 
@@ -116,6 +134,7 @@ def operation_data(step):
         "label": None,
         "steps": [packer.step(step, checked, all_errors(step, checked))],
         "update": None,
+        "tour": [],
     }
     return found | packer.packed()
 
@@ -150,14 +169,13 @@ class _Packer:
 
     def __init__(self, arrays, trainable):
         self.arrays, self.trainable = arrays, trainable
-        self.functions, self.function_numbers, self.kinds = [], {}, {"AdamW"}
+        self.functions, self.function_numbers = [], {}
 
     def packed(self):
         """What the packed steps refer to."""
         arrays, most = self.arrays.packed()
         return {
             "words": {name: WORDS[name] for name in ("tokens", "AdamW")},
-            "formulas": {kind: _drawn(FORMULAS[kind]) for kind in sorted(self.kinds & FORMULAS.keys())},
             "functions": self.functions,
             "arrays": arrays,
             "most": most,
@@ -166,12 +184,12 @@ class _Packer:
 
     def step(self, step, checked, errors):
         """A Step, with its Checks and, or None, their all_errors."""
-        self.kinds.add(step.kind)
         called = {(call.function.outer, call.function.name) for top in step.backward or [] for call in top.all()}
         idle = [f for name, f in step.forward[0].functions.items() if (step.kind, name) not in called and step.op]
         found = {
             "name": step.name,
             "kind": step.kind,
+            "shape": " × ".join(map(str, np.shape(step.result))),
             "words": words_of(step),
             "calls": self._calls(step.forward, called),
             "back": None if step.backward is None else self._calls(step.backward),
@@ -226,46 +244,41 @@ class _Packer:
                     "lines": function.lines,
                     "doc": function.doc,
                     "hidden": function.hidden,
+                    "formulas": _formulas(function),
                 }
             )
         return self.function_numbers[function]
 
-    def update(self, trace):
-        """AdamW's lines for one parameter, and the loss before and after a step of all that learn."""
-        small = sorted(
-            trace.trainable, key=lambda name: (name != "head.weight", "ln_f" not in name, trace.params[name].size)
-        )
-        name = small[0]
-        params = {n: np.array(a) if n in trace.trainable else a for n, a in trace.params.items()}
-        lr = default_lr(trace.config)
-        one = {name: np.array(params[name])}
-        with Recorder(is_update) as recorder:
-            AdamW(one, [name], lr=lr).step({name: trace.grads[name]})
-        AdamW(params, trace.trainable, lr=lr).step(trace.grads)
-        after = float(np.ravel(trace.run(Tape(params))[0])[0])
+    def update(self, update):
+        """An Update."""
         return {
-            "name": name,
-            "calls": self._calls(recorder.calls),
-            "lr": lr,
-            "before": f"{trace.loss:.8g}",
-            "after": f"{after:.8g}",
+            "name": update.name,
+            "calls": self._calls(update.calls),
+            "lr": update.lr,
+            "before": f"{update.before:.8g}",
+            "after": f"{update.after:.8g}",
         }
 
 
-def is_update(code):
-    """Whether a code object is that of AdamW's formula."""
-    return code is AdamW.update.__code__ or code in AdamW.update.__code__.co_consts
+def _formulas(function):
+    """The formulas, in MathML, of an operation, of one of its gradient functions, or of AdamW's update."""
+    if function.file == ADAMW:
+        return list(map(mathml, formula("AdamW").forward_latex())) if not function.nested else []
+    if function.file.parent not in SHIPPED or function.outer not in FORMULAS:
+        return []
+    found = formula(function.outer)
+    if function.name == function.outer:
+        return list(map(mathml, found.forward_latex()))
+    if function.name == "backward":  # one function for all gradients
+        return list(map(mathml, found.backward_latex()))
+    shared = found.shared if function.name == next(iter(found.gradients)) else ()
+    return [mathml(latex(line)) for line in (*shared, found.gradients.get(function.name)) if line]
 
 
 def _caller(call, tops):
     """The operation whose line called this one, or None where the page shows it without being told."""
     caller = call.parent and call.parent.function.outer
     return None if call in tops or caller == tops[0].function.outer else caller
-
-
-def _drawn(formula):
-    """The lines of the forward pass and those of the backward pass, as MathML."""
-    return [list(map(mathml, lines)) for lines in (formula.forward_latex(), formula.backward_latex())]
 
 
 def _check(check, errors):

@@ -68,7 +68,14 @@ function codeBlock(call, scope) {
   fill();
   const chooseCall = el("div", { class: "runs" }, el("label", {}, "call ",
     el("select", { onchange: event => { run = Number(event.target.value); fill(); } }, call.runs.map((_, i) => el("option", { value: i }, String(i + 1)))), ` of ${call.runs.length}`));
-  return el("div", { class: "function", "data-fn": `${scope}:${fn.name}` }, title && el("h4", {}, title), call.runs.length > 1 && chooseCall, code);
+  return el("div", { class: "function", "data-fn": `${scope}:${fn.name}` }, title && el("h4", {}, title), call.title ? null : formulas(fn.formulas), call.runs.length > 1 && chooseCall, code);
+}
+
+// Typeset formulas: the page has them as MathML.
+function formulas(lines) {
+  const box = el("div", { class: "formulas" });
+  box.innerHTML = lines.join("");
+  return box;
 }
 
 // Show a gradient function that was not called, dimmed.

@@ -11,8 +11,11 @@ function go(to, quiet) {
   $("track").style.width = `${(100 * position) / LAST}%`;
   $("prev").disabled = position === 0;
   $("next").disabled = ended;
+  drawMap();
   $("main").replaceChildren(...(ended ? showUpdate() : show(stepOf(position), back)));
+  if (stop !== null) lookAgain();
   if (quiet) return;
+  $("banner").open = false;
   history.replaceState(null, "", "#" + position);
   scrollTo(0, Math.min(scrollY, $("bar").offsetTop));
 }
@@ -57,14 +60,19 @@ function pieces() {
 }
 
 function onKey(event) {
-  if (event.target.tagName === "SELECT" || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (/SELECT|INPUT/.test(event.target.tagName) || event.ctrlKey || event.metaKey || event.altKey) return;
   const to = { ArrowRight: position + 1, ArrowLeft: position - 1, Home: 0, End: LAST }[event.key];
   if (to === undefined) return;
   event.preventDefault();
   go(to);
 }
 
-const fromAddress = () => go(Number(location.hash.slice(1)) || 0, true);
+function fromAddress() {
+  const named = stopInAddress();
+  if (named !== null) return openStop(named);
+  if (location.hash) $("banner").open = false;
+  go(Number(location.hash.slice(1)) || 0, true);
+}
 
 // On paper there is every step, once.
 function showAll() {
@@ -83,11 +91,14 @@ function start() {
   $("about").textContent = about();
   $("pieces").append(...pieces());
   fillChoose();
+  $("starttour").textContent = `Take the tour: ${data.tour.length} stops`;
+  $("starttour").addEventListener("click", event => { event.preventDefault(); openStop(0); });
   $("prev").addEventListener("click", () => go(position - 1));
   $("next").addEventListener("click", () => go(position + 1));
   document.addEventListener("keydown", onKey);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => go(position, true));
   addEventListener("hashchange", fromAddress);
+  addEventListener("resize", drawMap);
   addEventListener("beforeprint", showAll);
   addEventListener("afterprint", () => go(position, true));
   fromAddress();

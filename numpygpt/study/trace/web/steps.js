@@ -1,6 +1,6 @@
 // The steps: their names, and what the page shows of each.
 
-const tokensStep = { kind: "tokens", name: "tokens" };
+const tokensStep = { kind: "tokens", name: "tokens", shape: `${data.tokens.length} tokens` };
 const stations = single ? data.steps : [tokensStep, ...data.steps]; // forward; the way back takes them in reverse
 const LAST = 2 * stations.length; // position 0…n-1 is forward, n…2n-1 is back, then the update
 
@@ -37,12 +37,6 @@ function column(side, on, ...children) {
   return el("div", { class: `column ${side}` + (on ? " on" : "") }, el("h3", {}, side === "f" ? "forward →" : "← back"), children);
 }
 
-// What the operation computes, typeset: side 0 is forward, 1 is back.
-function formulas(kind, side) {
-  const lines = (data.formulas[kind] || [[], []])[side], box = el("div", { class: "formulas" });
-  box.innerHTML = lines.join("");
-  return lines.length > 0 && box;
-}
 const reasons = why => why.length > 0 && el("ul", { class: "why" }, why.map(text => el("li", {}, text)));
 
 function show(step, back) {
@@ -67,9 +61,9 @@ function showStep(step, back) {
     pooledOtherwise(step),
     algebra(data.functions[step.calls[0].f]),
     el("div", { class: "columns" },
-      column("f", !back || single, forward && el("p", { class: "say" }, forward), formulas(step.kind, 0), blocks(step.calls),
+      column("f", !back || single, forward && el("p", { class: "say" }, forward), blocks(step.calls),
         step.back && kept.length > 0 && el("p", { class: "legend" }, `Kept for the backward pass (underlined): ${kept.join(", ")}.`)),
-      column("b", back || single, backward && el("p", { class: "say" }, backward), formulas(step.kind, 1), reasons(why),
+      column("b", back || single, backward && el("p", { class: "say" }, backward), reasons(why),
         step.back ? blocks(step.back) : !single && el("div", { class: "none" }, el("b", {}, "No gradient reaches this step. "), el("span", {}, NO_GRADIENT)),
         step.idle.map(number => idleBlock(number, `${step.name}/${step.kind}`, whyIdle(step, data.functions[number].name))),
         step.ends && el("div", { class: "ends" }, step.kind === "embedding" ? ENDS_AT_TOKENS : ENDS))),
@@ -126,7 +120,7 @@ function showUpdate() {
   const learning = data.frozen ? `${data.frozen} of the ${data.parameters} parameter arrays are frozen: the step does not touch them.` : `All ${data.parameters} parameter arrays are trainable.`;
   return [...heading("the update", `numpygpt/training/adamw.py · one step of AdamW with learning rate ${lr.toPrecision(3)}, shown for ${name}`),
     el("div", { class: "columns" },
-      el("div", { class: "column on" }, el("h3", {}, "the update"), el("p", { class: "say" }, forward), formulas("AdamW", 0), calls.map(call => codeBlock(call, "update"))),
+      el("div", { class: "column on" }, el("h3", {}, "the update"), el("p", { class: "say" }, forward), calls.map(call => codeBlock(call, "update"))),
       el("div", { class: "column on" }, el("h3", {}, "and the loss"), el("p", { class: "say" }, backward), reasons(why),
         el("dl", { class: "num" }, el("dt", {}, "loss before"), el("dd", {}, before), el("dt", {}, "loss after"), el("dd", {}, after)),
         el("p", { class: "legend" }, learning)))];
