@@ -22,11 +22,12 @@ class Stop:
 
 
 def tour(trace, update) -> list[Stop]:
-    """Return the stops that this trace has, in order. A stop whose gradient is not computed is left out."""
-    stops: list[Callable] = [_loss, _next_token, _head, _row, _mean, _layernorm, _mlp, _sums]
+    """Return the stops that this trace has, from the loss back. A stop whose gradient is not computed is left out."""
+    stops: list[Callable] = [_loss, _next_token, _head, _layernorm, _row, _mean, _mlp, _sums]
     stops += [_values, _weights, _scores, _queries, _frozen, _embedding]
-    found = [stop(trace) for stop in stops]
-    return [stop for stop in found if stop] + [_update(update)]
+    found = [found for stop in stops if (found := stop(trace))]
+    names = [step.name for step in trace.steps]
+    return sorted(found, key=lambda stop: -names.index(stop.step)) + [_update(update)]
 
 
 # ---- helpers ----
@@ -397,6 +398,8 @@ def _embedding(trace):
     dwte, ids, dy = step["dwte"], step.arguments["ids"], step.dy
     used = np.unique(ids)
     title, end = "The embedding: where the message was looked up", "dwte"
+    others = len(dwte) - len(used)
+    elsewhere = " The output layer gives them a gradient, because it is the same table." if trace.label is None else ""
     twice = next((token for token in ids if (ids == token).sum() > 1), None)
     if twice is None:
         return Stop(
@@ -404,24 +407,23 @@ def _embedding(trace):
             ("ids", end),
             title,
             f"Each token copied its row of wte. Of the {len(dwte)} rows of wte, {len(used)} were copied.",
-            "How many rows of dwte are 0, and why is there no gradient of the token ids?",
-            f"{len(dwte) - len(_has(dwte))}: a token that is not in the message changes nothing. The ids are whole "
-            "numbers, which cannot move a little; the way back ends at the table.",
+            f"How many of the {len(dwte)} rows of dwte are 0 here, and why is there no gradient of the token ids?",
+            f"{others}: looking up one token uses no other token's row.{elsewhere} The ids are whole numbers, which "
+            "cannot move a little; the way back ends at the table.",
         )
-    places, text = np.flatnonzero(ids == twice), trace.tokens[int(np.flatnonzero(ids == twice)[0])]
-    c = int(np.abs(dwte[twice]).argmax())
-    terms = " + ".join(_n(dy[place, c]) for place in places)
+    places = np.flatnonzero(ids == twice)
+    text, c = trace.tokens[places[0]], int(np.abs(dwte[twice]).argmax())
+    terms = [_n(dy[place, c]) for place in places]
     return Stop(
         "embedding",
         ("ids", end),
         title,
         f"Each token copied its row of wte. “{text}” occurs {len(places)} times, at positions "
         f"{', '.join(map(str, places))}, and copied the same row each time.",
-        f"In column {c}, the gradients at these places are {terms.replace(' + ', ' and ')}. What does row {twice} of "
+        f"In column {c}, the gradients at these places are {' and '.join(terms)}. What does row {twice} of "
         "dwte receive?",
-        f"Their sum: {terms} = {_n(dwte[twice, c])}. The row changed the loss once through each place. The other "
-        f"{len(dwte) - len(used)} rows of wte, of tokens that are not in the message, "
-        + ("also have a gradient, from the output layer." if trace.label is None else "receive 0."),
+        f"Their sum: {' + '.join(terms)} = {_n(dwte[twice, c])}. The row changed the loss once through each place. The "
+        f"other {others} rows of wte, of tokens that are not in the message, receive 0 here.{elsewhere}",
     )
 
 
