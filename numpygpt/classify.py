@@ -13,13 +13,15 @@ from .explain.attribution_text import in_terminal
 from .system import command
 from .system.errors import InputError
 from .text.batches import BATCH
+from .text.seen import remark
 
 
 def arguments(argv=None):
     parser = command.parser(
         "classify",
         "Label messages with a classifier from numpygpt.train. Print one line for each message: label, probability "
-        "and text, separated by tabs.\n\n"
+        "and text, separated by tabs. A fourth column says so if at least half of a message's tokens occur in no "
+        "training message: then do not rely on the answer.\n\n"
         "With --explain, also print how much each token contributes to the margin, which is the answer's logit minus "
         "the runner-up's. Integrated gradients follow the margin's gradient from a baseline to the message, and sum "
         "to the margin's change. As a check, the last column shows how much the margin falls without the token.",
@@ -54,8 +56,11 @@ def main(argv=None):
     colour = command.colour()
     batch = 1 if not given and sys.stdin.isatty() else BATCH
     while some := list(islice(texts, batch)):
-        for text, (label, *probabilities) in zip(some, clf.predict(some).itertuples(index=False)):
-            print(label, f"{max(probabilities):.4f}", " ".join(text.split()), sep="\t", flush=batch == 1)
+        for text, (label, *probabilities), unseen in zip(
+            some, clf.predict(some).itertuples(index=False), clf.unseen(some)
+        ):
+            columns = [label, f"{max(probabilities):.4f}", " ".join(text.split()), remark(unseen)]
+            print(*filter(None, columns), sep="\t", flush=batch == 1)
             if args.explain:
                 progress = command.Progress("explaining", "tokens")
                 found = explain(clf, text, args.baseline, progress=progress)

@@ -46,7 +46,8 @@ def arguments(argv=None):
         "--predictions",
         type=Path,
         metavar="FILE.csv",
-        help="write every answer to this file: text, label, prediction, and the probability of each label",
+        help="write every answer to this file: text, label, prediction, the probability of each label, and unseen, the "
+        "share of the text's tokens that no training message had",
     )
     return parser.parse_args(argv)
 

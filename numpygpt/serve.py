@@ -27,7 +27,8 @@ def arguments(argv=None):
         '  POST /api/curve     {"text"}  probabilities of each label after each token\n'
         "  GET  /api/model     the run's labels, padding and pooling\n"
         "  GET  /api/evaluation  the run's accuracy on its test messages\n"
-        "The first three also return the tokens that were read and how many of them are padding. A note says if the "
+        "The first three also return the tokens that were read, how many of them are padding, and unseen, the share of "
+        "the message's tokens that no training message had. A note says if that share is at least half, or if the "
         "message was cut. A request body has at most 64 KB.",
         [
             "python -m numpygpt.serve runs/001",

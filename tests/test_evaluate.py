@@ -59,14 +59,23 @@ def test_the_predictions_are_what_classify_says(here, capsys):
     shown = output(capsys, evaluate.main, "run", "two.csv", "--predictions", "a.csv")
     assert shown.endswith("\n\nevery answer: a.csv\n")
     answers, data = pd.read_csv("a.csv"), pd.read_csv("two.csv")
-    assert list(answers.columns) == ["text", "label", "prediction", "P(ham)", "P(spam)"]
+    assert list(answers.columns) == ["text", "label", "prediction", "P(ham)", "P(spam)", "unseen"]
+    np.testing.assert_allclose(answers["unseen"], load_run("run").unseen(data["Text"]), atol=1e-6)
     assert answers["text"].tolist() == data["Text"].tolist() and answers["label"].tolist() == data["Label"].tolist()
     said = [line.split("\t") for line in output(capsys, classify.main, "run", *data["Text"]).splitlines()]
-    assert answers["prediction"].tolist() == [label for label, _, _ in said]
+    assert answers["prediction"].tolist() == [label for label, *_ in said]
     sure = answers[["P(ham)", "P(spam)"]].max(axis=1)
-    np.testing.assert_allclose(sure, [float(probability) for _, probability, _ in said], atol=6e-5)
+    np.testing.assert_allclose(sure, [float(probability) for _, probability, *_ in said], atol=6e-5)
     accuracy = (answers["prediction"] == answers["label"]).mean()
     assert re.search(rf"^accuracy: +{accuracy:.2%} ", shown, re.MULTILINE)
+
+
+def test_predictions_of_an_older_run_have_no_column_of_unseen_tokens(here, capsys):
+    clf = load_run("run")
+    clf.seen_tokens = None
+    clf.save("old")
+    output(capsys, evaluate.main, "old", "two.csv", "--predictions", "a.csv")
+    assert list(pd.read_csv("a.csv").columns) == ["text", "label", "prediction", "P(ham)", "P(spam)"]
 
 
 def test_a_run_without_its_training_set_is_measured_without_naive_bayes(here, capsys):

@@ -19,6 +19,7 @@ from ..system.errors import InputError
 from ..system.memory import release
 from ..system.settings import CLASSIFIER, checked
 from ..text.batches import BATCH, encode, pack, padded_length
+from ..text.seen import unseen_share
 from ..training.batch import batch_loss, product_threads
 from ..training.recipes import default_setting
 from ..training.rng import Generator, linear_init
@@ -60,6 +61,8 @@ class Classifier:
         All parameters by name, including the head. An optimizer updates the trainable ones in place.
     labels, config, encoding, gpt
         The labels' names; the model's sizes and tokenizer; and the pretrained GPT.
+    seen_tokens : (V,) bool ndarray or None
+        The tokens that the training messages had, after `fine_tune`. None if they are unknown.
 
     Raises
     ------
@@ -104,6 +107,7 @@ class Classifier:
             raise InputError(f"labels {self.labels}: expected at least two names, all different")
         self.pad_to = padded_length("none" if pad is None else str(pad), [], self.config.n_positions)
         self.pooling = Pooling(position, causal)
+        self.seen_tokens: np.ndarray | None = None
         generator = Generator(seed)
         self.params: dict[str, np.ndarray] = dict(gpt.params)
         head = linear_init(generator, self.config.n_embd, len(self.labels))
@@ -236,6 +240,38 @@ class Classifier:
         frame = pd.DataFrame(probabilities, columns=self.labels)
         frame.insert(0, "label", [self.labels[i] for i in probabilities.argmax(axis=1)], allow_duplicates=True)
         return frame
+
+    def unseen(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the share of each text's tokens that no training message had.
+
+        An answer to a text of mostly unseen tokens is poorly founded, whatever its probability.
+
+        Parameters
+        ----------
+        texts : list of str
+            B texts.
+
+        Returns
+        -------
+        (B,) ndarray
+            From 0 to 1. Nan if the training messages are unknown: before `fine_tune`, and for a run folder of an older
+            version.
+
+        Raises
+        ------
+        InputError
+            If a text has no tokens.
+
+        Examples
+        --------
+        >>> import numpygpt
+        >>> clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"], trainable="head")
+        >>> _ = numpygpt.fine_tune(clf, [("See you at six", "ham"), ("You have won a prize", "spam")] * 4)
+        >>> clf.unseen(["You have won", "Call me", "You have lost"]).round(2).tolist()
+        [0.0, 1.0, 0.33]
+        """
+        padding = self.encoding.eot_token
+        return np.array([unseen_share(ids, padding, self.seen_tokens) for ids in self.encode(texts)])
 
     def loss(self, texts: Sequence[str], labels: Sequence[str]) -> tuple[float, dict[str, np.ndarray]]:
         """Return the mean cross-entropy of texts with these labels, and its gradients.

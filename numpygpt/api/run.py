@@ -4,11 +4,13 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from ..checkpoints.safetensors import read_safetensors
 from ..model.lora import adapted_weights, merge
 from ..model.parameters import fingerprint
 from ..system.errors import InputError
-from ..training.run_folder import DECIDING, run_sha256
+from ..training.run_folder import DECIDING, SEEN_TOKENS, run_sha256
 from .classifier import Classifier
 from .gpt import load
 
@@ -57,6 +59,7 @@ def load_run(folder: str | Path) -> Classifier:
     trained = read_safetensors(folder / "model.safetensors")
     if run_sha256(settings, trained) != sha256:
         raise InputError(f"{folder}: run.json or model.safetensors has changed since the training. Train again")
+    seen = trained.pop(SEEN_TOKENS, None)
     try:
         gpt = load(model, weights, seed, heads)
     except InputError as error:
@@ -69,6 +72,8 @@ def load_run(folder: str | Path) -> Classifier:
             f"{folder}: the weights of {model} have changed since the training. Restore them or train again"
         )
     clf = Classifier(gpt, labels, "head", pad=pad_to, position=position, causal=causal)
+    if seen is not None:
+        clf.seen_tokens = np.unpackbits(seen, count=clf.config.vocab_size).astype(bool)
     clf.params |= {name: array.copy() for name, array in trained.items()}
     if lora_scale is None:
         clf._trainable = frozenset(trained)

@@ -7,11 +7,13 @@ import numpy as np
 
 from ..ops.softmax import softmax
 from ..system.errors import InputError
+from ..text.seen import remark
 from ..text.split import read_set
 from ..text.tokenizer import encode_message, token_texts
 from ..training.evaluation import evaluate
 from ..training.naive_bayes import NaiveBayes
 from .attribution import after_each_token, explain
+from .colours import colours
 
 EXAMPLES, SHORT = 5, 300  # test messages of each label to be tried, of at most so many characters,
 LOOKED_AT = 1000  # from the first of them
@@ -41,6 +43,7 @@ class Served:
             "width": config.n_embd,
             "heads": config.n_head,
             "labels": clf.labels,
+            "colours": colours(clf.labels),
             "position": clf.pooling.position,
             "causal": clf.pooling.causal,
             "padding": clf.pad_to,
@@ -118,9 +121,13 @@ class Served:
         (ids,) = self.clf.encode([text])
         own, whole = int((ids != self.clf.encoding.eot_token).sum()), len(encode_message(self.clf.encoding, text))
         cut = f"Cut: this run reads the first {own:,} of the message's {whole:,} tokens."
+        unseen = self.clf.unseen([text])[0]
+        warning = f"{remark(unseen)}. Do not rely on the answer."
+        notes = [cut] * (own < whole) + [warning] * bool(remark(unseen))
         return {
             "tokens": token_texts(self.clf.encoding, ids),
             "ids": ids.tolist(),
             "padding": len(ids) - own,
-            "note": cut if own < whole else None,
+            "unseen": None if np.isnan(unseen) else unseen,
+            "note": " ".join(notes) or None,
         }

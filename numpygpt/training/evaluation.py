@@ -341,7 +341,8 @@ def evaluate(
     """Return the classifier's Evaluation on any number of (text, label), which are read lazily.
 
     naive_bayes  a baseline to measure on the same messages
-    predictions  a file for the answers as CSV: text, label, prediction, and P(…) of each label
+    predictions  a file for the answers as CSV: text, label, prediction, P(…) of each label, and the share of the
+                 text's tokens that no training message had, where that is known
     report       called at intervals with the number of finished messages
     ranks        the `training.ranks.Ranks` that share the messages
     training_texts   the texts that the classifier was trained on
@@ -349,8 +350,10 @@ def evaluate(
     Raises InputError for an empty text, for an unknown label, and where there are no messages.
     """
     evaluation, done = Evaluation(clf.labels, naive_bayes, training_texts), 0
+    known = clf.seen_tokens is not None
     if predictions:
-        predictions.write(_row(["text", "label", "prediction", *(f"P({label})" for label in clf.labels)]))
+        names = [f"P({label})" for label in clf.labels] + ["unseen"] * known
+        predictions.write(_row(["text", "label", "prediction", *names]))
     for texts, labels in _parts(messages, AT_ONCE * ranks.size):
         for number, text in enumerate(texts, start=done + 1):
             if not isinstance(text, str):
@@ -364,7 +367,8 @@ def evaluate(
         probabilities = evaluation.add(texts, numbers, np.concatenate(logits))
         if predictions:
             answers = [clf.labels[number] for number in probabilities.argmax(axis=1)]
-            rows = zip(texts, labels, answers, probabilities)
+            numbers = np.column_stack([probabilities, clf.unseen(texts)]) if known else probabilities
+            rows = zip(texts, labels, answers, numbers)
             predictions.writelines(_row([*fields, *(f"{p:.6g}" for p in shares)]) for *fields, shares in rows)
         done += len(texts)
         report(done)

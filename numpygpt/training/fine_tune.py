@@ -164,6 +164,8 @@ def fine_tune(
     if not isinstance(training, Loader):
         sets = loaders(clf, sets, batch_size, seed)
     training = sets[0]
+    if training.seen is not None:
+        clf.seen_tokens = training.seen if clf.seen_tokens is None else clf.seen_tokens | training.seen
     check_sets([part.numbers for part in sets], training.batch_size, ignore_index)
     ignore_index, eval_batches, exact, label_smoothing = (
         settings[name] for name in ("ignore_index", "eval_batches", "exact", "label_smoothing")

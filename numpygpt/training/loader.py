@@ -10,6 +10,7 @@ import pandas as pd
 from ..system.errors import InputError
 from ..system.single_process import SingleProcess
 from ..text.batches import batches, encode
+from ..text.seen import noting
 from .frozen_features import FrozenPrefix
 from .rng import Generator, loader_order
 
@@ -27,6 +28,7 @@ class Loader:
     batch_size: int
     generator: Generator
     shuffle: bool = False  # also drops the incomplete last batch, as the book's training loader does
+    seen: np.ndarray | None = None  # (V,) whether a message of the training set has the token, if known
 
     def __len__(self):
         return len(self.numbers) // self.batch_size if self.shuffle else -(-len(self.numbers) // self.batch_size)
@@ -98,14 +100,15 @@ def loaders(
     frames = [_frame(part) for part in sets]
     numbers = [clf.numbers(frame["Label"].tolist()) for frame in frames]
     batches(numbers[0], batch_size, drop_last=True)
-    ids = (encode(frame["Text"], clf.encoding, clf.pad_to, clf.config.n_positions) for frame in frames)
-    messages = chain.from_iterable(ids)  # lazily, because there may be many
+    ids = [encode(frame["Text"], clf.encoding, clf.pad_to, clf.config.n_positions) for frame in frames]
+    seen = np.zeros(clf.config.vocab_size, bool)
+    messages = chain(noting(ids[0], seen), *ids[1:])  # lazily, because there may be many
     prefix = FrozenPrefix(
         clf.params, clf.config, messages, clf.frozen_blocks, clf.pooling, progress, cache, ranks, memory
     )
     generator, ends = Generator(seed), np.cumsum([len(part) for part in numbers])
     return [
-        Loader(prefix, np.arange(end - len(part), end), part, batch_size, generator, shuffle=end == ends[0])
+        Loader(prefix, np.arange(end - len(part), end), part, batch_size, generator, end == ends[0], seen)
         for part, end in zip(numbers, ends)
     ]
 

@@ -1,7 +1,8 @@
 """The folder that a training run writes: the trained parameters, and everything needed to use them.
 
 run.json            how to rebuild the classifier (the model, labels, padding, …), and the settings of the training
-model.safetensors   the trained parameters; the frozen parameters stay in the pretrained model's files
+model.safetensors   the trained parameters; the frozen parameters stay in the pretrained model's files. Its tensor
+                    seen_tokens, where it has one, has a bit for each token: whether a training message had it
 history.csv         the loss of every step, the evaluations, the accuracies
 train.csv, validation.csv, test.csv    the three sets
 evaluation.json     the trained classifier's figures on test.csv: Evaluation.to_dict()
@@ -19,6 +20,8 @@ from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 
+import numpy as np
+
 from ..checkpoints.safetensors import write_safetensors
 from ..model.parameters import fingerprint
 from ..system.errors import InputError
@@ -26,6 +29,7 @@ from ..system.files import lock, replacing
 from .evaluation import Evaluation
 
 RESUME = "resume.safetensors"
+SEEN_TOKENS = "seen_tokens"
 
 COLUMNS = "epoch step examples loss train_loss validation_loss train_accuracy validation_accuracy".split()
 
@@ -133,6 +137,8 @@ def save_run(folder, clf, settings: dict) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     kept = {name: a for name, a in clf.params.items() if name in clf.trainable or name.startswith("head.")}
     frozen = {name: array for name, array in clf.params.items() if name not in kept}
+    if clf.seen_tokens is not None:
+        kept[SEEN_TOKENS] = np.packbits(clf.seen_tokens)
     write_safetensors(folder / "model.safetensors", kept)
     source = Path(clf.gpt.source)
     settings = settings | {
