@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from .api.run import load_run
     from .system.errors import InputError
     from .training.adamw import AdamW
+    from .training.curvature import hessian_product
     from .training.fine_tune import fine_tune
     from .training.plots import plot
 
 __version__ = "0.1.0"
-__all__ = ["GPT", "AdamW", "Classifier", "GPTClassifier", "GPTFeatures", "InputError", "check", "fine_tune", "load"]
-__all__ += ["load_run", "plot"]
+__all__ = ["GPT", "AdamW", "Classifier", "GPTClassifier", "GPTFeatures", "InputError", "check", "fine_tune"]
+__all__ += ["hessian_product", "load", "load_run", "plot"]
 
 # The module of each name, which is imported when the name is first used.
 _HOME = {
@@ -26,6 +27,7 @@ _HOME = {
     "InputError": "system.errors",
     "AdamW": "training.adamw",
     "fine_tune": "training.fine_tune",
+    "hessian_product": "training.curvature",
     "plot": "training.plots",
     "load_run": "api.run",
     "Classifier": "api.classifier",

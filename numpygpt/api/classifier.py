@@ -189,6 +189,26 @@ class Classifier:
             )
         return np.array([place[str(label)] for label in labels])
 
+    def labelled(self, texts: Sequence[str], labels: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
+        """Return the texts as `encode` does, and the labels as `numbers` does.
+
+        Raises InputError if there are no texts, or not as many texts as labels.
+
+        Examples
+        --------
+        >>> import numpygpt
+        >>> clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"])
+        >>> messages, numbers = clf.labelled(["See you at six"], ["ham"])
+        >>> len(messages), numbers
+        (1, array([0]))
+        """
+        messages, numbers = self.encode(texts), self.numbers(labels)
+        if len(messages) != len(numbers) or not messages:
+            raise InputError(
+                f"{len(messages)} texts and {len(numbers)} labels: expected equally many, and at least one"
+            )
+        return messages, numbers
+
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """Return the logits (B, C), float32, of B texts. A text's largest logit is the answer.
 
@@ -304,11 +324,7 @@ class Classifier:
         >>> clf.loss(["See you at six", "You have won a prize"], ["ham", "spam"])[0] < loss
         True
         """
-        messages, numbers = self.encode(texts), self.numbers(labels)
-        if len(messages) != len(numbers) or not messages:
-            raise InputError(
-                f"{len(messages)} texts and {len(numbers)} labels: expected equally many, and at least one"
-            )
+        messages, numbers = self.labelled(texts, labels)
         ids, lengths = pack(messages)
         return batch_loss(self, ids, lengths, numbers, 0)
 

@@ -38,7 +38,9 @@ def batch_loss(clf, x, lengths, numbers, start, smoothing=0.0, weights=None, own
         return float(loss), {}
     if d_weights is not None:
         grads = d_weights(grads)
-    return float(loss), {name: grads[name] for name in clf.trainable}
+    return float(loss.real), {
+        name: grads[name] for name in clf.trainable
+    }  # complex: where a second derivative is taken
 
 
 def batch_logits(clf, x, lengths, start):

@@ -2,6 +2,7 @@
 
 import re
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from ...model.lora import adapted_weights, adapters, merge
 from ...model.parameters import parameter_shapes
 from ...model.pooling import POSITIONS, Pooling
 from ...model.tape import Tape
+from ...model.trainable import trainable_names
 from ...ops.attention import attention
 from ...ops.cross_entropy import cross_entropy
 from ...ops.dot_product_attention import dot_product_attention
@@ -24,6 +26,7 @@ from ...ops.pool import mean_rows, take_rows
 from ...ops.query_attention import query_attention
 from ...ops.softmax import softmax
 from ...text.batches import pack
+from ...training.curvature import hessian
 from ...training.rng import Generator
 from .complex_step import operation_errors, relative_errors
 
@@ -140,6 +143,24 @@ def language_models():
     yield from by_kind(errors, params)
 
 
+def hessians():
+    """Yields (row, numbers, error) of u·Hv = v·Hu, where H is the Hessian of a small classifier's loss.
+
+    The gradient's own derivative is symmetric. A slip in a gradient that is not the derivative of the loss breaks that.
+    """
+    rng = np.random.default_rng(5)
+    params = random_weights(rng, parameter_shapes(SMALL) | {"head.weight": (6, 7), "head.bias": (7,)})
+    messages = random_messages(rng)
+    numbers = rng.integers(0, 7, len(messages))
+    clf = SimpleNamespace(params=params, config=SMALL, lora_scale=None, labelled=lambda *_: (messages, numbers))
+    for choice, position in product(("last_block", "all"), POSITIONS):
+        clf.trainable, clf.pooling = trainable_names(choice, params, SMALL), Pooling(position)
+        u, v = ({name: rng.standard_normal(params[name].shape) for name in clf.trainable} for _ in range(2))
+        times = hessian(clf, [], [])
+        once, again = (sum(np.vdot(a[name], b[name]) for name in a) for a, b in ((u, times(v)), (v, times(u))))
+        yield f"u·Hv = v·Hu, {choice}", 2 * sum(a.size for a in u.values()), abs(once - again) / abs(once)
+
+
 def by_kind(errors, params):
     """Yields (row, numbers, error) of {name: error}. A row is a kind of parameter, all blocks' together."""
     for name, error in errors.items():
@@ -152,4 +173,5 @@ CHECKS = (
     ("classifier", 1e-11, classifiers),
     ("LoRA", 1e-11, low_rank_adapters),
     ("language model", 1e-11, language_models),
+    ("second derivatives", 1e-10, hessians),
 )
