@@ -3,16 +3,16 @@
 import numpygpt.system.process  # noqa: F401  before NumPy
 
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 
 from .api.run import load_run
 from .system import command
 from .system.errors import InputError
 from .system.files import replacing
-from .text.messages import stream_messages
+from .text.messages import Messages
+from .text.reading import FORMATS, add_options, reading
 from .text.sources import find_messages
-from .text.split import SETS, read_set
+from .text.split import SETS, SplitSet
 from .training.evaluation import count_messages, evaluate
 from .training.naive_bayes import NaiveBayes
 from .training.ranks import on_every_rank
@@ -37,11 +37,10 @@ def arguments(argv=None):
     parser.add_argument(
         "data",
         nargs="?",
-        help="labelled messages: a UTF-8 CSV or TSV file, sample or sms, read in the same way as for training; or one "
-        "of the run's three sets (default: its test.csv). The labels must be the run's",
+        help=f"labelled messages: sample, sms or a file, read in the same way as for training ({FORMATS}); or one of "
+        "the run's three sets (default: its test.csv). The labels must be the run's",
     )
-    parser.add_argument("--text-column", help="the column with the texts (default: found by its name)")
-    parser.add_argument("--label-column", help="the column with the labels (default: found by its name)")
+    add_options(parser)
     parser.add_argument(
         "--predictions",
         type=Path,
@@ -64,22 +63,20 @@ def main(argv, ranks):
     if args.predictions and args.predictions.resolve() == path.resolve():
         raise InputError(f"{path}: --predictions would overwrite the messages. Name another file")
     if path.name in SETS and path.resolve().parent == args.run.resolve():
-        messages = partial(read_set, path, clf.labels)
+        messages = SplitSet(path, clf.labels)
     else:
         as_trained = recipe_of(args.run) == "book"
-        messages = partial(stream_messages, path, args.text_column, args.label_column, book_quotes=as_trained)
-    count = count_messages(clf, messages(), path)  # report a fault in the file now, not after an hour
+        messages = Messages(path, **reading(args), book_quotes=as_trained)
+    count = count_messages(clf, messages, path)  # report a fault in the file now, not after an hour
     if not count:
         raise InputError(f"{path}: there are no messages")
     train_csv = args.run / "train.csv"
-    training = list(read_set(train_csv, clf.labels)) if train_csv.exists() else []
+    training = list(SplitSet(train_csv, clf.labels)) if train_csv.exists() else []
     naive_bayes = NaiveBayes(training, clf.labels) if training else None
     progress = command.Progress("evaluating", "messages")
     with replacing(args.predictions) if args.predictions and not ranks.rank else nullcontext() as predictions:
         seen = [text for text, _ in training]
-        evaluation = evaluate(
-            clf, messages(), naive_bayes, predictions, lambda done: progress(done, count), ranks, seen
-        )
+        evaluation = evaluate(clf, messages, naive_bayes, predictions, lambda done: progress(done, count), ranks, seen)
     progress.clear()
     print(f"{count:,} messages of {path}, classified by {args.run}\n")
     print(evaluation)

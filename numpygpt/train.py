@@ -23,6 +23,7 @@ from .system.memory import keep_freed_memory
 from .system.settings import CLASSIFIER, FINE_TUNING, Number
 from .text.batches import encode, padded_length
 from .text.messages import label_names, read_messages
+from .text.reading import FORMATS, add_options, reading
 from .text.selection import ALL, SMALLEST, Selection, select
 from .text.sources import find_messages
 from .text.split import read_split, write_split
@@ -100,10 +101,9 @@ def arguments(argv=None):
         "--data",
         default="sample",
         help="labelled messages: sample (bundled), sms (the UCI SMS Spam Collection, downloaded once), the UCI file "
-        "itself, or any UTF-8 CSV or TSV file with a header",
+        f"itself, or any file with a text and a label: {FORMATS}",
     )
-    what.add_argument("--text-column", help="the column with the texts (default: found by its name)")
-    what.add_argument("--label-column", help="the column with the labels (default: found by its name)")
+    add_options(what)
     what.add_argument(
         "--balance",
         type=messages_of_a_label,
@@ -332,10 +332,7 @@ def train(args, ranks, held):
         selection = Selection(**args.selection) if "selection" in args else None
     else:
         messages = read_messages(
-            ranks.in_turn(find_messages, args.data),
-            args.text_column,
-            args.label_column,
-            book_quotes=args.recipe == "book",
+            ranks.in_turn(find_messages, args.data), **reading(args), book_quotes=args.recipe == "book"
         )
         labels = label_names(messages)
         sets, selection = select(messages, args.balance, args.split_seed)

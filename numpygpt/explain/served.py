@@ -8,7 +8,7 @@ import numpy as np
 from ..ops.softmax import softmax
 from ..system.errors import InputError
 from ..text.seen import remark
-from ..text.split import read_set
+from ..text.split import SplitSet
 from ..text.tokenizer import encode_message, token_texts
 from ..training.evaluation import evaluate
 from ..training.naive_bayes import NaiveBayes
@@ -57,9 +57,9 @@ class Served:
             if not self.test.exists():
                 raise InputError(f"{self.folder} has no test.csv")
             train_csv, labels = self.folder / "train.csv", self.clf.labels
-            training = list(read_set(train_csv, labels)) if train_csv.exists() else []
+            training = list(SplitSet(train_csv, labels)) if train_csv.exists() else []
             naive_bayes = NaiveBayes(training, labels) if training else None
-            trained_on, messages = [text for text, _ in training], read_set(self.test, labels)
+            trained_on, messages = [text for text, _ in training], SplitSet(self.test, labels)
             evaluation = evaluate(
                 self.clf, messages, naive_bayes, report=lambda done: self.going(), training_texts=trained_on
             )
@@ -108,7 +108,7 @@ class Served:
     def _examples(self):
         """Return {label: a few test messages with this label}, as examples for the page."""
         found: dict[str, list[str]] = {label: [] for label in self.clf.labels}
-        messages = read_set(self.test, self.clf.labels) if self.test.exists() else ()
+        messages = SplitSet(self.test, self.clf.labels) if self.test.exists() else ()
         for text, label in islice(messages, LOOKED_AT):
             if len(found[label]) < EXAMPLES and len(text) <= SHORT:
                 found[label].append(text)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from ..system.errors import InputError
 from ..system.files import replacing
-from .messages import label_names, quoted, stream_messages
+from .messages import Messages, label_names, quoted
 
 FEWEST = 3  # messages of a label that split by itself gives one to every set
 SETS = ("train.csv", "validation.csv", "test.csv")  # their files in a run folder
@@ -75,19 +75,26 @@ def write_split(folder, sets, names):
             file.write("".join(["Label,Text\n", *rows]).encode())
 
 
-def read_set(path, names):
-    """Yield (text, label) of each message in a file from write_split, with the labels' names.
+class SplitSet:
+    """The (text, label) of each message in a file from write_split, with the labels' names, as often as you iterate.
 
     Raises InputError if the file is missing or has other labels.
     """
-    numbers = {str(number): name for number, name in enumerate(names)}
-    for text, number in stream_messages(path):
-        if number not in numbers:
-            raise InputError(f"{path}: label {number!r} is not one of 0 to {len(names) - 1}, which training wrote")
-        yield text, numbers[number]
+
+    def __init__(self, path, names):
+        self.path, self.names = path, names
+
+    def __iter__(self):
+        numbers = {str(number): name for number, name in enumerate(self.names)}
+        for text, number in Messages(self.path, encoding="utf-8"):
+            if number not in numbers:
+                raise InputError(
+                    f"{self.path}: label {number!r} is not one of 0 to {len(self.names) - 1}, which training wrote"
+                )
+            yield text, numbers[number]
 
 
 def read_split(folder, names):
-    """Read the (training, validation, test) frames from a folder of write_split. Raises InputError like read_set."""
-    sets = ([*read_set(Path(folder) / name, names)] for name in SETS)
+    """Read the (training, validation, test) frames from a folder of write_split. Raises InputError like SplitSet."""
+    sets = ([*SplitSet(Path(folder) / name, names)] for name in SETS)
     return tuple(pd.DataFrame(part, columns=["Text", "Label"]) for part in sets)

@@ -18,7 +18,7 @@ from numpygpt.api.run import load_run
 from numpygpt.explain import server as server_module
 from numpygpt.explain.served import Served
 from numpygpt.explain.server import LIMIT, Server
-from numpygpt.text.split import read_set
+from numpygpt.text.split import SplitSet
 
 
 @contextmanager
@@ -95,12 +95,12 @@ def test_the_curve_ends_at_the_answer(server):
 
 
 def test_the_evaluation_is_that_of_the_runs_test_set(server, served):
-    expected = served.clf.evaluate(*zip(*read_set(served.test, served.clf.labels)))
+    expected = served.clf.evaluate(*zip(*SplitSet(served.test, served.clf.labels)))
     status, found, _ = asked(server, "/api/evaluation")
     assert status == 200 and found["confusion"] == expected.confusion.tolist() and found["naive_bayes"]
     examples = asked(server, "/api/model")[1]["examples"]
     assert {(text, label) for label, texts in examples.items() for text in texts} <= set(
-        read_set(served.test, served.clf.labels)
+        SplitSet(served.test, served.clf.labels)
     )
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numpygpt.system.errors import InputError
-from numpygpt.text.messages import label_names, read_messages, stream_messages
+from numpygpt.text.messages import Messages, label_names, read_messages
 
 UCI = (
     'ham\tGo until jurong point, crazy..\nspam\t"WINNER!! £900, call now\nham\tOk lar... "Joking"\nspam\tURGENT, call\n'
@@ -129,8 +129,6 @@ def test_columns_that_are_not_first_are_used_in_a_tab_separated_file(file):
         ("", {}, "empty"),
         ("\n\n", {}, "empty"),
         ("label,text\n", {}, "there are no messages"),
-        (UCI.encode("utf-16"), {}, "line 1: not UTF-8"),
-        (UCI.encode("latin-1"), {}, "line 2: not UTF-8"),
         (codecs.BOM_UTF8 + UCI.encode("latin-1"), {}, "line 2: not UTF-8"),
         (UCI.replace("Ok", "\0"), {}, "line 3: a NUL"),
         (UCI.replace("\tOk", " Ok"), {}, "line 3: expected 2 fields, found 1.*tabs"),
@@ -164,6 +162,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
             read_messages(path)
 
 
+@pytest.mark.filterwarnings("ignore::numpygpt.system.errors.Note")
 @settings(max_examples=300, deadline=None)
 @given(original=st.sampled_from([UCI, CSV]), data=st.data(), book_quotes=st.booleans())
 def test_damage_ends_in_an_input_error_or_in_messages_the_file_holds(tmp_path_factory, original, data, book_quotes):
@@ -180,7 +179,11 @@ def test_damage_ends_in_an_input_error_or_in_messages_the_file_holds(tmp_path_fa
         assert "\n" not in str(error)
         return
     assert list(frame.columns) == ["Label", "Text"] and len(label_names(frame)) >= 2
-    held = content.decode("utf-8-sig").replace('"', "")  # CSV quoting drops and doubles quotes; nothing else may change
+    try:
+        held = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        held = content.decode("windows-1252")
+    held = held.replace('"', "")  # CSV quoting drops and doubles quotes; nothing else may change
     assert all(label.strip() for label in frame["Label"]) and all(text.strip() for text in frame["Text"])
     assert all(field.replace('"', "") in held for field in [*frame["Label"], *frame["Text"]])
     if original is UCI and not book_quotes and "\t" in held.lstrip("\r\n").splitlines()[0]:
@@ -190,13 +193,13 @@ def test_damage_ends_in_an_input_error_or_in_messages_the_file_holds(tmp_path_fa
 def test_a_stream_gives_the_same_messages_one_by_one_and_needs_no_second_label(file):
     for content in (UCI, CSV):
         frame = read_messages(file(content))
-        assert list(stream_messages(file(content))) == list(zip(frame["Text"], frame["Label"]))
-    assert list(stream_messages(file("label,text\nham,hi\n"))) == [("hi", "ham")]
-    assert list(stream_messages(file("label,text\n"))) == []
+        assert list(Messages(file(content))) == list(zip(frame["Text"], frame["Label"]))
+    assert list(Messages(file("label,text\nham,hi\n"))) == [("hi", "ham")]
+    assert list(Messages(file("label,text\n"))) == []
 
 
 def test_a_stream_reads_no_further_than_it_is_asked(file):
-    stream = stream_messages(file("label,text\n" + 5000 * "ham,hi\n" + "ham\n"))
+    stream = iter(Messages(file("label,text\n" + 5000 * "ham,hi\n" + "ham\n")))
     assert all(next(stream) == ("hi", "ham") for _ in range(5000))
     with pytest.raises(InputError, match="line 5002: expected 2 fields, found 1"):
         next(stream)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from numpygpt.system.errors import InputError
 from numpygpt.text.messages import label_names, read_messages
-from numpygpt.text.split import balance, read_set, split, write_split
+from numpygpt.text.split import SplitSet, balance, split, write_split
 
 FILES = {"train": "train.csv", "validation": "validation.csv", "test": "test.csv"}
 
@@ -86,7 +86,7 @@ def test_written_texts_and_labels_read_back_as_they_were(tmp_path_factory, texts
         assert read["Text"].tolist() == written["Text"].tolist()
         assert read["Label"].tolist() == ["01"[label == "spam"] for label in written["Label"]]
         if all(text.strip() for text in texts):
-            assert list(read_set(folder / file, ["ham", "spam"])) == list(zip(written["Text"], written["Label"]))
+            assert list(SplitSet(folder / file, ["ham", "spam"])) == list(zip(written["Text"], written["Label"]))
 
 
 def test_a_label_that_has_no_number_leaves_the_file_before_it_whole(tmp_path):
@@ -100,4 +100,4 @@ def test_a_label_that_has_no_number_leaves_the_file_before_it_whole(tmp_path):
 def test_a_set_whose_labels_are_not_the_runs_numbers_is_refused(tmp_path):
     (tmp_path / "test.csv").write_text("Label,Text\n1,hi\n2,ho\n")
     with pytest.raises(InputError, match="test.csv: label '2' is not one of 0 to 1"):
-        list(read_set(tmp_path / "test.csv", ["ham", "spam"]))
+        list(SplitSet(tmp_path / "test.csv", ["ham", "spam"]))

@@ -1,0 +1,102 @@
+"""Texts in the encodings that people have."""
+
+import codecs
+import warnings
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from numpygpt.system.errors import InputError, Note
+from numpygpt.text.content import Content
+from numpygpt.text.encodings import find_encoding, known_encoding, read_lines, read_parts
+from numpygpt.text.messages import read_messages
+
+TEXT = "label,text\nham,“See you” at six… £5\nspam,Win £900 – now\n"
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(content):
+        path = tmp_path / "messages"
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_a_text_with_a_mark_or_in_utf8_is_read_and_nothing_is_said(file, encoding):
+    content = codecs.BOM_UTF16_BE + TEXT.encode(encoding) if encoding == "utf-16-be" else TEXT.encode(encoding)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read = read_messages(file(content))
+    assert read["Text"].tolist() == ["“See you” at six… £5", "Win £900 – now"]
+
+
+def test_any_other_text_is_windows_1252_with_a_line_that_says_so(file):
+    """As Kaggle's spam.csv."""
+    with pytest.warns(Note, match=r"messages is not UTF-8 \(line 2\). It is read as windows-1252; --encoding names"):
+        read = read_messages(file(TEXT.encode("windows-1252")))
+    assert read["Text"].tolist() == ["“See you” at six… £5", "Win £900 – now"]
+
+
+def test_an_encoding_that_is_asked_for_overrides_and_nothing_is_said(file):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read = read_messages(file("label,text\nham,żółw\nspam,dom\n".encode("iso8859-2")), encoding="iso8859-2")
+        assert read["Text"][0] == "żółw"
+        assert read_messages(file(TEXT.encode("utf-16-le")), encoding="utf-16-le")["Text"][1] == "Win £900 – now"
+        mojibake = read_messages(file(TEXT.encode()), encoding="latin-1")["Text"][1]
+    assert mojibake == "Win £900 – now".encode().decode("latin-1")
+
+
+@pytest.mark.parametrize(
+    "content, encoding, complaint",
+    [
+        (TEXT.encode() + b"ham,\xff\n", None, "line 4: not UTF-8, although most of the file is. Mend"),
+        (TEXT.encode()[:-4] + "é".encode()[:1], None, "line 3: not UTF-8, although"),
+        (codecs.BOM_UTF8 + b"label,text\nham,\xa3\n", None, "line 2: not UTF-8; save the file as UTF-8"),
+        (b"label,text\nham,\x81\nspam,\xa3\n", None, "line 2: not windows-1252; save"),
+        (TEXT.encode("windows-1252"), "utf-8", "line 2: not UTF-8; save the file as UTF-8 text, or pass --encoding"),
+        (b"label,text\nham,hi\n\nspam,\xa3\n", "ascii", "line 4: not ascii"),
+        (TEXT.encode("utf-16-le"), None, "line 1: a NUL character"),
+        (TEXT.encode("utf-16-le")[:-1], "utf-16-le", "not UTF-16-le"),
+        (codecs.BOM_UTF16_LE + TEXT.encode("utf-16-le")[:-1], None, "not UTF-16"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::numpygpt.system.errors.Note")
+def test_bytes_that_are_not_in_the_encoding_are_refused_and_named(file, content, encoding, complaint):
+    with pytest.raises(InputError, match=complaint) as caught:
+        read_messages(file(content), encoding=encoding and known_encoding(encoding))
+    assert "\n" not in str(caught.value)
+
+
+def test_only_texts_have_an_encoding():
+    assert known_encoding("latin1") == known_encoding("ISO-8859-1") and known_encoding("UTF8") == "utf-8-sig"
+    for name in ("klingon", "base64", "rot13", ""):
+        with pytest.raises(ValueError):
+            known_encoding(name)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    text=st.text(st.sampled_from("aé£€“\r\n") | st.characters(codec="utf-8", exclude_characters="\0"), max_size=30),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32", "windows-1252"]),
+)
+def test_a_text_is_the_same_whatever_it_was_written_in(tmp_path_factory, text, encoding):
+    try:
+        written = text.encode(encoding)
+    except UnicodeEncodeError:
+        return
+    path = tmp_path_factory.mktemp("text") / "text"
+    path.write_bytes(written)
+    content = Content(path)
+    try:
+        found, note = find_encoding(content)
+    except InputError as error:
+        assert "although most" in str(error) and encoding == "windows-1252"
+        return
+    if encoding != "windows-1252" or found == "windows-1252":
+        assert "".join(read_lines(content, found)) == "".join(read_parts(content, found, 3)) == text.lstrip("\ufeff")
+    assert (note is None) == (found != "windows-1252")
