@@ -182,7 +182,7 @@ def test_a_notebook_runs_from_top_to_bottom_in_jupyter(folder, monkeypatch, numb
     pytest.importorskip("ipykernel")
     monkeypatch.setenv("PYTHONPATH", str(PACKAGE.parent))
     made = nbformat.reads(notebook.text(lessons.lesson(number), key), as_version=4)
-    nbclient.NotebookClient(made, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
+    nbclient.NotebookClient(made, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
     for cell in made.cells:
         if cell.source.startswith("numpygpt.check("):
             (shown,) = cell.outputs
