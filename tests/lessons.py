@@ -43,7 +43,9 @@ def write(number):
     printed = iter([printed for cell, printed, _ in run(lessons.lesson(number), key=True) if cell.prints is not None])
     text = path.read_text(encoding="utf-8")
     fence = re.compile(r"^```output\n.*?^```$", re.MULTILINE | re.DOTALL)
-    path.write_text(fence.sub(lambda _: f"```output\n{next(printed).rstrip()}\n```", text), encoding="utf-8")
+    path.write_text(
+        fence.sub(lambda _: f"```output\n{next(printed).rstrip()}\n```", text), encoding="utf-8", newline="\n"
+    )
 
 
 if __name__ == "__main__":
