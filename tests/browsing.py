@@ -52,3 +52,23 @@ def resized(browser, width, dark=False):
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     scheme = [dict(name="prefers-color-scheme", value="dark" if dark else "light")]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dict(features=scheme))
+
+
+def press(page, *keys):
+    body = page.find_element("css selector", "body")
+    for key in keys:
+        body.send_keys(key)
+
+
+def texts(page, selector):
+    return [element.text for element in page.find_elements("css selector", selector)]
+
+
+def heading(page):
+    return texts(page, "main > h2")[0]
+
+
+def at(page, title):
+    """Take a trace's page to the step of this title, forward."""
+    page.execute_script("go(stations.findIndex(step => title(step) === arguments[0]))", title)
+    assert heading(page) == title

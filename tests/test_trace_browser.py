@@ -5,7 +5,7 @@ import re
 import pytest
 
 import numpygpt
-from tests.browsing import needs_chromium, opened, resized, webdriver
+from tests.browsing import at, heading, needs_chromium, opened, press, resized, texts, webdriver
 
 pytestmark = needs_chromium
 
@@ -31,26 +31,6 @@ def page(browser, url):
     assert set(asked) <= {url}
 
 
-def press(page, *keys):
-    body = page.find_element("css selector", "body")
-    for key in keys:
-        body.send_keys(key)
-
-
-def texts(page, selector):
-    return [element.text for element in page.find_elements("css selector", selector)]
-
-
-def heading(page):
-    return texts(page, "main > h2")[0]
-
-
-def at(page, title):
-    """The page at the step of this title, forward."""
-    page.execute_script("go(stations.findIndex(step => title(step) === arguments[0]))", title)
-    assert heading(page) == title
-
-
 def last(trace):
     return f"block {trace.config.n_layer - 1}"
 
@@ -73,6 +53,8 @@ def test_where_nothing_learns_the_way_back_visibly_ends(page, trace):
     at(page, "block 0 · layernorm (ln_1)")
     assert "No gradient reaches this step" in texts(page, ".column.b .none")[0]
     assert page.find_elements("css selector", ".column.b .v") == []
+    dimmed = texts(page, ".column.b .idle h4")
+    assert len(dimmed) == 3 and all("nothing here or below is trainable" in title for title in dimmed)
 
 
 def test_pointing_at_a_name_lights_it_in_both_columns(page, trace):
@@ -83,6 +65,31 @@ def test_pointing_at_a_name_lights_it_in_both_columns(page, trace):
     lit = {side: texts(page, f".column.{side} .n.lit") for side in "fb"}
     assert set(lit["f"]) == set(lit["b"]) == {"rstd"} and len(lit["f"]) >= 2
     assert page.find_elements("css selector", ".column.f .v.lit")
+
+
+def test_pointing_at_gain_lights_its_gradient_function(page, trace):
+    at(page, f"{last(trace)} · layernorm (ln_2)")
+    name = next(n for n in page.find_elements("css selector", ".column.f .n") if n.text == "gain")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", name)
+    webdriver.ActionChains(page).move_to_element(name).perform()
+    lit = page.find_elements("css selector", ".column.b .function.lit")
+    assert [box.get_attribute("data-fn").split(":")[1] for box in lit] == ["dgain"]
+
+
+def test_a_function_inside_says_where_it_was_called_and_constants_have_values(page, trace):
+    at(page, f"{last(trace)} · attention")
+    titles = texts(page, ".column.f .function h4")
+    assert any(re.fullmatch(r"softmax, called in line \d+ of dot_product_attention", title) for title in titles)
+    at(page, f"{last(trace)} · gelu")
+    assert {"SLOPE = 0.7978845608", "CUBIC = 0.044715"} <= set(texts(page, ".column.f .v"))
+
+
+def test_gelus_curve_has_this_messages_numbers_on_it(page, trace):
+    at(page, f"{last(trace)} · gelu")
+    dots = "return [...document.querySelectorAll('figure')].map(f => f.querySelectorAll('.dot').length)"
+    curve, slope = page.execute_script(dots)
+    assert curve == slope > 100
+    assert "of the" in texts(page, "section.card p")[0]
 
 
 def test_the_code_is_shown_with_its_line_numbers(page, trace):
@@ -138,10 +145,62 @@ def test_the_reader_chooses_the_entry_whose_proof_is_shown(page, trace):
     at(page, "head")
     box = page.find_element("css selector", ".check")
     options = box.find_elements("css selector", "option")
+    assert len(options) == 10 and sum("the largest error" in option.text for option in options) == 1
     before = box.find_element("css selector", "dd").text
     options[1].click()
     assert box.find_element("css selector", "dd").text != before and "digits agree" in box.text
     assert page.find_elements("css selector", ".wrong") == []
+
+
+def test_the_chart_and_its_words_follow_the_chosen_entry(page, trace):
+    at(page, f"{last(trace)} · attention")
+    chart = "const [line, words] = ['.proof polyline', '.proof svg + p'].map(name => document.querySelector(name));"
+    chart += "return [line.getAttribute('points'), words.textContent]"
+    options = page.find_elements("css selector", ".check option")
+    assert "of the query" in options[0].text
+    before = page.execute_script(chart)
+    options[-1].click()
+    points, words = page.execute_script(chart)
+    assert points != before[0] and words != before[1] and f"dqkv{options[-1].text[3:]}".split(" ·")[0] in words
+    assert "of the value" in words and re.search(r"best at h = 1e-\d+", words)
+
+
+def test_on_a_phone_a_wide_array_scrolls_and_its_row_names_stay(page, trace):
+    resized(page, 390)
+    at(page, f"{last(trace)} · layernorm (ln_2)")
+    page.execute_script("document.querySelector('.column.f button.v').click()")
+    cell, wide, room = page.execute_script("const s = $('lscroll'); return [big.width, s.scrollWidth, s.clientWidth]")
+    assert cell >= 9 and wide > room
+    page.find_element("id", "lmap").send_keys("\ue014" * 40)  # right
+    assert page.execute_script("return $('lscroll').scrollLeft") > 0
+    assert page.execute_script(
+        "return $('llabels').getBoundingClientRect().left >= $('lscroll').getBoundingClientRect().left"
+    )
+    page.find_element("id", "lclose").click()
+
+
+def test_signs_and_directions_have_different_colours_and_a_key(page, trace):
+    names = ["--forward", "--backward", "--neg", "--pos"]
+    for dark in (False, True):
+        resized(page, 1280, dark)
+        assert len(set(page.execute_script("return arguments[0].map(color)", names))) == 4
+        assert page.find_element("css selector", ".key .scale").is_displayed()
+
+
+def test_in_a_notebooks_cell_both_columns_stand_side_by_side(page, trace):
+    resized(page, 860)
+    at(page, f"{last(trace)} · layernorm (ln_2)")
+    left, right = (page.find_element("css selector", f".column.{side}").rect for side in "fb")
+    assert left["y"] == right["y"] and left["x"] + left["width"] < right["x"]
+
+
+def test_on_paper_there_is_every_step(page, trace):
+    printed = "return [...document.querySelectorAll('.printed h2')].map(heading => heading.textContent)"
+    page.execute_script("dispatchEvent(new Event('beforeprint'))")
+    found = page.execute_script(printed)
+    assert len(found) == len(trace.steps) + 2 and (found[0], found[-1]) == ("tokens", "the update")
+    page.execute_script("dispatchEvent(new Event('afterprint'))")
+    assert page.execute_script(printed) == [] and heading(page) == "tokens"
 
 
 def test_a_message_with_markup_is_shown_as_text(page, trace):
@@ -149,7 +208,7 @@ def test_a_message_with_markup_is_shown_as_text(page, trace):
     assert "".join(texts(page, ".pieces span")).startswith("P")
 
 
-@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("dark", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_on_a_phone_nothing_is_wider_than_the_screen(page, trace, dark):
     resized(page, 390, dark)
     for position in range(2 * (len(trace.steps) + 1) + 1):

@@ -34,7 +34,7 @@ function callTitle(call) {
   if (call.title) return call.title;
   if (!lines.length) return "";
   const name = fn.outer === fn.name ? fn.name : `${fn.name} of ${fn.outer}`;
-  return `${name}, called in line${lines.length > 1 ? "s" : ""} ${lines.join(" and ")}` + (call.by ? ` of ${call.by}` : "");
+  return `${name}, called in line${lines.length > 1 ? "s" : ""} ${lines.join(", ").replace(/, (\d+)$/, " and $1")}` + (call.by ? ` of ${call.by}` : "");
 }
 
 // Show all calls of a function: the reader chooses the call, and the pass of a loop.
