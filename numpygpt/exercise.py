@@ -4,11 +4,10 @@ import numpygpt.system.process  # noqa: F401  before NumPy
 
 import difflib
 import textwrap
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .study import exercises
-from .study.checking import check
+from .study.checking.progress import states
 from .system import command
 from .system.errors import InputError
 
@@ -63,20 +62,10 @@ def known(name):
 
 def show_list():
     print("Write the gradients of each operation. A sensible order:\n")
-    with ThreadPoolExecutor(2) as pool:
-        found = pool.map(state, exercises.NAMES)
-        for name, now in zip(exercises.NAMES, found):
-            print(f"  {name:<18}{now:<8}{exercises.exercise(name).teaches}", flush=True)
+    for name, now in states("."):
+        print(f"  {name:<18}{now:<8}{exercises.exercise(name).teaches}", flush=True)
     print("\nBegin one:      python -m numpygpt.exercise NAME")
     print("Check it:       python -m numpygpt.gradcheck NAME.py")
-
-
-def state(name):
-    """What lies in this folder of an exercise: done, begun or nothing."""
-    path = Path(f"{name}.py")
-    if not path.is_file():
-        return ""
-    return "done" if check.check(path, name).holds else "begun"
 
 
 def write(exercise):

@@ -10,7 +10,7 @@ from time import sleep, strftime
 
 import numpy as np
 
-from .study.checking import check, described
+from .study.checking import check, described, progress
 from .study.checking.verdict import Verdict
 from .system import command
 from .system.errors import InputError
@@ -90,6 +90,8 @@ def verdict_of(path, function, texts):
 def check_file(path, function, texts):
     verdict = verdict_of(path, function, texts)
     print("\n".join(verdict.lines), flush=True)
+    if verdict.holds and not texts and (following := progress.next_after(path, function)):
+        print(following, flush=True)
     return verdict.holds
 
 

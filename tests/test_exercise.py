@@ -69,6 +69,21 @@ def test_a_check_through_the_command_ends_with_status_1_until_it_holds(folder, c
     assert "linear holds" in capsys.readouterr().out
 
 
+def test_what_holds_names_what_comes_next_and_how_many_are_done(folder, capsys):
+    for name in ("linear", "softmax", "gelu"):
+        (folder / f"{name}.py").write_text(exercises.exercise(name).solution_text())
+    (folder / "cross_entropy.py").write_text(exercises.exercise("cross_entropy").text())
+    gradcheck.main(["linear.py"])
+    assert capsys.readouterr().out.splitlines()[-1] == f"next: cross_entropy; 3 of {len(exercises.NAMES)} done"
+
+
+def test_after_the_last_exercise_none_is_next(folder, monkeypatch, capsys):
+    monkeypatch.setattr(exercises, "NAMES", ("linear",))
+    (folder / "linear.py").write_text(exercises.exercise("linear").solution_text())
+    gradcheck.main(["linear.py"])
+    assert capsys.readouterr().out.splitlines()[-1] == "1 of 1 done: all of them"
+
+
 def test_neither_a_check_nor_a_listing_shows_a_hint_or_the_solution(folder, capsys):
     exercise.main(["layernorm"])
     with pytest.raises(SystemExit):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from numpygpt.study import exercises
-from numpygpt.study.checking import check, learner, learner_process
+from numpygpt.study.checking import check, errors, learner, learner_process
 from numpygpt.study.checking.exercise import built
 
 
@@ -34,7 +34,7 @@ def verdict_with_places(name, text):
 def verdict(name, text):
     """The check's verdict on a text in place of a file."""
     exercise, draws, rights = drawn(name)
-    source, function, arrays = learner.Source(f"{name}.py", Path.cwd()), built(text, name), {}
+    source, function, arrays = errors.Source(f"{name}.py", Path.cwd()), built(text, name), {}
     given = [learner_process.handed(draw, right, i) for i, (draw, right) in enumerate(zip(draws, rights))]
     facts = learner.facts_of_draws(function, source, given, [], arrays)
     return check.judged(source.label, exercise, name, draws, rights, facts, arrays)

@@ -62,8 +62,8 @@ def test_a_wrong_one_shows_its_digits_its_worst_entry_and_its_cause(tmp_path):
         ("return (", "linear.py, line 9: SyntaxError"),
         ("pass", "nothing is written yet"),
         ("...", "nothing is written yet"),
+        ("dx = dy @ weight.T\n(dx, x.T @ dy, dy.sum(0))", "linear.py, line 10: the function ends without `return`"),
         ("return dy @ weigth.T, x.T @ dy, dy.sum(axis=0)", "line 9, in backward: NameError: name 'weigth'"),
-        ("return dy @ weight, x.T @ dy, dy.sum(axis=0)", "line 9, in backward: ValueError: matmul"),
         ("raise SystemExit(3)", "line 9, in backward: SystemExit: 3"),
         ("import os; os._exit(7)", "ended without a result, with status 7"),
         ("while True: pass", "still runs after 2 seconds"),
@@ -86,6 +86,31 @@ def test_every_bad_backward_gets_one_message(tmp_path, backward, words):
     text = said(tmp_path, backward, limit=2)
     assert words in text
     assert "Traceback" not in text and "learner" not in text
+
+
+@pytest.mark.parametrize(
+    "backward, words",
+    [
+        (
+            "return dy @ weight",
+            "in `dy @ weight` dy has shape (5, 3) and weight has shape (4, 3): 3 and 4 must be equal",
+        ),
+        (
+            "return dy @ weight.T * bias",
+            "`dy @ weight.T * bias` dy @ weight.T has shape (5, 4) and bias has shape (3,)",
+        ),
+        (
+            "return np.concatenate([dy, x])",
+            "in `np.concatenate([dy, x])` dy has shape (5, 3) and x has shape (5, 4): all",
+        ),
+        ("dx = x + 0\ndx[0] = dy\nreturn dx", "in `dx[0] = dy` dx[0] has shape (4,) and dy has shape (5, 3)"),
+        ("return dy.reshape(7, -1)", "in `dy.reshape(7, -1)` dy has shape (5, 3): cannot reshape"),
+        ("raise ValueError('own words')", "line 9, in backward: ValueError: own words"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_named_with_their_shapes(tmp_path, backward, words):
+    text = said(tmp_path, backward)
+    assert words in text and "linear.py, line " in text
 
 
 def test_float64_where_the_inputs_are_float32_is_right_with_a_remark(tmp_path):
@@ -168,6 +193,26 @@ def test_functions_of_ones_own_are_told_apart_by_their_names(tmp_path):
     for empty in ("None", "dy * facto"):
         last = lines_of(tmp_path, text.format(empty), **settings).lines[-1]
         assert last == f"dx {'is not written yet' if empty == 'None' else 'is wrong'}, dfactor holds"
+
+
+def test_a_function_that_ends_without_return_is_not_called_unwritten(tmp_path):
+    text = LINEAR.replace(
+        "def backward(dy):\n        {}", "def dx(dy):\n        {}\n\n    def dweight(dy):\n        ..."
+    )
+    text = text.replace("y, backward", "y, (dx, dweight, lambda dy: dy.sum(axis=0))")
+    lines = lines_of(tmp_path, text.format("dx = dy @ weight.T")).lines
+    assert "dx, line 9: the function ends without `return`, so its gradient is None" in lines
+    assert "dx is wrong, dweight is not written yet, dbias holds" in lines
+
+
+def test_a_result_that_is_no_array_and_a_forward_pass_without_complex_numbers_are_told(tmp_path):
+    text = "import numpy as np\n" + SCALE.format("dy * factor, (dy * x).sum(axis=0)")
+    settings = dict(name="mine.py", described=scaled("x=(5,7)", "factor=(7,)"))
+    lines = lines_of(tmp_path, text.replace("return y, backward", "return {}, backward"), **settings).lines
+    assert lines == ["mine.py: the result is a dict, not an array"]
+    text = "import math\n" + text.replace("y = x * factor\n\n", "y = x * factor * math.exp(x[0, 0])\n\n")
+    (line,) = lines_of(tmp_path, text, **settings).lines
+    assert "mine.py, line 7, in scale: " in line and "the check runs the forward pass with complex numbers" in line
 
 
 def test_an_operation_that_drops_imaginary_parts_is_not_called_wrong(tmp_path):

@@ -69,10 +69,11 @@ def test_each_gradient_is_judged_as_soon_as_it_is_written():
     assert found.lines[-2] == "dx is not written yet, dgain holds, dbias is wrong"
 
 
-def test_a_finite_difference_is_not_called_zero():
-    difference = "(gelu(x + 1e-5)[0] - gelu(x - 1e-5)[0]) / 2e-5"
+@pytest.mark.parametrize("other, h, digits", [("x - 1e-5", 2e-5, "9 digits"), ("x", 1e-5, "digits")])
+def test_a_finite_difference_is_not_called_zero(other, h, digits):
+    difference = f"(gelu(x + 1e-5)[0] - gelu({other})[0]) / {h}"
     text = exercises.exercise("gelu").text().replace("...  # not written yet", f"return dy * {difference}")
-    assert "A finite difference" in verdict("gelu", text).lines[-3]
+    assert f"{digits} only. A finite difference" in verdict("gelu", text).lines[-3]
 
 
 def test_adamw_is_the_shipped_optimizers_step():

@@ -63,6 +63,7 @@ def in_rows(rows):
         (lambda right, i: right - OTHER[i], "misses the term other."),
         (lambda right, i: right + OTHER[i], "has too much, the term other."),
         (lambda right, i: right - 2 * OTHER[i], "has the wrong sign in the term other."),
+        (lambda right, i: right + 1e-6 * right**2, "is right to 5 digits only. A finite difference"),
     ],
 )  # fmt: skip
 def test_a_sign_is_named(spoil, words):

@@ -10,6 +10,11 @@ def is_way_back(back):
     return callable(back) or (isinstance(back, tuple | list) and bool(back) and all(map(callable, back)))
 
 
+def name_of(function):
+    """Return a function's name, also of what is called like a function and has none."""
+    return getattr(function, "__name__", type(function).__name__)
+
+
 def gradients_of(back, dy, catch=False):
     """Return the list of gradients, from one `backward` or from one function each.
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from ...system.errors import InputError
 from .. import exercises
-from .calls import kept_arrays, products
+from .calls import kept_arrays, name_of, products
 from .complex_step import complex_step
+from .errors import Source
 from .exercise import Draw, is_float, sizes_of
 from .judge import Judge, Right
-from .learner import Source, facts_of_draws
+from .learner import facts_of_draws
 from .learner_process import LIMIT, does_not_run, handed, nothing_written, run
 from .verdict import Verdict
 
@@ -43,7 +44,7 @@ def check_function(function, arguments):
     Raises InputError where there is nothing to call it with.
     """
     source = Source.of(function)
-    name = getattr(function, "__name__", type(function).__name__)
+    name = name_of(function)
     exercise = exercises.exercise(name) if name in exercises.NAMES else None
     if exercise is None and not arguments:
         raise InputError(f"{name} is no exercise: give sample arguments, as in check({name}, x=numpy.ones((2, 3)))")

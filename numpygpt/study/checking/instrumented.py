@@ -57,9 +57,8 @@ class Instrumented:
         return self.lines[line - self.first].strip()
 
 
-def instrumented(function):
-    """Return the Instrumented of a function, or None where there is no text of it."""
-    function = inspect.unwrap(function)
+def tree_of(function):
+    """Return (syntax tree, lines, the first one's number) of a function's definition, or None where it has no text."""
     try:
         lines, first = inspect.getsourcelines(function)
         tree = ast.parse(textwrap.dedent("".join(lines)))
@@ -68,7 +67,32 @@ def instrumented(function):
     if not isinstance(tree.body[0], ast.FunctionDef):
         return None
     ast.increment_lineno(tree, max(first, 1) - 1)
-    node = tree.body[0]
+    return tree.body[0], lines, max(first, 1)
+
+
+def forgotten_return(function):
+    """Return the line where a function ends that does something and returns nothing, else None."""
+    found = tree_of(function)
+    if found is None:
+        return None
+    node, _, _ = found
+    returns = any(isinstance(n, ast.Return) and n.value is not None for n in _of_this_scope(node))
+    does = [n for n in node.body if not isinstance(n, ast.Pass | ast.Return) and not _is_constant(n)]
+    return node.end_lineno if does and not returns else None
+
+
+def _is_constant(node):
+    """Whether a statement is a docstring or `...`."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def instrumented(function):
+    """Return the Instrumented of a function, or None where there is no text of it."""
+    function = inspect.unwrap(function)
+    found = tree_of(function)
+    if found is None:
+        return None
+    node, lines, first = found
     forward, scopes = _scope(node), {}
     rewriter = _Forward(forward, scopes)
     _without_signature(node)
@@ -76,7 +100,7 @@ def instrumented(function):
     factory = ast.parse(f"def __factory__({', '.join(function.__code__.co_freevars)}):\n    return {node.name}")
     factory.body[0].body.insert(0, node)
     code = compile(ast.fix_missing_locations(factory), function.__code__.co_filename, "exec")
-    return Instrumented(function, code, lines, max(first, 1), forward, scopes)
+    return Instrumented(function, code, lines, first, forward, scopes)
 
 
 def _without_signature(node):

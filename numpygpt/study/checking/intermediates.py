@@ -106,6 +106,19 @@ def inside(function, arguments, dy, rights, expected):
         return None
 
 
+def step_places(function, names):
+    """Return the facts of an Inside of a step of an optimizer: where each of its results is made, from its text."""
+    rewritten = instrumented(function)
+    if rewritten is None or not rewritten.forward.returned:
+        return None
+    line, parts = list(rewritten.forward.returned.items())[-1]
+    places = {}
+    for name, (made, at) in zip(names, parts):
+        lines = rewritten.forward.stored.get(made, [at])
+        places[name] = lines[-1], lines
+    return Inside([], set(), places, [], rewritten.text).facts({}, "")
+
+
 class _Looking:
     def __init__(self, rewritten, arguments, dy, rights, expected):
         self.rewritten, self.arguments, self.dy = rewritten, arguments, dy

@@ -12,31 +12,16 @@ import json
 import os
 import pickle
 import sys
-import traceback
-from dataclasses import dataclass
+import warnings
 from pathlib import Path
 
 import numpy as np
 
-from .calls import gradients_of, is_way_back, kept_arrays, positions, products
+from .calls import gradients_of, is_way_back, kept_arrays, name_of, positions, products
 from .complex_step import complex_step
-from .intermediates import inside
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a learner's code is: its name in messages, and the folder whose files' lines are named."""
-
-    label: str
-    folder: Path
-
-    @classmethod
-    def of(cls, function):
-        """Return the Source of a function of this process. A notebook's cells are named after the function."""
-        code = getattr(function, "__code__", None)
-        path = Path(code.co_filename if code else "").resolve()
-        label = path.name if path.is_file() else getattr(function, "__name__", type(function).__name__)
-        return cls(label, path.parent)
+from .errors import Source, where
+from .instrumented import forgotten_return
+from .intermediates import inside, step_places
 
 
 class Stop(Exception):
@@ -84,70 +69,73 @@ def loaded(path, name, source):
     return getattr(module, name)
 
 
-def where(error, source):
-    """(file, line number, its text, function, message) of an error: the last place that is in the learner's folder."""
-    message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    if isinstance(error, SyntaxError) and error.filename:
-        return [
-            Path(error.filename).name,
-            error.lineno,
-            (error.text or "").strip(),
-            "",
-            f"{type(error).__name__}: {error.msg}",
-        ]
-    passed = traceback.extract_tb(error.__traceback__)
-    frames = [frame for frame in passed if Path(frame.filename).resolve().parent == source.folder]
-    if not frames:
-        return [source.label, None, "", "", message]
-    last, path = frames[-1], Path(frames[-1].filename)
-    return [path.name if path.is_file() else source.label, last.lineno, last.line, last.name, message]
-
-
 def facts_of(function, source, draw, arrays, key, derive):
     """Return what the function does with one draw's arguments. Put its arrays under names that start with `key`."""
-    arguments = {name: np.array(a) if isinstance(a, np.ndarray) else a for name, a in draw["arguments"].items()}
-    given = {name: np.array(a) for name, a in arguments.items() if isinstance(a, np.ndarray)}
-    dy = draw["dy"]
     try:
-        result = function(**arguments)
-        if not draw["backward"]:
-            listed = [result] if not isinstance(result, tuple) else list(result)
-            return {"gradients": described(listed, source, arrays, key), "written": changed(arguments, given)}
-        if not (isinstance(result, tuple) and len(result) == 2 and is_way_back(result[1])):
-            return {"no_pair": type(result).__name__}
-        y, back = result
-        facts = {"y": value(y, arrays, f"{key}/y"), "names": None if callable(back) else [f.__name__ for f in back]}
-        if dy is None:  # the first time: its shape is not known yet
-            dy = np.random.default_rng(draw["seed"]).standard_normal(np.shape(y))
-            arrays[f"{key}/dy"] = dy
-        kept = kept_arrays(back)
-        given |= {"dy": np.array(dy)} | {name: np.array(a) for name, a in kept.items()}
-        now = arguments | {"dy": dy if np.ndim(dy) else dy[()]} | kept
-        first = gradients_of(back, now["dy"], catch=True)
-        facts["gradients"] = described(first, source, arrays, key)
-        facts["written"] = changed(now, given)
-        arrays |= {f"{key}/kept/{name}": given[name] for name in kept}
-        facts["views"] = views(first, arguments | kept | {"the result": y})
-        facts["is_dy"] = views(first, {"dy": dy})
-        if not facts["written"]:
-            again = {}
-            described(gradients_of(back, now["dy"], catch=True), source, again, key)
-            facts["again"] = all(np.array_equal(a, arrays.get(n), equal_nan=True) for n, a in again.items())
-        float32 = {n: a.astype("f4") if isinstance(a, np.ndarray) and a.dtype == float else a for n, a in given.items()}
-        back = function(**{n: float32.get(n, a) for n, a in arguments.items()})[1]
-        found = gradients_of(back, np.asarray(dy, np.float32)[()], catch=True)
-        facts["float32"] = [str(getattr(g, "dtype", "")) for g in found]
-        if draw["count"]:
-            facts["products"] = products(function, draw["arguments"], dy)
-        rights = draw["right"]
-        if derive:
-            rights = derivatives(function, draw["arguments"], dy, derive, arrays, key)
-        facts["inside"] = inside_of(function, draw["arguments"], dy, rights, facts, first, arrays, key)
+        return _facts_of(function, source, draw, arrays, key, derive)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         return {"fails": where(error, source)}
+
+
+def _facts_of(function, source, draw, arrays, key, derive):
+    arguments = {name: np.array(a) if isinstance(a, np.ndarray) else a for name, a in draw["arguments"].items()}
+    given = {name: np.array(a) for name, a in arguments.items() if isinstance(a, np.ndarray)}
+    result = function(**arguments)
+    if not draw["backward"]:
+        return facts_of_step(function, draw, result, changed(arguments, given), arrays, key)
+    if not (isinstance(result, tuple) and len(result) == 2 and is_way_back(result[1])):
+        return {"no_pair": type(result).__name__}
+    y, back = result
+    facts = {"y": value(y, arrays, f"{key}/y"), "names": None if callable(back) else list(map(name_of, back))}
+    if facts["y"]["type"] not in ("array", "number"):
+        return facts | {"gradients": [], "written": []}
+    dy = draw["dy"]
+    if dy is None:  # the first time: its shape is not known yet
+        dy = np.random.default_rng(draw["seed"]).standard_normal(np.shape(y))
+        arrays[f"{key}/dy"] = dy
+    kept = kept_arrays(back)
+    given |= {"dy": np.array(dy)} | {name: np.array(a) for name, a in kept.items()}
+    now = arguments | {"dy": dy if np.ndim(dy) else dy[()]} | kept
+    first = gradients_of(back, now["dy"], catch=True)
+    facts["gradients"] = described(first, back, source, arrays, key)
+    facts["written"] = changed(now, given)
+    arrays |= {f"{key}/kept/{name}": given[name] for name in kept}
+    facts["views"] = views(first, arguments | kept | {"the result": y})
+    facts["is_dy"] = views(first, {"dy": dy})
+    if not facts["written"]:
+        again = {}
+        described(gradients_of(back, now["dy"], catch=True), back, source, again, key)
+        facts["again"] = all(np.array_equal(a, arrays.get(n), equal_nan=True) for n, a in again.items())
+    facts["float32"] = kinds_in_float32(function, arguments, given, dy)
+    if draw["count"]:
+        facts["products"] = products(function, draw["arguments"], dy)
+    rights = draw["right"]
+    if derive:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", np.exceptions.ComplexWarning)  # float() drops an imaginary part
+                rights = derivatives(function, draw["arguments"], dy, derive, arrays, key)
+        except Exception as error:
+            return {"not_complex": where(error, source)}
+    facts["inside"] = inside_of(function, draw["arguments"], dy, rights, facts, first, arrays, key)
     return facts
+
+
+def facts_of_step(function, draw, result, written, arrays, key):
+    """Return what a step of an optimizer gives: no gradients, but its results."""
+    results = list(result) if isinstance(result, tuple) else [result]
+    facts = {"gradients": [value(x, arrays, f"{key}/gradient/{i}") for i, x in enumerate(results)], "written": written}
+    return facts | {"inside": step_places(function, list(draw["right"]))}
+
+
+def kinds_in_float32(function, arguments, given, dy):
+    """Return the dtype of each gradient where all floats are float32."""
+    float32 = {n: a.astype("f4") if isinstance(a, np.ndarray) and a.dtype == float else a for n, a in given.items()}
+    _, back = function(**{n: float32.get(n, a) for n, a in arguments.items()})
+    found = gradients_of(back, np.asarray(dy, np.float32)[()], catch=True)
+    return [str(getattr(gradient, "dtype", "")) for gradient in found]
 
 
 def inside_of(function, arguments, dy, rights, facts, gradients, arrays, key):
@@ -178,14 +166,17 @@ def derivatives(function, arguments, dy, names, arrays, key):
     return found
 
 
-def described(gradients, source, arrays, key):
+def described(gradients, back, source, arrays, key):
     """Return [what each gradient is]. Put their numbers in `arrays`."""
-    return [
-        {"type": "fails", "where": where(g, source)}
-        if isinstance(g, Exception)
-        else value(g, arrays, f"{key}/gradient/{i}")
-        for i, g in enumerate(gradients)
-    ]
+    found = []
+    for i, gradient in enumerate(gradients):
+        if isinstance(gradient, Exception):
+            found.append({"type": "fails", "where": where(gradient, source)})
+        else:
+            found.append(value(gradient, arrays, f"{key}/gradient/{i}"))
+        if gradient is None and (line := forgotten_return(back if callable(back) else back[i])):
+            found[-1]["forgotten"] = line
+    return found
 
 
 def value(x, arrays, name):

@@ -15,6 +15,8 @@ from ..exercises import NAMES
 from .exercise import is_float
 
 LIMIT = 10  # seconds for all draws together
+FORGOTTEN = "the function ends without `return`, so its gradient is None"
+START = 60  # seconds more, in which a busy machine starts Python
 
 
 def handed(draw, right, seed):
@@ -37,7 +39,11 @@ def run(path, name, draws, rights, limit):
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.npz")
         command = [sys.executable, "-W", "ignore", "-m", f"{__package__}.learner", str(report)]
-        done = subprocess.run(command, input=pickle.dumps(job), capture_output=True, env=env, timeout=limit + 20)
+        most = limit + START
+        try:
+            done = subprocess.run(command, input=pickle.dumps(job), capture_output=True, env=env, timeout=most)
+        except subprocess.TimeoutExpired:
+            return None, {}, [], f"{path.name}: gave no answer within {most} seconds. Is the machine busy?"
         printed = done.stdout.decode("utf-8", "replace").splitlines()
         if report.exists():
             with np.load(report) as arrays:
@@ -66,6 +72,11 @@ def does_not_run(facts, label, draws):
     for draw, fact in zip([None, *draws], [facts, *facts.get("draws", ())]):
         if "fails" in fact:
             return error_at(fact["fails"], f" ({draw.label})" if draw else "")
+        if "not_complex" in fact:
+            what = "the check runs the forward pass with complex numbers, and it fails with them"
+            return error_at(fact["not_complex"], f" ({what})")
+        if fact.get("y", {"type": "array"})["type"] not in ("array", "number"):
+            return f"{label}: the result is a {fact['y']['type']}, not an array"
         if "no_pair" in fact:
             return f"{label}: returned {fact['no_pair']}, not the result and its gradient functions: return y, (dx, …)"
 
@@ -83,5 +94,10 @@ def error_at(place, told=""):
 
 
 def nothing_written(facts, label):
+    """What is said where no gradient is written yet, or a return is missing."""
+    gradients = [gradient for fact in facts["draws"] for gradient in fact["gradients"]]
+    line = next((g["forgotten"] for g in gradients if "forgotten" in g), None)
+    if line and len(facts["draws"][0]["gradients"]) == 1:
+        return f"{label}, line {line}: {FORGOTTEN}"
     if all(g["type"] == "None" for fact in facts["draws"] for g in fact["gradients"]):
         return f"{label}: nothing is written yet: every gradient is None. Write one, and check again"

@@ -156,6 +156,26 @@ def gelu_skipped():
     dx = da + dx
 
 
+def heads_by_reshape():
+    """dattended is cut into heads by reshape alone, which mixes the rows. Reshape to (messages, T, n_head, d) first,
+    then exchange T and n_head, as split_heads does."""
+    dattended = d_proj[0](da)
+    dattended = dattended.reshape(-1, n_head, T, dattended.shape[1] // n_head)
+    dqkv = np.concatenate([merge_heads(d(dattended)) for d in d_attention], axis=1)
+    dnormed1, dw_qkv, db_qkv = (d(dqkv) for d in d_qkv)
+    dx, dgain1, dbias1 = (d(dnormed1) for d in d_norm1)
+    dx = da + dx
+
+
+def merged_by_reshape():
+    """The heads are put side by side by reshape alone, which mixes the rows. Exchange T and n_head first, as
+    merge_heads does."""
+    dqkv = np.concatenate([d(dattended).reshape(len(x), -1) for d in d_attention], axis=1)
+    dnormed1, dw_qkv, db_qkv = (d(dqkv) for d in d_qkv)
+    dx, dgain1, dbias1 = (d(dnormed1) for d in d_norm1)
+    dx = da + dx
+
+
 def norms_exchanged():
     """The gradients of the two layernorms are exchanged. gain1 and bias1 belong to the attention, gain2 and bias2
     to the MLP."""

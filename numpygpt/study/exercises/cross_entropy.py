@@ -87,6 +87,15 @@ def through_the_softmax_again():
     dlogits = softmax(logits)[1][0](dlogits)
 
 
+def by_the_probability():
+    """This is the derivative by the probabilities, -q / p. It has to go on through the softmax, to the logits, which
+    gives p - q."""
+    p, _ = softmax(logits)
+    q = np.full_like(p, smoothing / C)
+    q[rows, targets] += 1 - smoothing
+    dlogits = -(q / p) * w * counts[:, None] * (dloss / W)
+
+
 def target_taken_everywhere():
     """1 is taken off whole columns: difference[:, targets] -= 1 touches every row. Give the number of the row and of
     the column of each entry: difference[rows, targets] -= 1."""

@@ -16,7 +16,7 @@ def draws(rng):
         gain, x = rng.uniform(1.5, 2.5, D), 1 + rng.uniform(0.5, 3, (N, 1)) * normal((N, D))
         return Draw(label, dict(x=x, gain=gain, bias=normal(D)), {"N": N, "D": D})
 
-    return [draw("four rows", 4, 6), draw("one row", 1, 5), draw("as many rows as columns", 5, 5)]
+    return [draw("four rows", 4, 6), draw("one row", 1, 5), draw("five rows of five numbers", 5, 5)]
 
 
 EXERCISE = Exercise("layernorm", "one number that reaches a row in three ways", layernorm, HINTS, draws, __name__)

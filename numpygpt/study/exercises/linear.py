@@ -14,7 +14,7 @@ def draws(rng):
     normal = rng.standard_normal
     return [
         Draw(label, dict(x=normal((N, i)), weight=normal((i, o)), bias=normal(o)), {"N": N, "in": i, "out": o})
-        for label, N, i, o in [("five rows", 5, 4, 3), ("one row", 1, 3, 6), ("as wide as it is tall", 6, 4, 4)]
+        for label, N, i, o in [("five rows", 5, 4, 3), ("one row", 1, 3, 6), ("a square weight", 6, 4, 4)]
     ]
 
 

@@ -84,6 +84,19 @@ def query_bias_forgotten():
     dbias = np.concatenate([np.zeros_like(bq), np.zeros_like(bq), dy.sum(axis=0)])
 
 
+def heads_by_reshape():
+    """dy is cut into heads by reshape alone, which mixes the messages. Use by_head, which exchanges the axes, too."""
+    dz = (dy.reshape(n_head, len(dy), -1) @ Wv.swapaxes(1, 2)).swapaxes(0, 1)
+    dr = np.stack([d_r(dz[b]) for b, (d_r, _, _) in enumerate(d_found)], axis=1)
+    dq = side_by_side(dr @ Wk)
+    dx = np.concatenate([dkeys(dz[b]) + dvalues(dz[b]) for b, (_, dkeys, dvalues) in enumerate(d_found)])
+    dx[rows] += dq @ Wq.T
+    dWk = [dr[h].T @ q[h] for h in range(n_head)]
+    dWv = [z[h].T @ dy_head for h, dy_head in enumerate(dy.reshape(n_head, len(dy), -1))]
+    dweight = np.concatenate([x_read.T @ dq, *dWk, *dWv], axis=1)
+    dbias = np.concatenate([dq.sum(axis=0), np.zeros_like(bq), dy.sum(axis=0)])
+
+
 def query_from_r():
     """dq uses r. It must use dr, the gradient at r: dq = dr Wk."""
     dz, _, _ = shared(dy)

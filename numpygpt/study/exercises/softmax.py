@@ -10,7 +10,7 @@ HINTS = (
 
 
 def draws(rng):
-    shapes = [("three axes", (2, 3, 5)), ("one row", (1, 4)), ("square rows", (4, 4))]
+    shapes = [("three axes", (2, 3, 5)), ("one row", (1, 4)), ("four rows of four numbers", (4, 4))]
     return [Draw(label, dict(x=rng.standard_normal(s)), {"T": s[-1], "rows": s[-2]}) for label, s in shapes]
 
 
