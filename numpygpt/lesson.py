@@ -4,9 +4,12 @@ import numpygpt.system.process  # noqa: F401  before NumPy
 
 from pathlib import Path
 
+from .api.classifier import Classifier
+from .api.gpt import load
 from .study import lessons
 from .study.lessons import notebook
 from .study.lessons.handout import handout
+from .study.lessons.site import write_site
 from .study.trace.page import save
 from .system import command
 from .system.errors import InputError
@@ -24,6 +27,7 @@ def arguments(argv=None):
             "python -m numpygpt.lesson 1",
             "python -m numpygpt.lesson 1 --key",
             "python -m numpygpt.lesson --handout handout.html",
+            "python -m numpygpt.lesson --site course",
         ],
     )
     parser.add_argument("number", nargs="?", metavar="NUMBER", help="a lesson")
@@ -34,9 +38,16 @@ def arguments(argv=None):
         metavar="FILE",
         help="write a page to print: every operation's forward pass, gradients and shapes, typeset",
     )
+    parser.add_argument(
+        "--site",
+        type=Path,
+        metavar="FOLDER",
+        help="write the course as a web site: the tour on four messages, the lessons with their outputs, the "
+        "exercises, the glossary and the handout. It needs no network and no server: open FOLDER/index.html",
+    )
     given = parser.parse_args(argv)
-    if given.handout and given.number:
-        parser.error("--handout belongs to no lesson: omit NUMBER")
+    if sum(map(bool, (given.number, given.handout, given.site))) > 1:
+        parser.error("NUMBER, --handout and --site exclude each other: give one of them")
     if given.key and given.number is None:
         parser.error("--key needs the NUMBER of a lesson")
     return given
@@ -47,6 +58,8 @@ def main(argv=None):
     if given.handout:
         save(given.handout, handout())
         print(f"wrote {given.handout}: open it in a browser; it prints on two pages of A4")
+    elif given.site:
+        write_course(given.site)
     elif given.number is None:
         show_list()
     else:
@@ -79,6 +92,14 @@ def write(lesson, key):
         file.write(notebook.text(lesson, key).encode())
     print(f"wrote {path}: {lesson.title}, about {lesson.minutes} minutes")
     print(f"Open it:  jupyter lab {path}")
+
+
+def write_course(folder):
+    clf = Classifier(load("mini"), ["ham", "spam"], "all", pad="end", position="last")
+    progress = command.Progress("writing the site", "pages")
+    write_site(folder, clf, progress)
+    progress.clear()
+    print(f"wrote {folder}: open {folder / 'index.html'} in a browser, or copy the folder to a web server")
 
 
 if __name__ == "__main__":

@@ -54,4 +54,4 @@ def test_lesson_handout_writes_it_once(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "h.html").read_text(encoding="utf-8") == handout()
     assert "h.html exists" in refusal(capsys, command.main, "--handout", "h.html")
     assert "there is no folder" in refusal(capsys, command.main, "--handout", "absent/h.html")
-    assert "omit NUMBER" in refusal(capsys, command.main, "1", "--handout", "other.html")
+    assert "give one of them" in refusal(capsys, command.main, "1", "--handout", "other.html")

@@ -71,7 +71,8 @@ def _block(block, target):
     if re.match(r"-|1\.", block) and ITEM.match(block):
         tag = "ul" if block.startswith("-") else "ol"
         items = re.split(r"\n(?=- |\d+\. )", block)
-        return f"<{tag}>{''.join(f'<li>{inline(ITEM.sub("", item, count=1), target)}</li>' for item in items)}</{tag}>"
+        inner = [inline(ITEM.sub("", item, count=1), target) for item in items]
+        return f"<{tag}>{''.join(f'<li>{item}</li>' for item in inner)}</{tag}>"
     return f"<p>{inline(block, target)}</p>"
 
 
