@@ -31,7 +31,7 @@ def arguments(argv=None):
             'python -m numpygpt.classify runs/001 --explain "You have won a prize"',
         ],
     )
-    parser.add_argument("run", type=Path, help="a run folder of numpygpt.train")
+    parser.add_argument("run", type=Path, help="a run folder of numpygpt.train, or an exported classifier")
     parser.add_argument(
         "text",
         nargs="*",

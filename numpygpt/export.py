@@ -5,7 +5,7 @@ import numpygpt.system.process  # noqa: F401  before NumPy
 from pathlib import Path
 
 from .api.run import load_run
-from .checkpoints.exported import for_book, for_transformers
+from .checkpoints.exported import MODEL_FILE, for_book, for_transformers
 from .checkpoints.safetensors import write_safetensors
 from .system import command
 from .system.errors import InputError
@@ -16,10 +16,12 @@ def arguments(argv=None):
     parser = command.parser(
         "export",
         "Write the classifier of a run folder, with all its weights, for use outside numpygpt.\n\n"
-        "By default, write a folder for transformers' AutoTokenizer and model classes, with the label names. With mean "
-        "pooling, load it with AutoModelForTokenClassification: the mean of its logits over the tokens equals "
-        "numpygpt's logits. With last-token pooling, load it with AutoModelForSequenceClassification. That class has "
-        "no bias in the head, so the bias moves into the final layernorm.\n\n"
+        "By default, write a folder for transformers: pipeline('text-classification', model=FOLDER, "
+        "trust_remote_code=True) gives numpygpt's answers and label names. Most classifiers read a message in a way "
+        "that transformers has no class for. Then the folder has a small PyTorch file, modeling_numpygpt.py, and "
+        "transformers refuses the folder without trust_remote_code=True. A causal classifier that reads the last "
+        "token of messages of their own lengths (--position last --pad none) is an ordinary "
+        "GPT2ForSequenceClassification.\n\n"
         "With --book, write one file, book.safetensors, for the book's model.load_state_dict. Create that model with "
         "qkv_bias=True and out_head = torch.nn.Linear(emb_dim, labels). It reads the last token, so train with "
         "--recipe book or --position last.",
@@ -28,7 +30,7 @@ def arguments(argv=None):
             "python -m numpygpt.export runs/001 spam-classifier --book",
         ],
     )
-    parser.add_argument("run", metavar="RUN", type=Path, help="a run folder of numpygpt.train")
+    parser.add_argument("run", metavar="RUN", type=Path, help="a run folder of numpygpt.train, or an exported classifier")
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="the folder to write, which must not exist yet")
     parser.add_argument("--book", action="store_true", help="use the book's names instead of transformers'")
     return parser.parse_args(argv)
@@ -54,23 +56,18 @@ def main(argv=None):
     for name, text in texts.items():
         with replacing(args.folder / name) as file:
             file.write(text.encode())
-    padded, votes = isinstance(clf.pad_to, int), clf.pooling.position == "mean"
-    name = f"AutoModelFor{'Token' if votes else 'Sequence'}Classification"
+    own = MODEL_FILE.name in texts
+    option = "trust_remote_code=True" if own else "truncation=True"
     print(
         f"saved in {args.folder}. In Python:\n"
-        f"  from transformers import {name}, AutoTokenizer\n"
-        f"  tokenizer = AutoTokenizer.from_pretrained('{args.folder}')\n"
-        f"  model = {name}.from_pretrained('{args.folder}')\n"
-        f"  inputs = tokenizer(texts, padding={'max_length' if padded else True!r}, truncation=True, "
-        "return_tensors='pt')\n"
-        "  logits = model(**inputs).logits"
+        "  from transformers import pipeline\n"
+        f"  classify = pipeline('text-classification', model='{args.folder}', {option})\n"
+        "  classify(['You have won a prize', 'Home at six?'])"
     )
-    if votes and padded:
-        print("  logits = logits.mean(1)  # the mean over all tokens")
-    elif votes:
+    if own:
         print(
-            "  mask = inputs['attention_mask'][..., None]  # 1 for a token, 0 for padding\n"
-            "  logits = (logits * mask).sum(1) / mask.sum(1)  # the mean over all tokens"
+            f"Without trust_remote_code=True, transformers refuses the folder: its model is in {MODEL_FILE.name}, "
+            "because transformers has no such class"
         )
 
 

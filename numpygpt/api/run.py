@@ -6,28 +6,30 @@ from pathlib import Path
 
 import numpy as np
 
+from ..checkpoints.classifier import load_classifier
 from ..checkpoints.safetensors import read_safetensors
 from ..model.lora import adapted_weights, merge
 from ..model.parameters import fingerprint
 from ..system.errors import InputError
 from ..training.run_folder import DECIDING, SEEN_TOKENS, run_sha256
 from .classifier import Classifier
-from .gpt import load
+from .gpt import GPT, load
 
 
 def load_run(folder: str | Path) -> Classifier:
-    """Load the Classifier that a run folder holds.
+    """Load the Classifier that a run folder, or an exported folder, holds.
 
     Parameters
     ----------
     folder : str or Path
-        A folder that `python -m numpygpt.train` or `Classifier.save` wrote.
+        A folder that `python -m numpygpt.train` or `Classifier.save` wrote; one that `python -m numpygpt.export` wrote;
+        or one with a GPT2ForSequenceClassification of transformers.
 
     Returns
     -------
     Classifier
         Trainable are the saved parameters, including the head. LoRA's products are added to their weights, and these
-        weights are trainable.
+        weights are trainable. Of an exported classifier, only the head is trainable.
 
     Raises
     ------
@@ -48,6 +50,10 @@ def load_run(folder: str | Path) -> Classifier:
     folder = Path(folder)
     path = folder / "run.json"
     if not path.is_file():
+        if (folder / "config.json").is_file():
+            return _exported(folder)
+        if folder.is_file():
+            raise InputError(f"{folder}: a file, not the folder of a run. To train from its weights: --model {folder}")
         raise InputError(f"{folder}: not a finished run (it has no run.json). Make one with: python -m numpygpt.train")
     try:
         settings = json.loads(path.read_bytes())
@@ -81,4 +87,14 @@ def load_run(folder: str | Path) -> Classifier:
         merged, _ = merge(clf.params, clf.config, lora_scale)
         clf.params = {name: array for name, array in merged.items() if ".lora_" not in name}
         clf._trainable = frozenset(adapted_weights(clf.config) | {"head.bias"})
+    return clf
+
+
+def _exported(folder):
+    """Return the Classifier of a folder that transformers can load."""
+    stored = load_classifier(folder)
+    params = {name: array for name, array in stored.params.items() if not name.startswith("head.")}
+    gpt = GPT(stored.config, params, stored.encoding, str(folder))
+    clf = Classifier(gpt, stored.labels, "head", pad=stored.pad_to, position=stored.position, causal=stored.causal)
+    clf.params |= {name: np.array(stored.params[name]) for name in ("head.weight", "head.bias")}
     return clf

@@ -52,7 +52,7 @@ SIZES = {
 # The arithmetic settings of `config.json`, and the values that this implementation supports. Any other value would load
 # and run, with slightly wrong results.
 _ARITHMETIC = {
-    "model_type": ("gpt2",),
+    "model_type": ("gpt2", "numpygpt"),  # numpygpt: an exported classifier
     "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
     "scale_attn_weights": (True,),
     "scale_attn_by_inverse_layer_idx": (False,),

@@ -80,27 +80,47 @@ def tokenizer_files(encoding):
     only special token is not a last `<|endoftext|>` gets tokenizer.json and tokenizer_config.json instead. Raises
     InputError if the ids have gaps, bytes are missing, or no merge produces a token.
     """
+    vocab, merges, added = _parts(encoding)
+    if list(added) != [ENDOFTEXT] or added[ENDOFTEXT].id != len(vocab):
+        config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": end_token(encoding)}
+        return {
+            "tokenizer.json": tokenizer_json(vocab, merges, added, around(encoding)),
+            "tokenizer_config.json": json.dumps(config) + "\n",
+        }
+    lines = ["#version: 0.2"] + [f"{first} {second}" for first, second in merges]
+    return {"vocab.json": json.dumps(vocab | {ENDOFTEXT: len(vocab)}), "merges.txt": "\n".join(lines) + "\n"}
+
+
+def as_tokenizer_json(encoding):
+    """Return the text of a tokenizer.json of an encoding, without a template. Raises InputError as above."""
+    return tokenizer_json(*_parts(encoding))
+
+
+def end_token(encoding):
+    """Return the name of the token that ends a document."""
+    return getattr(encoding, "end", ENDOFTEXT)
+
+
+def around(encoding):
+    """Return (ids before, ids after) that the tokenizer's file puts around each text, and numpygpt does not."""
+    return getattr(encoding, "around", ((), ()))
+
+
+def _parts(encoding):
+    """Return ({characters: id}, [(first, second)] of the merges, {token: Added}) of an encoding."""
     ranks, special = encoding._mergeable_ranks, encoding._special_tokens
     tokens = sorted(ranks, key=ranks.get)
     ids = sorted([*ranks.values(), *special.values()])
-    end = getattr(encoding, "end", ENDOFTEXT)
+    end = end_token(encoding)
     if ids != list(range(len(ids))) or end not in special or any(bytes([byte]) not in ranks for byte in range(256)):
         raise InputError(
             f"tokenizer {encoding.name}: not built like GPT-2's; expected ids without gaps, all bytes and {end}"
         )
     vocab = {characters(token): ranks[token] for token in tokens}
     merges = [tuple(map(characters, _pair(encoding.name, token, ranks))) for token in tokens if len(token) > 1]
-    if special != {ENDOFTEXT: len(tokens)}:
-        in_text = getattr(encoding, "in_text", {})
-        added = {token: Added(number) for token, number in special.items()}
-        added |= {token: Added(number, special=False) for token, number in in_text.items()}
-        return {
-            "tokenizer.json": tokenizer_json(vocab, merges, added, getattr(encoding, "around", ((), ()))),
-            "tokenizer_config.json": json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": end})
-            + "\n",
-        }
-    lines = ["#version: 0.2"] + [f"{first} {second}" for first, second in merges]
-    return {"vocab.json": json.dumps(vocab | {ENDOFTEXT: len(tokens)}), "merges.txt": "\n".join(lines) + "\n"}
+    added = {token: Added(number) for token, number in special.items()}
+    in_text = getattr(encoding, "in_text", {})
+    return vocab, merges, added | {token: Added(number, special=False) for token, number in in_text.items()}
 
 
 def _from_folder(folder):

@@ -168,5 +168,10 @@ def run_sha256(settings, trained):
 
 
 def recipe_of(folder) -> str | None:
-    """Return the recipe of a finished run, or None for the default. Call `load_run` first, which checks the file."""
+    """Return the recipe of a finished run, or None for the default. Call `load_run` first, which checks the file.
+
+    An exported classifier has none.
+    """
+    if not (Path(folder) / "run.json").exists():
+        return None
     return json.loads((Path(folder) / "run.json").read_bytes()).get("recipe")
