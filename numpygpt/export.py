@@ -30,7 +30,9 @@ def arguments(argv=None):
             "python -m numpygpt.export runs/001 spam-classifier --book",
         ],
     )
-    parser.add_argument("run", metavar="RUN", type=Path, help="a run folder of numpygpt.train, or an exported classifier")
+    parser.add_argument(
+        "run", metavar="RUN", type=Path, help="a run folder of numpygpt.train, or an exported classifier"
+    )
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="the folder to write, which must not exist yet")
     parser.add_argument("--book", action="store_true", help="use the book's names instead of transformers'")
     return parser.parse_args(argv)
