@@ -53,7 +53,7 @@ def load_run(folder: str | Path) -> Classifier:
         if (folder / "config.json").is_file():
             return _exported(folder)
         if folder.is_file():
-            raise InputError(f"{folder}: a file, not the folder of a run. To train from its weights: --model {folder}")
+            raise InputError(f"{folder}: not a finished run but a file. Train from weights with numpygpt.train --model")
         raise InputError(f"{folder}: not a finished run (it has no run.json). Make one with: python -m numpygpt.train")
     try:
         settings = json.loads(path.read_bytes())
