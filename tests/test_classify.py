@@ -122,7 +122,7 @@ def change_weights():
 REFUSED_BY_CLASSIFY = {
     "no folder": (lambda: None, "absent", "absent: not a finished run"),
     "a file": (lambda: None, "two.csv", "two.csv: not a finished run"),
-    "another folder": (lambda: None, "model", "model: not a finished run"),
+    "another folder": (lambda: None, "model", "model: a model without a classifier.s head"),
     "an unfinished run": (lambda: os.remove("run/run.json"), "run", "run: not a finished run"),
     "no trained weights": (lambda: os.remove("run/model.safetensors"), "run", "No such file.*run/model.safetensors"),
     "truncated weights": (
