@@ -86,7 +86,7 @@ def test_a_run_without_its_training_set_is_measured_without_naive_bayes(here, ca
 
 
 REFUSED = {
-    "no run": (lambda: None, "model", "model: not a finished run"),
+    "no run": (lambda: None, "model", "model: a model without a classifier.s head"),
     "no test set": (lambda: os.remove("run/test.csv"), "run", "run has no test.csv. Name a file of labelled messages"),
     "an empty test set": (lambda: spoil("run/test.csv", lambda b: b""), "run", "run/test.csv: the file is empty"),
     "a test set of no messages": (
