@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,6 +64,17 @@ def test_a_lesson_has_all_its_parts_and_three_answers_folded_away(number):
     questions = lesson.text.split("## Three questions")[1]
     assert questions.count("<details><summary>Answer</summary>") == questions.count("</details>") == 3
     assert all(len(re.findall(rf"^\*\*{n}\.\*\* ", questions, re.MULTILINE)) == 1 for n in (1, 2, 3))
+
+
+@pytest.mark.parametrize("number", NUMBERS[:-1])  # the last lesson's cell trains
+def test_every_value_that_a_lesson_offers_runs_and_shows_something_else(number):
+    lesson = lessons.lesson(number)
+    (cell,) = (cell for cell in lesson.cells() if cell.kind == "python" and cell.turn)
+    shown = []
+    for value in cell.turn[1]:
+        changed = replace(lesson, text=lesson.text.replace(cell.text, cell.turned(value)))
+        shown.append(next(printed for run, printed, _ in running.run(changed) if run.text == cell.turned(value)))
+    assert len(set(shown)) == len(cell.turn[1]) > 1
 
 
 def test_every_word_that_a_lesson_links_to_is_in_the_glossary_and_none_is_there_in_vain():

@@ -23,6 +23,7 @@ from ..formulas import formula
 FOLDER = Path(__file__).parent
 FILES = {int(path.name.split("_")[0]): path for path in sorted(FOLDER.glob("[0-9]*_*.md"))}
 GLOSSARY = FOLDER / "glossary.md"
+TURN = re.compile(r"^(\w+) = (.+?)  # try (.+)$", re.MULTILINE)
 # Not among the exercises: lesson 7 checks it as an operation of the learner's own.
 HEADS = Exercise("heads", "splitting and merging heads only moves numbers", attention, (), lambda rng: [], "")
 
@@ -32,6 +33,19 @@ class Cell:
     kind: str  # "markdown", "python" or "exercise"
     text: str
     prints: str | None = None  # what a code cell prints, if the lesson says so
+
+    @property
+    def turn(self) -> tuple[str, list[str]] | None:
+        """Return (name, values) of the number that the reader may change, the cell's own value first; or None.
+
+        A line of such a cell reads `step = 0.1  # try 0.01, 0.3`.
+        """
+        found = TURN.search(self.text)
+        return found and (found[1], [found[2], *re.split(r", (?![^\[]*\])", found[3])])
+
+    def turned(self, value) -> str:
+        """Return the cell's text with another value of that number."""
+        return TURN.sub(rf"\1 = {value}", self.text)
 
 
 @dataclass(frozen=True)
