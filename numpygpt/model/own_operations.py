@@ -61,7 +61,9 @@ class OwnOperations:
     def note_unused(self):
         """Warn of functions that were never called, after a training that called others."""
         if self.used and (unused := sorted(op.__name__ for op in self.given.keys() - self.used)):
-            warnings.warn(f"ops: this training never called your {', '.join(unused)}", Note, stacklevel=3)
+            listed = ", ".join(unused)
+            reason = "frozen blocks and evaluations use the shipped operations"
+            warnings.warn(f"ops: this training never called your {listed}: {reason}", Note, stacklevel=3)
 
     def _calling_yours(self, function):
         """Return the function, or if it calls an operation that is replaced, a copy that calls the replacement."""

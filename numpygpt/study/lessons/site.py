@@ -3,8 +3,10 @@
 import html
 import os
 import tempfile
+import warnings
 from pathlib import Path
 
+from ...system.errors import Note
 from ...system.pages import template
 from .. import exercises, lessons
 from ..formulas import formula
@@ -74,7 +76,8 @@ def pages(every, clf, folder):
             (folder / name).write_text(notebook_text(lesson), encoding="utf-8")
             Path(desk, name).write_text(notebook_text(lesson, key=True), encoding="utf-8")
         for lesson in every:
-            with _working_in(desk):  # the last lesson looks for the notebooks of the others
+            with _working_in(desk), warnings.catch_warnings():  # the last lesson looks for the others' notebooks
+                warnings.simplefilter("ignore", Note)  # of the training in it
                 body = lesson_body(lesson)
             yield f"lesson_{lesson.number}.html", page(lesson.title, _lesson(lesson, every, body))
 
