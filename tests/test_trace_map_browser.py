@@ -3,9 +3,11 @@
 import pytest
 
 import numpygpt
+from numpygpt.model.config import Config
 from numpygpt.study.trace.operation import examples, trace_operation
 from numpygpt.study.trace.page import operation_page
 from tests.browsing import heading, needs_chromium, opened, press, resized, texts
+from tests.tiny import save_model
 
 pytestmark = needs_chromium
 ENTER, RIGHT = "\ue007", "\ue014"
@@ -103,6 +105,19 @@ def test_arrows_light_up_forward_and_then_back(page, trace):
     assert lit(page)[1] == all_backward
 
 
+def test_a_model_of_twelve_blocks_fits_a_wide_screen_and_its_map_scrolls_on_a_phone(browser, tmp_path):
+    save_model(tmp_path / "model", Config(vocab_size=300, n_positions=24, n_embd=8, n_layer=12, n_head=2))
+    clf = numpygpt.Classifier(numpygpt.load(tmp_path / "model"), ["ham", "spam"], "head")
+    clf.trace("win", "spam").save(tmp_path / "twelve.html")
+    with opened(browser, (tmp_path / "twelve.html").as_uri()):
+        assert sum("folded" in label for label in nodes(browser)) == 11
+        for width in (1280, 390):
+            resized(browser, width)
+            browser.execute_script("go(positionOf('h.6.gelu'))")
+            here = browser.find_element("css selector", "#map [aria-current=step]").rect
+            assert 0 <= here["x"] <= width - here["width"] and width_of(browser) <= width
+
+
 def test_where_no_gradient_arrives_the_map_has_no_arrow_back(browser, tmp_path):
     clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"], "head")
     clf.trace("Call", "spam").save(tmp_path / "head.html")
@@ -168,6 +183,21 @@ def test_a_stops_button_scrolls_to_what_it_names(page):
     place = page.find_element("css selector", f"main .v.look[data-name='{button.text}']")
     top = page.execute_script("return arguments[0].getBoundingClientRect().top", place)
     assert 60 < top < 844
+
+
+def test_in_a_notebooks_frame_the_page_walks_and_has_its_tour(browser, url, trace, tmp_path):
+    page = (tmp_path / "notebook.html").resolve()
+    page.write_text(f"<!doctype html><body style='width:860px'>{trace._repr_html_()}", encoding="utf-8")
+    with opened(browser, page.as_uri()):  # logs nothing
+        browser.switch_to.frame(0)
+        browser.find_element("id", "next").click()
+        assert heading(browser) == "embedding"
+        browser.find_element("id", "starttour").click()
+        browser.find_element("id", "tournext").click()
+        assert "stop 2 of 12" in texts(browser, ".stoptop b")[0]
+        left, right = (browser.find_element("css selector", f".column.{side}").rect for side in "fb")
+        assert left["y"] == right["y"]
+        browser.switch_to.default_content()
 
 
 def test_how_to_read_the_page_is_a_banner_that_closes_on_the_first_step(page):

@@ -3,7 +3,8 @@
 
 const ROW = { upper: 26, lower: 86, stream: 158 }; // the top of the boxes in the two upper rows, the middle of the stream
 const BOX = { width: 104, height: 38, gap: 20 };
-const SIDE = { width: 92, stub: 50, frame: 8 };
+const SIDE = { width: 92, frame: 8 };
+const STUB = { few: { width: 50, gap: 20 }, many: { width: 36, gap: 10 } }; // a folded block, narrower where there are many
 const APART = 3; // the distance of a forward and a backward arrow from the middle of their line
 
 // Names that fit a box; the others are the steps' own.
@@ -16,6 +17,7 @@ const folded = new Map(); // block's number -> whether the reader folded it; of 
 let visited = null; // the block that was visited last
 
 const blockNumbers = () => [...new Set(stations.map(blockOf).filter(number => number !== undefined))];
+const stubSize = () => (blockNumbers().length > 5 ? STUB.many : STUB.few);
 const isOpen = number => (folded.has(number) ? !folded.get(number) : number === visited);
 const stationsOf = number => stations.map((step, station) => station).filter(station => blockOf(stations[station]) === number);
 
@@ -26,10 +28,10 @@ function layout() {
   const before = stations.findIndex(step => blockOf(step) !== undefined), numbers = blockNumbers();
   const after = stationsOf(numbers.at(-1)).at(-1) + 1;
   let from = null; // the node that the stream comes from
-  const along = (node, to = node) => {
-    if (from) map.edges.push({ from: from.last, to: to.station, points: [[from.x + from.width, ROW.stream], [node.x, ROW.stream]] });
+  const along = node => {
+    if (from) map.edges.push({ from: from.last, to: node.station, points: [[from.x + from.width, ROW.stream], [node.x, ROW.stream]] });
     from = node;
-    map.width = Math.max(map.width, node.x + node.width + BOX.gap);
+    map.width = Math.max(map.width, node.x + node.width + (node.kind === "stub" ? stubSize().gap : BOX.gap));
   };
   const onStream = (station, width = SIDE.width) => {
     const node = box(map, station, map.width, ROW.stream - BOX.height / 2, width);
@@ -54,7 +56,7 @@ function box(map, station, x, y, width = BOX.width, height = BOX.height) {
 }
 
 function stub(map, number, own) {
-  const node = { station: own[0], last: own.at(-1), x: map.width, y: ROW.upper, width: SIDE.stub, height: ROW.stream + 22 - ROW.upper, kind: "stub", number };
+  const node = { station: own[0], last: own.at(-1), x: map.width, y: ROW.upper, width: stubSize().width, height: ROW.stream + 22 - ROW.upper, kind: "stub", number };
   map.nodes.push(node);
   return node;
 }
@@ -115,7 +117,8 @@ function drawMap() {
   const here = stationOf(position);
   visited = (here !== null && blockOf(stations[here])) || visited || blockNumbers().at(-1);
   const map = layout(), height = ROW.stream + 26 + (data.tied ? 18 : 0);
-  const scale = Math.max(innerWidth < 700 ? 1 : 0.82, Math.min(1.1, (place.clientWidth - 2) / map.width));
+  const room = place.clientWidth - 2 * parseFloat(getComputedStyle(place).paddingLeft);
+  const scale = Math.max(innerWidth < 700 ? 1 : 0.82, Math.min(1.1, room / map.width));
   const drawing = svg("svg", { width: Math.floor(map.width * scale), height: Math.floor(height * scale), viewBox: `0 0 ${map.width} ${height}`, role: "group", "aria-label": "map of the model" },
     map.frames.map(drawFrame), tie(map), map.edges.map(drawEdge), map.nodes.map(drawNode));
   place.replaceChildren(drawing);

@@ -27,6 +27,11 @@ function svg(tag, attributes, ...children) {
   return node;
 }
 
+// Put the reader's place into the address, so that it can be linked. A page in a notebook's frame has no address.
+function setAddress(hash) {
+  if (location.protocol !== "about:") history.replaceState(null, "", hash);
+}
+
 const visible = text => text.replace(/ /g, "␣").replace(/\n/g, "⏎").replace(/\t/g, "⇥").replace(/\r/g, "␍");
 
 function short(x) {

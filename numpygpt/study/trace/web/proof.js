@@ -4,9 +4,11 @@ function proof(step) {
   const names = [...new Set(step.checks.map(check => check[0]))], chart = el("div", {});
   const boxes = names.map(name => checkBox(step, step.checks.filter(check => check[0] === name), chart));
   const loss = single ? "the loss here is sum(result · dy)." : "all later steps run again.";
+  const charted = step.checks.some(check => check[8]) ? null : stations.find(other => other.kind === step.kind && (other.checks || []).some(check => check[8]));
+  const pointer = charted && el("p", {}, "How the errors depend on h is drawn once for each operation: ", el("button", { class: "show", onclick: () => go(positionOf(charted.name, isBack(position))) }, title(charted)));
   return el("section", { class: "card" }, el("h3", {}, "The check"),
     el("p", {}, `Complex step: i·h is added to one entry, with h = ${data.h[0]}, and ${loss} The imaginary part of the loss, divided by h, is the derivative. No subtraction rounds it, so nearly all digits are right. The central finite difference, with h = ${data.h[1]}, subtracts two nearly equal losses, and so loses about half the digits.`),
-    el("div", { class: "proof" + (step.checks.some(check => check[8]) ? "" : " wide") }, el("div", { class: "checks" }, boxes), chart));
+    el("div", { class: "proof" + (step.checks.some(check => check[8]) ? "" : " wide") }, el("div", { class: "checks" }, boxes), chart), pointer);
 }
 
 // Show one gradient's check. The reader chooses the entry, and the chart follows.
@@ -30,17 +32,14 @@ function checkBox(step, entries, chart) {
   return box;
 }
 
-// An entry's name, with the token of its row.
-function entryName(step, [name, index]) {
-  const tokens = rowTokens.length > 0 && index.length > 1 && ["x", "qkv"].includes(name) && !["head", "ln_f", "embedding", "cross_entropy"].includes(step.name);
-  return `${name}[${index.map((i, axis) => (axis === 0 && tokens ? `${i} “${visible(rowTokens[i])}”` : i)).join(", ")}]${partOf(step, name, index)}`;
-}
+const argumentOf = (step, name) => data.arrays[step.calls[0].runs[0].args.find(([argument]) => argument === name)[1]];
 
-// Of qkv's columns, say whether they are a query's, a key's or a value's.
-function partOf(step, name, index) {
-  if (name !== "qkv") return "";
-  const width = data.arrays[step.calls[0].runs[0].args.find(([argument]) => argument === "qkv")[1]].n[1] / 3;
-  return ", of the " + ["query", "key", "value"][Math.floor(index[1] / width)];
+// An entry's name, with the token of its row, and of qkv's columns whether they are a query's, a key's or a value's.
+function entryName(step, [name, index]) {
+  const shape = ["x", "qkv"].includes(name) ? argumentOf(step, name).n || [] : [];
+  const tokens = shape.length === 2 && shape[0] === rowTokens.length;
+  const part = name === "qkv" ? ", of the " + ["query", "key", "value"][Math.floor((3 * index[1]) / shape[1])] : "";
+  return `${name}[${index.map((i, axis) => (axis === 0 && tokens ? `${i} “${visible(rowTokens[i])}”` : i)).join(", ")}]${part}`;
 }
 
 const CHART = { width: 360, height: 210, left: 38, right: 12, top: 12, bottom: 30, digits: 17 };

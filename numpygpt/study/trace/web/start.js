@@ -16,7 +16,7 @@ function go(to, quiet) {
   if (stop !== null) lookAgain();
   if (quiet) return;
   $("banner").open = false;
-  history.replaceState(null, "", "#" + position);
+  setAddress("#" + position);
   scrollTo(0, Math.min(scrollY, $("bar").offsetTop));
 }
 

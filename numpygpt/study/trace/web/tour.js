@@ -7,7 +7,7 @@ function openStop(number) {
   const { step, back } = data.tour[stop];
   $("banner").open = false;
   go(step === "update" ? LAST : positionOf(step, back), true);
-  history.replaceState(null, "", `#tour=${stop + 1}`);
+  setAddress(`#tour=${stop + 1}`);
   drawStop();
   scrollTo(0, $("map").offsetTop);
 }
@@ -16,7 +16,7 @@ function leaveTour() {
   stop = null;
   $("tour").replaceChildren();
   document.querySelectorAll(".look").forEach(place => place.classList.remove("look"));
-  history.replaceState(null, "", `#${position}`);
+  setAddress(`#${position}`);
 }
 
 function drawStop() {
