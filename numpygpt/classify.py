@@ -13,6 +13,8 @@ from .explain.attribution_text import in_terminal
 from .system import command
 from .system.errors import InputError
 from .text.batches import BATCH
+from .text.encodings import checked, text_of
+from .text.reading import encoding
 from .text.seen import remark
 
 
@@ -38,6 +40,15 @@ def arguments(argv=None):
         default=argparse.SUPPRESS,
         help="messages, after -- if one begins with a dash (default: read standard input, one message per line)",
     )
+    parser.add_argument(
+        "--keep-empty",
+        action="store_true",
+        help="print an empty line for each blank line of standard input, so that the lines of input and output agree "
+        "(default: blank lines are skipped)",
+    )
+    parser.add_argument(
+        "--encoding", type=encoding, default="utf-8", help="standard input's encoding, such as utf-16 or latin-1"
+    )
     parser.add_argument("--explain", action="store_true", help="show how much each token contributes to the answer")
     parser.add_argument(
         "--baseline",
@@ -52,13 +63,17 @@ def main(argv=None):
     args = arguments(argv)
     clf = load_run(args.run)
     given = "text" in args
-    texts = _checked(args.text, "message") if given else _checked(_lines(sys.stdin.buffer), "standard input, line")
+    texts = _given(args.text) if given else _read(sys.stdin.buffer, args.encoding, args.keep_empty)
     colour = command.colour()
     batch = 1 if not given and sys.stdin.isatty() else BATCH
     while some := list(islice(texts, batch)):
-        for text, (label, *probabilities), unseen in zip(
-            some, clf.predict(some).itertuples(index=False), clf.unseen(some)
-        ):
+        filled = [text for text in some if text]
+        answers = zip(clf.predict(filled).itertuples(index=False), clf.unseen(filled))
+        for text in some:
+            if not text:
+                print(flush=batch == 1)
+                continue
+            (label, *probabilities), unseen = next(answers)
             columns = [label, f"{max(probabilities):.4f}", " ".join(text.split()), remark(unseen)]
             print(*filter(None, columns), sep="\t", flush=batch == 1)
             if args.explain:
@@ -68,24 +83,24 @@ def main(argv=None):
                 print(f"\n{in_terminal(found, colour)}\n", flush=batch == 1)
 
 
-def _lines(file):
-    for number, line in enumerate(file, start=1):
-        try:
-            text = line.decode().rstrip("\r\n")
-        except UnicodeDecodeError:
-            raise InputError(f"standard input, line {number}: not UTF-8") from None
-        yield text
-
-
-def _checked(texts, where):
-    """Yield the texts. Raise InputError if one is blank, or if there is none."""
-    number = 0
+def _given(texts):
+    """Yield the texts. Raise InputError if one is blank."""
     for number, text in enumerate(texts, start=1):
         if not text.strip():
-            raise InputError(f"{where} {number}: there is no text to classify")
+            raise InputError(f"message {number}: there is no text to classify")
         yield text
-    if not number:
-        raise InputError("standard input is empty: give messages there, one per line, or as arguments")
+
+
+def _read(file, encoding, keep_empty):
+    """Yield the lines of a binary file that have text, and with `keep_empty` an empty text for each blank line."""
+    some = False
+    for line in checked(text_of(file, encoding, newline="\n"), encoding, "standard input"):
+        text = line.rstrip("\r\n") if line.strip() else ""
+        if text or keep_empty:
+            yield text
+        some = some or bool(text)
+    if not some:
+        raise InputError("standard input has no text: give messages there, one per line, or as arguments")
 
 
 if __name__ == "__main__":

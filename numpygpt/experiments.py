@@ -15,6 +15,7 @@ from .system import command
 from .system.files import replacing
 from .system.settings import FINE_TUNING
 from .system.single_process import LAUNCHERS, SingleProcess, launched
+from .text.reading import add_options, as_options
 from .training.experiments import ROWS, SETS, Run, summaries
 from .training.recipes import BOOK
 
@@ -54,6 +55,7 @@ def arguments(argv=None):
         f"{', '.join(OTHER_MODELS)}, each from a folder or downloaded. Rows whose model is not given are left out",
     )
     parser.add_argument("--data", default="sample", help="as in numpygpt.train")
+    add_options(parser)
     parser.add_argument("--lr", type=command.number(FINE_TUNING["lr"]), help="as in numpygpt.train")
     parser.add_argument(
         "--out",
@@ -93,7 +95,14 @@ def run_all(argv, ranks):
     lacking = [row for row in rows if row.model not in models]
     notes = [f"Row {row.number} is left out: it needs --models {row.model}, or {row.model}=PATH." for row in lacking]
     book = [f"--{name.replace('_', '-')}={value}" for name, value in BOOK.items()]
-    shared = ["--data", args.data, *book, *(["--lr", str(args.lr)] if args.lr else []), *args.settings]
+    shared = [
+        "--data",
+        args.data,
+        *as_options(args),
+        *book,
+        *(["--lr", str(args.lr)] if args.lr else []),
+        *args.settings,
+    ]
     runs = [
         Run(row, seed, args.out, ("--model", models[row.model], *shared, *row.options.split(), "--seed", str(seed)))
         for seed in args.seeds

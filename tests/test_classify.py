@@ -47,13 +47,32 @@ def test_a_message_of_mostly_unseen_tokens_is_marked_and_no_probability_changes(
     ]
 
 
+@pytest.mark.parametrize("options, blank", [([], []), (["--keep-empty"], [""])])
+def test_blank_lines_of_standard_input_are_skipped_or_keep_their_place(made, capsys, options, blank):
+    texts = ["win", "", " \t", *["home"] * 40, ""]
+    process = python("-m", "numpygpt.classify", made / "run", *options, stdin=subprocess.PIPE)
+    out, err = process.communicate("\n".join([*texts, ""]).encode())
+    assert (process.returncode, err) == (0, b"")
+    win, home = output(capsys, classify.main, made / "run", "win", "home").splitlines()
+    assert out.decode().split("\n") == [win, *blank * 2, *[home] * 40, *blank, ""]
+
+
+def test_standard_input_has_the_encoding_that_is_named(made, capsys):
+    expected = output(capsys, classify.main, made / "run", "win £ prize", "home")
+    for encoding, named in [("utf-16", "utf-16"), ("latin-1", "latin-1"), ("utf-8-sig", "utf-8")]:
+        process = python("-m", "numpygpt.classify", made / "run", "--encoding", named, stdin=subprocess.PIPE)
+        out, err = process.communicate("win £ prize\nhome\n".encode(encoding))
+        assert (out.decode(), err) == (expected, b"")
+    assert "expected an encoding such as" in refusal(capsys, classify.main, made / "run", "hi", "--encoding", "base64")
+
+
 def test_a_message_is_one_line_whatever_is_in_it(made, capsys):
     assert output(capsys, classify.main, made / "run", "a\tb\nc\r\n  d\u2028", "-5").count("\n") == 2
 
 
 @pytest.mark.parametrize(
     "content, error",
-    [(b"good\n\xff\n", "line 2: not UTF-8"), (b"good\n \n", "line 2: there is no text"), (b"", "is empty")],
+    [(b"good\n\n\xff\n", "line 3: not UTF-8; .*--encoding"), (b"", "has no text"), (b"\n \r\n", "has no text")],
 )
 def test_bad_standard_input_is_one_line_and_status_2(made, content, error):
     process = python("-m", "numpygpt.classify", made / "run", stdin=subprocess.PIPE)

@@ -33,7 +33,12 @@ class Columns:
 
 def usual(names):
     """Return whether the names have one for the label and one for the text that are known."""
-    return all(known.intersection(name.strip().lower() for name in names) for known in _USUAL.values())
+    return all(usual_places(names, kind) for kind in _USUAL)
+
+
+def usual_places(names, kind):
+    """Return the places of the names that are usual for the label or the text, in any case."""
+    return [i for i, name in enumerate(names) if name.strip().lower() in _USUAL[kind]]
 
 
 def column(where, names, kind, wanted=None):
@@ -41,7 +46,9 @@ def column(where, names, kind, wanted=None):
 
     where   the file or the argument, for the error
     """
-    places = [i for i, name in enumerate(names) if (name.lower() in _USUAL[kind] if wanted is None else name == wanted)]
+    places = usual_places(names, kind)
+    if wanted is not None:
+        places = [i for i, name in enumerate(names) if name == wanted]
     if len(places) == 1:
         return places[0]
     if not places and (place := _place(wanted, len(names))) is not None:

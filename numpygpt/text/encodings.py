@@ -72,36 +72,41 @@ def _decoded(content, errors):
 
 
 def read_lines(content, encoding):
-    """Yield the lines of a Content, with their line ends: \\n, \\r\\n or \\r.
-
-    Raises InputError, naming the line, for bytes that are not in the encoding, and for a NUL character.
-    """
-    yield from _checked(content, encoding, lambda text: text)
+    """Yield the lines of a Content, with their line ends: \\n, \\r\\n or \\r. Raises InputError like `checked`."""
+    with content.open() as file, text_of(file, encoding) as text:
+        yield from checked(text, encoding, content.path)
 
 
 def read_parts(content, encoding, size=1 << 16):
     """Like read_lines, but yields parts of `size` characters, for a text that may be a single line."""
-    yield from _checked(content, encoding, lambda text: iter(lambda: text.read(size), ""))
+    with content.open() as file, text_of(file, encoding) as text:
+        yield from checked(iter(lambda: text.read(size), ""), encoding, content.path)
 
 
-def _checked(content, encoding, parts):
+def text_of(file, encoding, newline=""):
+    """Return a binary file as text, for `checked`. `newline` is open()'s."""
+    return io.TextIOWrapper(file, encoding, errors="surrogateescape", newline=newline)
+
+
+def checked(parts, encoding, where):
+    """Yield the parts of a text from `text_of`.
+
+    Raises InputError, naming the line, for bytes that are not in the encoding, and for a NUL character.
+    """
     line = 1
-    with content.open() as file, io.TextIOWrapper(file, encoding, errors="surrogateescape", newline="") as text:
-        try:
-            for part in parts(text):
-                wrong = None if part.isascii() else _ESCAPED.search(part)
-                if wrong or "\0" in part:
-                    line += len(_LINE_END.findall(part, 0, wrong.start() if wrong else part.index("\0")))
-                    what = f"not {_shown(encoding)}" if wrong else "a NUL character"
-                    raise InputError(
-                        f"{content.path}, line {line}: {what}; save the file as UTF-8 text, or pass --encoding"
-                    )
-                line += len(_LINE_END.findall(part))
-                yield part
-        except UnicodeError as error:
-            raise InputError(
-                f"{content.path}, after line {line}: not {_shown(encoding)} ({error}); pass another --encoding"
-            ) from None
+    try:
+        for part in parts:
+            wrong = None if part.isascii() else _ESCAPED.search(part)
+            if wrong or "\0" in part:
+                line += len(_LINE_END.findall(part, 0, wrong.start() if wrong else part.index("\0")))
+                what = f"not {_shown(encoding)}" if wrong else "a NUL character"
+                raise InputError(f"{where}, line {line}: {what}; save the text as UTF-8, or pass --encoding")
+            line += len(_LINE_END.findall(part))
+            yield part
+    except UnicodeError as error:
+        raise InputError(
+            f"{where}, after line {line}: not {_shown(encoding)} ({error}); pass another --encoding"
+        ) from None
 
 
 def _shown(encoding):

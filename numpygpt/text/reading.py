@@ -17,22 +17,25 @@ def add_options(group):
     )
     group.add_argument("--label-column", help="the column with the labels, likewise")
     group.add_argument("--no-header", action="store_true", help="line 1 is a message, and not the columns' names")
-    add_encoding(group)
-
-
-def add_encoding(group):
     group.add_argument(
         "--encoding",
-        type=_encoding,
+        type=encoding,
         help="the text's encoding, such as latin-1 (default: UTF-8 or UTF-16, and otherwise Windows-1252, with a note)",
     )
 
 
-def _encoding(text):
+def encoding(text):
+    """An argparse type: the name of a text encoding."""
     try:
         return known_encoding(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected an encoding such as utf-8 or latin-1, got {text!r}") from None
+
+
+def as_options(args):
+    """Return the options on a command line that give these arguments, for another command."""
+    given = {"--" + name.replace("_", "-"): value for name, value in reading(args).items() if value}
+    return [option if value is True else f"{option}={value}" for option, value in given.items()]
 
 
 def reading(args):

@@ -64,9 +64,10 @@ def fine_tune(
     ----------
     clf : Classifier
         The classifier to train. Its other parameters are frozen.
-    training, validation : list of (text, label), DataFrame or Loader
-        The two sets: pairs, DataFrames with columns Text and Label, or two Loaders from `loaders`, whose batch_size and
-        seed then apply. Without a validation set, training makes no evaluations.
+    training, validation : list of (text, label), tuple (texts, labels), DataFrame or Loader
+        The two sets: pairs, a tuple of a list of texts and a list of labels, DataFrames with a column text (or message)
+        and a column label (or class), in any case, or two Loaders from `loaders`, whose batch_size and seed then apply.
+        Without a validation set, training makes no evaluations.
     epochs : int, optional
         Passes over the training messages (default: 5 for a model of GPT-2's widths, 768 and up; 3 for a narrower one).
     batch_size : int

@@ -10,6 +10,7 @@ import pandas as pd
 from ..system.errors import InputError
 from ..system.single_process import SingleProcess
 from ..text.batches import batches, encode
+from ..text.columns import usual_places
 from ..text.seen import noting
 from .frozen_features import FrozenPrefix
 from .rng import Generator, loader_order
@@ -69,8 +70,9 @@ def loaders(
     ----------
     clf : Classifier
         The classifier to train or to measure.
-    sets : iterable of DataFrame or list of (text, label)
-        The sets of messages; DataFrames have columns Label and Text. The first set is for training, so it is shuffled.
+    sets : iterable of list of (text, label), tuple (texts, labels) or DataFrame
+        The sets of messages. A DataFrame's columns have names that need no option in a file, such as text and label, in
+        any case. The first set is for training, so it is shuffled.
     batch_size : int
         Messages in a batch.
     seed : int
@@ -115,15 +117,38 @@ def loaders(
 
 def _frame(part):
     """Return a set of messages as a DataFrame with columns Text and Label."""
-    if not isinstance(part, pd.DataFrame):
-        pairs = list(part)
-        for number, pair in enumerate(pairs, start=1):
-            if isinstance(pair, str) or not isinstance(pair, Sequence | np.ndarray) or len(pair) != 2:
-                raise InputError(f"message {number} of a set is {pair!r}: expected (text, label)")
-        return pd.DataFrame(pairs, columns=["Text", "Label"])
-    if missing := {"Text", "Label"} - set(part.columns):
-        raise InputError(f"a set has no column {' and no column '.join(sorted(missing))}. Rename its columns")
-    return part
+    if isinstance(part, pd.DataFrame):
+        return pd.DataFrame({name: part.iloc[:, _place(part, name)].tolist() for name in ("Text", "Label")})
+    if _two_columns(part):
+        texts, labels = map(list, part)
+        if len(texts) != len(labels):
+            raise InputError(f"{len(texts)} texts and {len(labels)} labels of a set: expected equally many")
+        return pd.DataFrame({"Text": texts, "Label": labels})
+    pairs = list(part)
+    for number, pair in enumerate(pairs, start=1):
+        if isinstance(pair, str) or not isinstance(pair, Sequence | np.ndarray) or len(pair) != 2:
+            raise InputError(
+                f"message {number} of a set is {pair!r:.60}: expected (text, label), or for the whole set a "
+                "tuple of a list of texts and a list of labels"
+            )
+    return pd.DataFrame(pairs, columns=["Text", "Label"])
+
+
+def _place(frame, name):
+    """Return the place of the column Text or Label: the column of that name, or else with a usual one."""
+    names = list(map(str, frame.columns))
+    places = [i for i, other in enumerate(names) if other == name] or usual_places(names, name.lower())
+    if len(places) != 1:
+        found = f"{len(places)} columns that may be {name}" if places else f"no column {name}"
+        raise InputError(f"a set has {found}: {', '.join(map(repr, names)):.200}. Rename one to {name!r}")
+    return places[0]
+
+
+def _two_columns(part):
+    """Return whether a set is a tuple of a list of texts and a list of labels: lists, arrays or columns of a frame."""
+    return (
+        isinstance(part, tuple) and len(part) == 2 and all(isinstance(c, list | np.ndarray | pd.Series) for c in part)
+    )
 
 
 def check_sets(numbers, batch_size: int, ignore_index: int | None) -> None:

@@ -56,9 +56,9 @@ def test_an_encoding_that_is_asked_for_overrides_and_nothing_is_said(file):
     [
         (TEXT.encode() + b"ham,\xff\n", None, "line 4: not UTF-8, although most of the file is. Mend"),
         (TEXT.encode()[:-4] + "é".encode()[:1], None, "line 3: not UTF-8, although"),
-        (codecs.BOM_UTF8 + b"label,text\nham,\xa3\n", None, "line 2: not UTF-8; save the file as UTF-8"),
+        (codecs.BOM_UTF8 + b"label,text\nham,\xa3\n", None, "line 2: not UTF-8; save the text as UTF-8"),
         (b"label,text\nham,\x81\nspam,\xa3\n", None, "line 2: not windows-1252; save"),
-        (TEXT.encode("windows-1252"), "utf-8", "line 2: not UTF-8; save the file as UTF-8 text, or pass --encoding"),
+        (TEXT.encode("windows-1252"), "utf-8", "line 2: not UTF-8; save the text as UTF-8, or pass --encoding"),
         (b"label,text\nham,hi\n\nspam,\xa3\n", "ascii", "line 4: not ascii"),
         (TEXT.encode("utf-16-le"), None, "line 1: a NUL character"),
         (TEXT.encode("utf-16-le")[:-1], "utf-16-le", "not UTF-16-le"),
