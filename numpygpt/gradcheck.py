@@ -5,7 +5,6 @@ import numpygpt.system.process  # noqa: F401  before NumPy
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from time import sleep, strftime
 
 import numpy as np
@@ -67,18 +66,12 @@ def main(argv=None):
         files = [given.file, *(text for text in given.arguments if "=" not in text)]
         holds = all([show_json(file, described_as) for file in files])
     else:
-        path, function = split(given.file)
+        path, function = check.file_and_function(given.file)
         holds = check_file(path, function, given.arguments)
         if given.watch:
             watch(path, lambda: check_file(path, function, given.arguments))
     if not holds:
         sys.exit(1)
-
-
-def split(text):
-    """(path, function or None) of FILE or FILE:FUNCTION."""
-    path, colon, function = text.rpartition(":")
-    return (Path(path), function) if colon and function.isidentifier() and path else (Path(text), None)
 
 
 def verdict_of(path, function, texts):
@@ -98,7 +91,7 @@ def check_file(path, function, texts):
 def show_json(file, texts):
     """Print the verdict on a file as a line of JSON. A file that cannot be checked does not stop the others."""
     try:
-        verdict = verdict_of(*split(file), texts)
+        verdict = verdict_of(*check.file_and_function(file), texts)
     except InputError as error:
         verdict = Verdict(False, [str(error)])
     text = json.dumps({"file": file} | asdict(verdict))

@@ -9,8 +9,10 @@ from .api.classifier import Classifier
 from .api.gpt import load
 from .api.run import load_run
 from .model.trainable import trainable_names
+from .study.checking.check import file_and_function
+from .study.trace.own import step_of_file
 from .study.trace.page import check_new, page, save
-from .study.trace.terminal import in_terminal, listed
+from .study.trace.terminal import in_terminal, listed, step_in_terminal
 from .system import command
 from .system.errors import InputError
 
@@ -27,6 +29,8 @@ def arguments(argv=None):
             "python -m numpygpt.trace",
             'python -m numpygpt.trace "Home at six?" --label ham --run runs/001',
             "python -m numpygpt.trace --op layernorm",
+            "python -m numpygpt.trace --file layernorm.py",
+            "python -m numpygpt.trace --file layernorm.py --op",
         ],
     )
     parser.add_argument("text", nargs="?", default=MESSAGE, help="the message")
@@ -54,11 +58,20 @@ def arguments(argv=None):
         metavar="NAME",
         help="print one operation on a tiny example instead of writing a page; without a NAME, list the operations",
     )
+    parser.add_argument(
+        "--file",
+        metavar="FILE[:FUNCTION]",
+        help="trace the operation in a file of yours, an exercise or one with `# gradcheck:` lines (see gradcheck "
+        "--help): its lines, its numbers, and beside each wrong array the right one. With --op, print it",
+    )
     return parser.parse_args(argv)
 
 
 def main(argv=None):
     args = arguments(argv)
+    if args.file is not None:
+        show_file(args)
+        return
     if args.op is not None:
         width = get_terminal_size().columns
         print(in_terminal(args.op, width, command.colour()) if args.op else listed(width))
@@ -76,6 +89,24 @@ def main(argv=None):
     progress.clear()
     save(args.out, text)
     print(f"{args.out}: loss {trace.loss:.6f}, {len(trace.steps)} steps forward and back; open it in a browser")
+
+
+def show_file(args):
+    """Trace the operation in a file of the user's."""
+    plain = arguments(["--file", args.file])
+    given = [name for name, value in vars(args).items() if value != getattr(plain, name) and name not in ("op", "out")]
+    if given or args.op:
+        raise InputError(f"--file traces an operation of yours: omit {'the name after --op' if args.op else given[0]}")
+    if args.op is None:
+        check_new(args.out)
+    step = step_of_file(*file_and_function(args.file))
+    if args.op is not None:
+        print(step_in_terminal(step, get_terminal_size().columns, command.colour()))
+        return
+    step.save(args.out)
+    wrong = len(step.beside)
+    found = f"{wrong} of its arrays {'are' if wrong > 1 else 'is'} wrong" if wrong else step.said[-1]
+    print(f"{args.out}: {step.kind}; {found}; open it in a browser")
 
 
 def classifier_of(args):

@@ -4,7 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ..study.checking.check import check_function
+from ..study.checking.judge import Judge
 from ..study.checking.verdict import Verdict
+from ..study.trace.own import own_step
+from ..study.trace.trace import Step
 
 
 class Check:
@@ -20,8 +23,8 @@ class Check:
     >>> found.require()
     """
 
-    def __init__(self, verdict: Verdict):
-        self._verdict = verdict
+    def __init__(self, function: Callable, verdict: Verdict, judge: Judge | None):
+        self._function, self._verdict, self._judge = function, verdict, judge
 
     def __bool__(self) -> bool:
         return self._verdict.holds
@@ -37,6 +40,18 @@ class Check:
         __tracebackhide__ = True  # pytest then shows the test's own line
         if not self:
             raise AssertionError(f"\n{self!r}")
+
+    def trace(self) -> Step:
+        """Return the trace of the function: its lines and its numbers, and beside each wrong array the right one.
+
+        A notebook shows its page. `save(path)` writes the page, and `trace["dscores"]` is an array.
+
+        Raises
+        ------
+        InputError
+            If the function does not run, or is no operation.
+        """
+        return own_step(self._function, self._verdict, self._judge)
 
 
 def check(f: Callable, /, **arguments: Any) -> Check:
@@ -89,4 +104,4 @@ def check(f: Callable, /, **arguments: Any) -> Check:
     dfactor is right but for the factor 1/x.shape[0] (x.shape[0] = 2).
     dx holds, dfactor is wrong
     """
-    return Check(check_function(f, arguments))
+    return Check(f, *check_function(f, arguments))

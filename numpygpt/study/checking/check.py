@@ -26,7 +26,7 @@ def check(path, function=None, described=None, limit=LIMIT):
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file (python -m numpygpt.exercise NAME writes an exercise)")
-    name = function or _function_in(path)
+    name = function or function_in(path)
     exercise = exercises.exercise(name) if described is None and name in exercises.NAMES else None
     if exercise is None and described is None:
         raise InputError(f"{path}: {name} is no exercise, so its arguments have to be described (see --help)")
@@ -39,9 +39,9 @@ def check(path, function=None, described=None, limit=LIMIT):
 
 
 def check_function(function, arguments):
-    """The Verdict on a function of this process, on sample arguments or, of an exercise, on the exercise's own.
+    """(Verdict, Judge) of a function of this process, on sample arguments or, of an exercise, on the exercise's own.
 
-    Raises InputError where there is nothing to call it with.
+    The Judge is None where the function does not run. Raises InputError where there is nothing to call it with.
     """
     source = Source.of(function)
     name = name_of(function)
@@ -60,7 +60,8 @@ def check_function(function, arguments):
         derive = [] if rights else [n for n, a in draws[0].arguments.items() if is_float(a)]
         given = [handed(draw, right, i) for i, (draw, right) in enumerate(zip(draws, rights or [None]))]
         facts = facts_of_draws(function, source, given, derive, arrays)
-        return judged(source.label, exercise, name, draws, rights, facts, arrays)
+        verdict, judge = _judged(source.label, exercise, name, draws, rights, facts, arrays)
+    return verdict, judge
 
 
 def _fits(function, arguments):
@@ -98,15 +99,27 @@ def drawn(exercise, given):
 
 def judged(label, exercise, name, draws, rights, facts, arrays):
     """The Verdict on what a learner's code did. rights is None where the derivatives are among the arrays."""
+    return _judged(label, exercise, name, draws, rights, facts, arrays)[0]
+
+
+def _judged(label, exercise, name, draws, rights, facts, arrays):
+    """(Verdict, Judge)."""
     problem = does_not_run(facts, label, draws) or nothing_written(facts, label)
     if problem is None and rights is None:
         rights, problem = derived(draws, arrays)
     if problem is None:
-        return Judge(label, exercise, name, draws, rights, facts["draws"], arrays).verdict()
-    return Verdict(False, [problem])
+        judge = Judge(label, exercise, name, draws, rights, facts["draws"], arrays)
+        return judge.verdict(), judge
+    return Verdict(False, [problem]), None
 
 
-def _function_in(path):
+def file_and_function(text):
+    """(path, function or None) of FILE or FILE:FUNCTION."""
+    path, colon, function = text.rpartition(":")
+    return (Path(path), function) if colon and function.isidentifier() and path else (Path(text), None)
+
+
+def function_in(path):
     """The name of the function to check in a file where none is given: the file's own, or else its only one."""
     try:
         nodes = ast.parse(path.read_text(encoding="utf-8")).body

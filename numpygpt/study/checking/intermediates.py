@@ -59,7 +59,7 @@ class Inside:
 
     locals       [Local], in the order in which they are made
     left_out     {(scope, name)} of what has a forward name, but is something else: another shape, made in a loop
-    places       {argument: (order, lines)}: where its gradient is made
+    places       {argument: (order, lines, name)}: where its gradient is made, and the name it has there, or None
     unknown      [(name, lines, order)] of arrays named like gradients, of names that the forward pass does not have
     text         the text of a line
     """
@@ -115,7 +115,7 @@ def step_places(function, names):
     places = {}
     for name, (made, at) in zip(names, parts):
         lines = rewritten.forward.stored.get(made, [at])
-        places[name] = lines[-1], lines
+        places[name] = lines[-1], lines, made
     return Inside([], set(), places, [], rewritten.text).facts({}, "")
 
 
@@ -266,7 +266,7 @@ class _Looking:
         return found
 
     def place(self, number):
-        """Return (order, lines) of where the gradient of this number is made, or None."""
+        """Return (order, lines, name) of where the gradient of this number is made, or None."""
         function = self.back if callable(self.back) else list(self.back)[number]
         code = getattr(function, "__code__", None)
         scope = next((scope for scope in self.base.functions if self.code(scope) is code), None)
@@ -276,10 +276,12 @@ class _Looking:
         parts = self.scopes[scope].returned[line]
         part = number if callable(self.back) and len(parts) == len(self.expected) else 0
         if part >= len(parts):
-            return order, [line]
+            return order, [line], None
         name, at = parts[part]
         made = self.base.values.get((scope, name))
-        return (self.base.order[scope, name], self.base.lines[scope, name]) if made else (order, [at])
+        if made is None:
+            return order, [at], name
+        return self.base.order[scope, name], self.base.lines[scope, name], name
 
     def unknown(self):
         """Return (name, lines, order) of what seems to be a gradient, of a name that the forward pass does not have."""

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from .calls import gradients_of, positions
-from .complex_step import BOUND, entry_errors
+from .complex_step import BOUND, agree, entry_errors
 from .exercise import built, is_float
 from .learner_process import FORGOTTEN, error_at
 from .places import Intermediate, Places
@@ -209,6 +209,28 @@ class Judge:
         what, message = found
         cause = sign(what.name, self.cases_inside(what)) if isinstance(what, Intermediate) else None
         return [message, *filter(None, [cause])]
+
+    def shown_draw(self):
+        """Return the number of the draw in which to look at the operation: the first in which something is wrong."""
+        wrong = [i for one in self.places.wrong for i in one.wrong]
+        wrong = wrong or [i for i in range(len(self.rights)) if any(self.wrong_in(i))]
+        return min(wrong, default=0)
+
+    def wrong_in(self, i):
+        """Yield the arguments whose gradients are wrong in draw i."""
+        for name, right in self.rights[i].gradients.items() if self.at(i) else ():
+            if self.problem(i, name) is None and not agree(self.given(i, name), right):
+                yield name
+
+    def beside(self, i):
+        """Return [(names, numbers, right numbers)] of what is wrong in draw i, with the names that its lines give."""
+        found = [(one, one.found[i]) for one in self.places.wrong if i in one.wrong]
+        arrays = [({one.name}, numbers["given"], numbers["right"]) for one, numbers in found]
+        for name in self.wrong_in(i):
+            place = self.facts[i]["inside"] and self.facts[i]["inside"]["places"].get(name)
+            names = {self.named(name), f"backward[{self.at(i)[name]}]", place[2] if place else None}
+            arrays.append((names, self.given(i, name), self.rights[i].gradients[name]))
+        return arrays
 
     def why(self, wrong):
         """Return a line for each cause that was found, and one for each gradient without a cause and a place."""

@@ -19,6 +19,7 @@ from ..checking.complex_step import STEP
 from ..formulas import FORMULAS, formula, latex
 from ..mathml import mathml
 from .arrays import Arrays
+from .beside import right_of, wrong_entries
 from .check import DIFFERENCE, checks, errors_by_step, operation_checks
 from .source import Function
 from .tour import tour
@@ -132,7 +133,8 @@ def operation_data(step):
         "tokens": [],
         "ids": [],
         "label": None,
-        "steps": [packer.step(step, checked, all_errors(step, checked))],
+        "own": step.said is not None,
+        "steps": [packer.step(step, checked, all_errors(step, checked) if step.said is None else None)],
         "update": None,
         "tour": [],
     }
@@ -192,7 +194,7 @@ class _Packer:
             "shape": " × ".join(map(str, np.shape(step.result))),
             "words": words_of(step),
             "calls": self._calls(step.forward, called),
-            "back": None if step.backward is None else self._calls(step.backward),
+            "back": None if step.backward is None else self._calls(step.backward, beside=step.beside),
             "idle": [self.function(function) for function in idle],
             "ends": step.ends,
             "parameters": step.parameters,
@@ -206,18 +208,20 @@ class _Packer:
             found["checks"] = [_check(*pair) for pair in zip(checked, errors or [None] * len(checked))]
         return found
 
-    def _calls(self, tops, called=frozenset()):
+    def _calls(self, tops, called=frozenset(), beside=()):
         """Return the calls worth showing, outermost first. Repeated calls of one function become one entry with
         several runs.
 
         called   (outer function, name) of the gradient functions that were called: what they keep is underlined
+        beside   a Step's
         """
         found: dict[tuple, dict] = {}
         for call in [call for top in tops for call in top.shown()]:
             kept = [names for name, names in call.kept.items() if (call.function.name, name) in called]
+            lines = {str(line): [self._values(made, beside) for made in runs] for line, runs in call.lines.items()}
             run = {
                 "args": self._values(call.constants | call.arguments),
-                "lines": {str(line): [self._values(made) for made in runs] for line, runs in call.lines.items()},
+                "lines": lines,
                 "kept": list(dict.fromkeys(name for names in kept for name in names)),
                 "from": None if call in tops else call.called_from,
             }
@@ -226,8 +230,14 @@ class _Packer:
             found.setdefault((number, call.title), entry)["runs"].append(run)
         return list(found.values())
 
-    def _values(self, values):
-        return [[name, self.arrays.add(value)] for name, value in values.items()]
+    def _values(self, values, beside=()):
+        """[name, array] of each value; of a wrong one also the right array, and the numbers of the wrong entries."""
+        found = []
+        for name, value in values.items():
+            found.append([name, self.arrays.add(value)])
+            if (right := right_of(name, value, beside)) is not None:
+                found[-1] += [self.arrays.add(right), np.flatnonzero(wrong_entries(value, right)).tolist()]
+        return found
 
     def function(self, function: Function):
         """The function's number on the page."""

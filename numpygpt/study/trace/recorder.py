@@ -77,7 +77,7 @@ class Call:
 
     def end(self, frame, result):
         """Note that the function returns."""
-        if type(result) is float and self.parent is not None:
+        if type(result) is float and result == 0 and self.parent is not None:
             self.parent.ended = True
         statement, self._statement = self._statement, None
         if statement is None or self.ended:
@@ -88,7 +88,8 @@ class Call:
             return
         self.returned = tuple(map(_value, result)) if isinstance(result, tuple) else _value(result)
         parts = result if isinstance(result, tuple) else (result,)
-        for text, part in zip((text for text, _ in statement.makes), parts):
+        several = sum(_value(part) is not None for part in parts) > 1
+        for number, (text, part) in enumerate(zip((text for text, _ in statement.makes), parts)):
             for function in part if isinstance(part, tuple) else (part,):
                 if inspect.isfunction(function):
                     if not function.__name__.startswith("<"):  # not a lambda
@@ -96,6 +97,7 @@ class Call:
                     self.kept[function.__name__] = list(dict.fromkeys(_kept_by(function, self.function.outer)))
             if (value := _value(part)) is not None and self._is_new(text, value):
                 result_name = self.function.name if self.function.nested else "result"
+                result_name += f"[{number}]" * (several and self.function.nested)
                 self.lines.setdefault(statement.last, [{}])[0][text if text.isidentifier() else result_name] = value
 
     def _finish(self, frame, following):

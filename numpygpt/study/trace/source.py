@@ -1,6 +1,7 @@
 """The text of the traced functions, from their own files, and what each of their statements makes."""
 
 import ast
+import linecache
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -67,10 +68,16 @@ def statement_at(code, line):
     return _file(code.co_filename)[1].get(line)
 
 
+def forget(filename):
+    """Read a file again that may have changed."""
+    linecache.checkcache(filename)
+    _file.cache_clear()
+
+
 @cache
 def _file(filename):
-    """Return ({first line: Function}, {line: Statement}) of a file."""
-    text = Path(filename).read_text(encoding="utf-8")
+    """Return ({first line: Function}, {line: Statement}) of a file, or of a notebook's cell."""
+    text = "".join(linecache.getlines(filename))
     lines, functions, statements = text.splitlines(), {}, {}
 
     def visit(node, outer):
@@ -78,7 +85,8 @@ def _file(filename):
             name = outer
             if isinstance(child, ast.FunctionDef):
                 name = outer or child.name
-                functions[child.lineno] = _function(Path(filename), lines, child, name)
+                first = min([child.lineno, *(decorator.lineno for decorator in child.decorator_list)])
+                functions[first] = _function(Path(filename), lines, child, name)
             elif isinstance(child, ast.stmt) and outer:
                 statement = _statement(child)
                 for line in range(statement.first, statement.last + 1):

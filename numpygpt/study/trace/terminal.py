@@ -5,6 +5,7 @@ import textwrap
 import numpy as np
 
 from ...system.errors import InputError
+from .beside import right_of, wrong_entries
 from .check import operation_checks
 from .operation import examples, trace_operation
 from .words import words_of
@@ -35,12 +36,17 @@ def in_terminal(name, width, colour=False) -> str:
     known = examples()
     if name not in known:
         raise InputError(f"--op {name}: no such operation; use one of {', '.join(known)}")
-    step = trace_operation(*known[name])
-    text = _Text(width, colour)
+    return step_in_terminal(trace_operation(*known[name]), width, colour)
+
+
+def step_in_terminal(step, width, colour=False) -> str:
+    """Return the text of one operation. Its arrays should be small."""
+    text = _Text(width, colour, step.beside)
     forward, backward, why = words_of(step)
+    name = step.kind.lower()
     text.words(f"{name}, forward", forward)
     text.calls(step.forward)
-    text.words(f"{name}, {'backward' if step.gradients else 'why'}", backward, why)
+    text.words(f"{name}, {'backward' if step.gradients or step.said else 'why'}", backward, why)
     text.calls(step.backward or ())
     if step.gradients:
         text.check(operation_checks(step))
@@ -50,8 +56,8 @@ def in_terminal(name, width, colour=False) -> str:
 class _Text:
     """The lines of a text."""
 
-    def __init__(self, width, colour):
-        self.width, self.colour, self.lines, self.seen = width, colour, [], set()
+    def __init__(self, width, colour, beside=()):
+        self.width, self.colour, self.lines, self.seen, self.beside = width, colour, [], set(), beside
 
     def styled(self, text, style):
         return f"\x1b[{style}m{text}\x1b[0m" if self.colour else text
@@ -59,7 +65,7 @@ class _Text:
     def words(self, heading, text, reasons=()):
         """Add a heading with a paragraph, and a line for each reason."""
         width = min(self.width, WIDEST)
-        first, *rest = textwrap.wrap(f"{heading}: {text}", width)
+        first, *rest = textwrap.wrap(f"{heading}: {text}" if text else heading, width)
         self.lines += [self.styled(heading, HEADING) + first[len(heading) :], *rest]
         for reason in reasons:
             self.lines += textwrap.wrap(reason, width, initial_indent="  - ", subsequent_indent="    ")
@@ -103,9 +109,23 @@ class _Text:
         return [self.styled(f"{number:>4}", NUMBER) + first[4:], *rest]
 
     def value(self, name, value):
-        """Return the lines of `name` and its value."""
+        """Return the lines of `name` and its value. Under a wrong one are the right numbers."""
+        right = right_of(name, value, self.beside)
+        if right is None:
+            return self.numbers(name, value)
+        wrong = wrong_entries(value, right)
+        marked = self.numbers(name, value, wrong) + self.numbers(f"{name}, right", right)
+        return [self.styled(f"{'':{INDENT}}wrong where * is, in {wrong.sum()} of {wrong.size} entries:", BAD), *marked]
+
+    def numbers(self, name, value, wrong=None):
+        """Return the lines of `name` and its numbers. Entries that are wrong have a star."""
         room = min(self.width, WIDEST) - INDENT - len(name) - 3
-        if np.ndim(value):
+        if wrong is not None:
+            shown = [f"{x:.4f}{'*' if bad else ' '}" for x, bad in zip(np.ravel(value), np.ravel(wrong))]
+            wide = max(map(len, shown))
+            value = np.array([text.rjust(wide) for text in shown]).reshape(np.shape(value))
+            text = np.array2string(value, max_line_width=room, formatter={"all": str})
+        elif np.ndim(value):
             text = np.array2string(
                 np.asarray(value), precision=4, suppress_small=True, max_line_width=room, floatmode="maxprec_equal"
             )
@@ -117,7 +137,8 @@ class _Text:
 
     def check(self, checks):
         """Add a table with a line for each Check."""
-        wide = max(14, min(22, (self.width - 30) // 3))  # of a number; the entry and the digits take 30
+        room = self.width - 30 - len("  WRONG") * (not all(c.holds for c in checks))  # the entry and the digits take 30
+        wide = max(14, min(22, room // 3))  # of a number
         digits = wide - 8
         self.lines.append(self.styled("the check: d sum(y * dy) / d (one entry)", HEADING))
         self.lines.append(

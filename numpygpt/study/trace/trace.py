@@ -46,6 +46,8 @@ class Step:
     ends       whether backpropagation stops here, because nothing below learns
     dy         what the gradient functions were given
     sums       where the gradients of the result, or of the parameters, add up
+    said       of a learner's own operation, what the check says of it
+    beside     of it, too, the wrong arrays: (their possible names, numbers, the right numbers)
     """
 
     name: str
@@ -62,6 +64,8 @@ class Step:
     ends: bool = False
     dy: np.ndarray | float | None = None
     sums: list[Sum] = field(default_factory=list)
+    said: list[str] | None = None
+    beside: list[tuple[set, np.ndarray, np.ndarray]] = field(default_factory=list)
 
     @property
     def kind(self):
@@ -81,8 +85,16 @@ class Step:
     def __repr__(self):
         return f"{self.name}: {', '.join(self.names())}"
 
+    def page(self) -> str:
+        """Return the page of this operation alone, as HTML."""
+        return operation_page(self)
+
+    def save(self, path) -> None:
+        """Write that page to a new file. Raises InputError if the file exists."""
+        save(path, self.page())
+
     def _repr_html_(self):
-        return framed(operation_page(self))
+        return framed(self.page())
 
     def names(self):
         """Return all names that have a value."""

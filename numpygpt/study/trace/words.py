@@ -181,8 +181,8 @@ WORDS = {
         "A block in small: a = x + attended and y = a + fed, where attended and fed come out of simple layers.",
         "x and a take two paths each, past a layer and through it. The gradients of the two paths are added.",
         (
-            "da: dy comes past the second layer unchanged, and dfed @ weight2.T comes through it.",
-            "dx: da comes past the first layer unchanged, and dattended @ weight1.T comes through it.",
+            "da: dy comes past the second layer unchanged, and dinner2 @ weight2.T comes through it.",
+            "dx: da comes past the first layer unchanged, and dinner1 @ weight1.T comes through it.",
             "Past the layers the gradient is not multiplied by anything. It reaches the lowest block of a deep model "
             "as it was at the top.",
         ),
@@ -302,6 +302,8 @@ HERE = {
 
 def words_of(step):
     """Return (forward, backward, why) of a step, with its role and its own numbers; why is a tuple of explanations."""
+    if step.said is not None:  # a learner's own operation: what the check says, and no hint at the solution
+        return "", "", tuple(step.said)
     forward, backward, *why = WORDS.get(step.kind, ("", ""))
     shipped = getattr(step.op, "__module__", "").startswith("numpygpt.ops.")  # a learner's names may be others
     numbers = here(step) if shipped else ""

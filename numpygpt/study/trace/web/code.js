@@ -55,13 +55,13 @@ function codeBlock(call, scope) {
       const ends = !headed && /:\s*(#.*)?$/.test(text), values = ends ? current.args : [];
       headed = headed || ends;
       if (call.title && !made.length && !values.length) line.classList.add("dim");
-      code.append(line, ...values.map(part => value(part, scope)));
+      code.append(line, ...values.flatMap(part => value(part, scope)));
       const chosen = Math.min(passes[number] || 0, made.length - 1);
       if (made.length > 1) {
         const together = Object.keys(current.lines).filter(other => current.lines[other].length === made.length);
         code.append(choosePass({ made, lines: together }, chosen));
       }
-      if (made.length) code.append(...made[chosen].map(part => value(part, scope)));
+      if (made.length) code.append(...made[chosen].flatMap(part => value(part, scope)));
     }
   }
 

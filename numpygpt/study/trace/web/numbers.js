@@ -100,26 +100,35 @@ function histogram(array) {
   return el("span", { class: "hist", "aria-hidden": "true" }, svg("svg", { viewBox: "0 0 64 14", width: 64, height: 14 }, bars));
 }
 
-// The numbers of a small array, each on its colour: a table for each matrix of a stack.
-function numberTables(array) {
+// The numbers of a small array, each on its colour: a table for each matrix of a stack. Those of `wrong` are marked.
+function numberTables(array, wrong = []) {
   const [slices, rows, columns] = array.d, all = cells(array), colors = palette();
   const largest = all.reduce((top, x) => Math.max(top, Number.isFinite(x) ? Math.abs(x) : 0), 0);
   const mixed = x => { const [r, g, b] = shade(x, 2.5 * largest, colors).map(Math.round); return `background:rgb(${r} ${g} ${b})`; };
-  const cell = x => el("td", { style: mixed(x) }, Number.isFinite(x) ? String(Number(x.toPrecision(3))) : short(x));
+  const bad = new Set(wrong);
+  const cell = (x, i) => el("td", { style: mixed(x), class: bad.has(i) ? "bad" : null, title: bad.has(i) ? "wrong" : null }, Number.isFinite(x) ? String(Number(x.toPrecision(3))) : short(x));
   return Array.from({ length: slices }, (_, slice) => el("table", { class: "num" }, Array.from({ length: rows }, (_, r) =>
-    el("tr", {}, [...all.slice((slice * rows + r) * columns, (slice * rows + r + 1) * columns)].map(cell)))));
+    el("tr", {}, [...all.slice((slice * rows + r) * columns, (slice * rows + r + 1) * columns)].map((x, c) => cell(x, (slice * rows + r) * columns + c))))));
 }
 
 // Show a value: a number, or an array's shape, range and heatmap, which opens the array. One operation's small arrays
 // show their numbers. `scope` is for the highlighting of names; without it the name is not one of the code's.
-function value([name, number], scope) {
-  const array = data.arrays[number], root = name.replace(/\[.*/, "");
+// Beside a wrong array is the right one; `wrong` are its wrong entries.
+function value([name, number, right, wrong], scope) {
+  if (right !== undefined) return [
+    el("div", { class: "wrongs" }, `✗ wrong in ${wrong.length} of ${cells(data.arrays[number]).length} entries`),
+    shown(name, number, scope, wrong), shown(`${name}, as it should be`, right, scope)];
+  return shown(name, number, scope);
+}
+
+function shown(name, number, scope, wrong) {
+  const array = data.arrays[number], root = name.replace(/[[,].*/, "");
   const marks = { "data-n": scope === undefined ? null : `${scope}:${root}`, "data-name": root };
   const named = el("span", { class: "name mono" }, name);
   if ("v" in array) return el("div", { class: "v", ...marks }, el("span", {}, named, " = ", el("span", { class: "num" }, array.v)));
   const whole = !array.ri && !array.ci, count = cells(array).length, open = () => openLarge(name, array);
-  if (single && whole && count <= 48)
-    return el("button", { class: "v small", type: "button", title: "enlarge", ...marks, onclick: open }, el("span", {}, named, el("span", { class: "shape" }, `  (${array.s})`)), el("span", { class: "tables" }, numberTables(array)));
+  if (single && whole && count <= (data.own ? 160 : 48))
+    return el("button", { class: "v small", type: "button", title: "enlarge", ...marks, onclick: open }, el("span", {}, named, el("span", { class: "shape" }, `  (${array.s})`)), el("span", { class: "tables" }, numberTables(array, wrong)));
   const range = whole && count <= 6 ? ["[" + [...cells(array)].map(short).join(", ") + "]"] : [array.lo, histogram(array), array.hi, el("span", {}, "mean " + array.mean)];
   return el("button", { class: "v", type: "button", title: "enlarge", ...marks, onclick: open },
     el("span", {},

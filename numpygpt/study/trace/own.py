@@ -1,0 +1,64 @@
+"""A learner's own operation in the trace: its lines, its numbers, and beside each wrong array the right one."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from ...system.errors import InputError
+from ..checking import described
+from ..checking.calls import gradients_of, name_of
+from ..checking.check import SEED, check_function, function_in
+from ..checking.errors import Source
+from ..checking.exercise import is_float
+from ..checking.learner import Stop, loaded
+from ..checking.learner_process import does_not_run
+from .recorder import Recorder
+from .source import forget
+from .trace import WATCHED, Step
+
+
+def step_of_file(path, function=None) -> Step:
+    """Return the Step of the operation in a file: an exercise, or one with `# gradcheck:` lines. Raises InputError."""
+    path = Path(path).resolve()
+    if not path.is_file():
+        raise InputError(f"{path}: no such file (python -m numpygpt.exercise NAME writes an exercise)")
+    source, texts = Source(path.name, path.parent), described.described_in(path)
+    arguments = described.draws(texts, np.random.default_rng(SEED))[0].arguments if texts else {}
+    sys.path.insert(0, str(path.parent))  # the file may import others of its folder
+    try:
+        own = loaded(path, function or function_in(path), source)
+        return own_step(own, *check_function(own, arguments))
+    except Stop as stop:
+        raise InputError(does_not_run(stop.args[0] | {"draws": []}, path.name, [])) from None
+    finally:
+        sys.path.remove(str(path.parent))
+
+
+def own_step(function, verdict, judge) -> Step:
+    """Return the Step of a function of this process, from what its check found. Raises InputError if it fails."""
+    name = name_of(function)
+    if judge is None:
+        raise InputError(f"there is nothing to trace. {verdict.messages[-1]}")
+    if judge.is_step or not hasattr(function, "__code__"):
+        raise InputError(f"{name}: only a function that returns its result and gradient functions can be traced")
+    number = judge.shown_draw()
+    draw, right = judge.draws[number], judge.rights[number]
+    file = function.__code__.co_filename
+    forget(file)
+    copies = {n: np.array(a) if isinstance(a, np.ndarray) else a for n, a in draw.arguments.items()}
+    with Recorder(lambda code: code.co_filename in WATCHED | {file}) as recorder:
+        y, back = function(**copies)
+        gradients_of(back, np.array(right.dy)[()], catch=True)
+    if not recorder.calls:
+        raise InputError(f"{name}: its text is not at hand, so its lines cannot be shown")
+    forward, *backward = recorder.calls
+    at = judge.at(number) or {}
+    gradients = {n: judge.given(number, n) for n in at if judge.problem(number, n) is None}
+    arrays = {n: a for n, a in draw.arguments.items() if is_float(a)}
+    settings = {n: a for n, a in draw.arguments.items() if n not in arrays}
+    step = Step(name, function, arrays, {}, settings, y, 0, list(gradients), gradients, [forward], backward)
+    step.dy, step.beside = right.dy, judge.beside(number)
+    lines = [line for message in verdict.messages for line in message.splitlines() if not line.startswith(" ")]
+    step.said = [f"The arguments: {draw.label}.", *lines]
+    return step

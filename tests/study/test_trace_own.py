@@ -1,0 +1,135 @@
+"""A learner's own operation in the trace: its lines and numbers, and beside each wrong array the right one."""
+
+import json
+import linecache
+import re
+
+import numpy as np
+import pytest
+
+import numpygpt
+from numpygpt import trace as command
+from numpygpt.study import exercises
+from numpygpt.study.checking.exercise import built
+from numpygpt.study.trace.page import operation_page
+from numpygpt.study.trace.terminal import step_in_terminal
+from numpygpt.system.errors import InputError
+from tests.study.judging import outside
+from tests.study.plants import SOLUTIONS
+
+WRONG = outside("attention", SOLUTIONS["attention"][0]).replace("(dweights * weights).sum", "dweights.sum")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "attention.py").write_text(WRONG)
+    return tmp_path
+
+
+@pytest.fixture
+def wrong():
+    """The check of a function that is in no file, as in a notebook."""
+    linecache.cache["<attention>"] = len(WRONG), None, WRONG.splitlines(keepends=True), "<attention>"
+    yield numpygpt.check(built(WRONG, "attention"))
+    del linecache.cache["<attention>"]
+
+
+def data_of(step):
+    return json.loads(re.search(r'id="data"[^>]*>(.*?)</script>', operation_page(step), re.S)[1])
+
+
+def marked(data):
+    """{name: numbers of the wrong entries} of all values with a right array beside them."""
+    found = {}
+    for call in [*data["steps"][0]["calls"], *data["steps"][0]["back"]]:
+        for run in call["runs"]:
+            for made in run["lines"].values():
+                found |= {value[0]: value[3] for values in made for value in values if len(value) > 2}
+    return found
+
+
+def test_each_wrong_array_has_the_right_one_beside_it_and_no_other(wrong):
+    step = wrong.trace()
+    assert set(marked(data_of(step))) == {"dscores", "dq", "dk"}
+    names, given, right = step.beside[0]
+    assert names == {"dscores"} and np.array_equal(step["dscores"], given) and not np.allclose(given, right)
+    assert [name for name in ("dv", "dweights") if name in step.names()] == ["dv", "dweights"]
+
+
+def test_the_page_has_the_learners_lines_and_what_the_check_says_but_no_word_of_the_solution(wrong):
+    data = data_of(wrong.trace())
+    forward, backward, why = data["steps"][0]["words"]
+    assert not forward and not backward and any(text.startswith("first wrong: dscores, line") for text in why)
+    assert "dweights.sum" in "".join(line for function in data["functions"] for line in function["lines"])
+    assert [function["formulas"] for function in data["functions"] if function["name"] == "attention"] == [[]]
+
+
+def test_only_the_wrong_entries_are_marked():
+    def linear(x, weight, bias):
+        def backward(dy):
+            dx = dy @ weight.T
+            dx[0, 1] += 1
+            return dx, x.T @ dy, 2 * dy.sum(axis=0)
+
+        return x @ weight + bias, backward
+
+    data = data_of(numpygpt.check(linear).trace())
+    assert marked(data) == {"dx": [1], "backward[2]": [0, 1, 2]}
+
+
+def test_a_right_operation_has_nothing_beside_it():
+    def double(x):
+        def dx(dy):
+            return 2 * dy
+
+        return 2 * x, (dx,)
+
+    step = numpygpt.check(double, x=np.ones((2, 3))).trace()
+    assert not step.beside and not marked(data_of(step)) and "double holds" in step.said[-1]
+
+
+def test_the_command_writes_the_page_once_or_prints_it(folder, capsys):
+    command.main(["--file", "attention.py", "--out", "mine.html"])
+    assert "3 of its arrays are wrong" in capsys.readouterr().out and (folder / "mine.html").stat().st_size > 1000
+    with pytest.raises(InputError, match="mine.html exists"):
+        command.main(["--file", "attention.py", "--out", "mine.html"])
+    command.main(["--file", "attention.py", "--op"])
+    text = capsys.readouterr().out
+    assert "first wrong: dscores, line" in text and "wrong where * is, in 32 of 32 entries" in text
+    assert text.count(", right = ") == 3 and max(map(len, text.splitlines())) <= 80
+
+
+def test_the_terminals_stars_are_at_the_wrong_entries(wrong):
+    step = wrong.trace()
+    names, given, right = step.beside[0]
+    step.beside[0] = names, given, np.where(np.arange(given.size).reshape(given.shape) == 0, right, given)
+    assert "wrong where * is, in 1 of 32 entries" in step_in_terminal(step, 80)
+
+
+def test_a_file_of_ones_own_is_described_in_the_file(folder, capsys):
+    text = "# gradcheck: x=(2,3)\ndef double(x):\n    def dx(dy):\n        return 3 * dy\n\n    return 2 * x, (dx,)\n"
+    (folder / "mine.py").write_text(text)
+    command.main(["--file", "mine.py:double", "--op"])
+    assert "dx is 3/2 times what it should be" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--file", "nothing.py"], "no such file"),
+        (["--file", "attention.py", "hello"], "omit text"),
+        (["--file", "attention.py", "--run", "runs/001"], "omit run"),
+        (["--file", "attention.py", "--op", "softmax"], "omit the name after --op"),
+        (["--file", "broken.py"], "there is nothing to trace. broken.py"),
+        (["--file", "damaged.py"], "damaged.py, line 1: SyntaxError"),
+        (["--file", "adamw.py"], "only a function that returns its result and gradient functions"),
+    ],
+)
+def test_what_cannot_be_traced_ends_in_one_line(folder, arguments, words):
+    (folder / "broken.py").write_text("# gradcheck: x=(2,3)\ndef broken(x):\n    return x @ x, None\n")
+    (folder / "damaged.py").write_text("def damaged(:\n")
+    (folder / "adamw.py").write_text(exercises.exercise("adamw").solution_text())
+    with pytest.raises(InputError, match=words):
+        command.main(arguments)
+    assert not (folder / "trace.html").exists()
