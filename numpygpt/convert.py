@@ -24,9 +24,11 @@ def arguments(argv=None):
         "  - the folder of OpenAI's release: model.ckpt.*, hparams.json, encoder.json,\n"
         "    vocab.bpe (TensorFlow is not needed)\n"
         "  - a file that PyTorch saved (.pth, .bin) or a .safetensors file, with the\n"
-        "    tensor names of Hugging Face or of the book's GPTModel. No code in it is\n"
-        "    run. Without a config.json in the same folder, the tensors' shapes give\n"
-        "    the sizes.",
+        "    tensor names of Hugging Face, nanoGPT or the book's GPTModel. No code in\n"
+        "    it is run. Without a config.json in the same folder, the tensors' shapes\n"
+        "    give the sizes\n"
+        "  - the folder of a PEFT adapter (LoRA), which is merged into its base\n"
+        "The head of a classifier or of another model is set aside.",
         [
             "python -m numpygpt.convert models/124M gpt2-folder",
             "python -m numpygpt.convert gpt2-small-124M.pth gpt2-half --half",
@@ -38,6 +40,7 @@ def arguments(argv=None):
         "folder", metavar="FOLDER", type=Path, help="the folder to write, which must not contain a model"
     )
     command.add_heads(parser)
+    parser.add_argument("--base", help="the base model of the PEFT adapter in SOURCE (default: the one that it names)")
     parser.add_argument(
         "--half", action="store_true", help="write 16-bit floats: half the size, about three decimal digits"
     )
@@ -62,7 +65,7 @@ def main(argv=None):
     ]
     if taken:
         raise InputError(f"{args.folder}: the folder already has {', '.join(taken)}; name another folder")
-    config, params, encoding = load_checkpoint(args.source, args.heads)
+    config, params, encoding = load_checkpoint(args.source, args.heads, args.base)
     save_folder(args.folder, config, params, encoding, dtype)
     count, size = sum(array.size for array in params.values()), (args.folder / "model.safetensors").stat().st_size
     print(f"{args.folder}: {count:,} parameters in {len(params)} tensors, {dtype.__name__}, {size:,} bytes")

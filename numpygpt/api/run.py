@@ -50,7 +50,7 @@ def load_run(folder: str | Path) -> Classifier:
     folder = Path(folder)
     path = folder / "run.json"
     if not path.is_file():
-        if (folder / "config.json").is_file():
+        if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
             return _exported(folder)
         if folder.is_file():
             raise InputError(f"{folder}: not a finished run but a file. Train from weights with numpygpt.train --model")

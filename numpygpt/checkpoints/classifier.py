@@ -29,18 +29,19 @@ class StoredClassifier:
 def load_classifier(folder):
     """Return the StoredClassifier in a folder.
 
-    folder   an exported folder, or one with a GPT2ForSequenceClassification that transformers saved
+    folder   an exported folder, or one with a GPT2ForSequenceClassification that transformers saved, or with a PEFT
+             adapter that makes one
 
     The latter reads the last token of messages of their own lengths. Older exports, which have no entries of their own
     in config.json, are known by their tokenizer's configuration. Raises InputError, naming the folder, if it holds
     another model, or a classifier that numpygpt does not compute.
     """
     checkpoint = open_checkpoint(folder)
-    path = folder / "config.json"
+    path = checkpoint.folder / "config.json"
     if not checkpoint.head or not path.is_file():
         what = checkpoint.kind or "a model without a classifier's head"
         raise InputError(f"{folder}: {what}, not a text classifier with label names; train one with --model {folder}")
-    entries, encoding = read_json(path), tokenizer_of(folder, checkpoint.config)
+    entries, encoding = read_json(path), tokenizer_of(checkpoint)
     if entries.get("model_type") == OWN_TYPE:
         position, causal, pad_to = _own_reading(path, entries)
     else:

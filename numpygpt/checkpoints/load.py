@@ -10,6 +10,7 @@ from ..model.config import SIZES, Config, read_config
 from ..system.errors import InputError, Note
 from ..system.files import read_json
 from ..text.tokenizer import has_tokenizer, load_tokenizer
+from .adapter import adapter_folder, base_of, merged
 from .names import check_parameters, deduced_config, to_gpt2, without_head
 from .published import fetch_model
 from .weights import find_weights, open_weights
@@ -36,6 +37,7 @@ class Checkpoint:
     """An opened checkpoint, whose names and shapes are checked and whose data are not read yet.
 
     path      the weights file
+    folder    the folder with config.json and the tokenizer
     config    the sizes of the model
     tensors   {name: tensor} of the parameters
     head      {name: tensor} of the head of a classifier or other model, under its own names
@@ -43,6 +45,7 @@ class Checkpoint:
     """
 
     path: Path
+    folder: Path
     config: Config
     tensors: dict
     head: dict
@@ -53,24 +56,25 @@ class Checkpoint:
         return {name: tensor.read() for name, tensor in self.tensors.items()}
 
 
-def load_checkpoint(source, heads=None):
+def load_checkpoint(source, heads=None, base=None):
     """Return (Config, {name: float32 array}, tiktoken.Encoding) of a pretrained GPT-2.
 
     source   a folder or file as in load_weights, or a name in BUNDLED or SIZES; an existing path wins over a name
     heads    the number of heads, where no file tells it
+    base     the base model of a PEFT adapter, instead of the one that the adapter names
 
     The tokenizer comes from the folder: see load_tokenizer. If there is no tokenizer file and the vocabulary has 50,257
     entries, the tokenizer is GPT-2's own, which a Note says. Raises InputError, naming the file, if something is
     missing, damaged or not GPT-2's.
     """
-    path = locate(source)
-    config, params = load_weights(path, heads)
-    return config, params, tokenizer_of(path, config)
+    checkpoint = open_checkpoint(locate(source), heads, base)
+    return checkpoint.config, _without_head(checkpoint), tokenizer_of(checkpoint)
 
 
-def tokenizer_of(path, config):
-    """Return the tiktoken.Encoding of the checkpoint at `path`, a folder or file: see load_checkpoint."""
-    folder = path if path.is_dir() else path.parent
+def tokenizer_of(checkpoint):
+    """Return the tiktoken.Encoding of a Checkpoint: see load_checkpoint. An adapter's own wins over its base's."""
+    config, own = checkpoint.config, checkpoint.path.parent
+    folder = own if has_tokenizer(own) else checkpoint.folder
     if not has_tokenizer(folder) and config.vocab_size in (Config.vocab_size, _NANOGPT_VOCABULARY):
         warnings.warn(f"{folder}: there is no tokenizer, so GPT-2's own is used", Note, 3)
         return load_tokenizer("gpt2")
@@ -106,20 +110,26 @@ def load_weights(source, heads=None):
     A Note says if a head was set aside. Raises InputError like open_checkpoint.
     """
     checkpoint = open_checkpoint(source, heads)
+    return checkpoint.config, _without_head(checkpoint)
+
+
+def _without_head(checkpoint):
+    """Return the parameters of a Checkpoint. A Note says if a head was set aside."""
     if checkpoint.head:
         warnings.warn(
-            f"{checkpoint.path}: {checkpoint.kind}; its head ({', '.join(checkpoint.head)}) is set aside", Note, 2
+            f"{checkpoint.path}: {checkpoint.kind}; its head ({', '.join(checkpoint.head)}) is set aside", Note, 3
         )
-    return checkpoint.config, checkpoint.params()
+    return checkpoint.params()
 
 
-def open_checkpoint(source, heads=None):
+def open_checkpoint(source, heads=None, base=None):
     """Return the Checkpoint of a GPT-2, with any head.
 
     source   a weights file, or a folder that contains one: safetensors, the index of sharded safetensors, the index of
              a TensorFlow checkpoint, or a PyTorch state dict; with the tensor names of Hugging Face, OpenAI, nanoGPT or
-             the book
+             the book; or the folder of a PEFT adapter, which is merged into its base
     heads    the number of heads, where no file tells it
+    base     the base model of an adapter, instead of the one that the adapter names
 
     The sizes come from nanoGPT's model_args in the file, or from config.json or OpenAI's hparams.json in the same
     folder. Without these, the sizes come from the tensors' shapes and `heads`, which a Note says.
@@ -128,6 +138,14 @@ def open_checkpoint(source, heads=None):
     contradict the Config, or the output layer is not tied to the token embedding; OSError if a file cannot be read.
     """
     path = Path(source)
+    if folder := adapter_folder(path):
+        below = open_checkpoint(locate(base or base_of(folder)), heads)
+        tensors, head, path = merged(folder, below.tensors, below.head)
+        check_parameters(tensors, below.config, path)
+        kind = without_head(head)[2]
+        return Checkpoint(path, below.folder, below.config, tensors, head, kind)
+    if base is not None:
+        raise InputError(f"{path}: not a PEFT adapter, so it has no base; omit --base")
     path = find_weights(path) if path.is_dir() else path
     opened, settings = open_weights(path)
     stored, head, kind = without_head(to_gpt2(opened, path))
@@ -141,7 +159,7 @@ def open_checkpoint(source, heads=None):
             f"{path}: the output layer, lm_head.weight, differs from the token embedding, wte.weight; "
             "GPT-2 shares one matrix for both, so numpygpt cannot compute this model"
         )
-    return Checkpoint(path, config, stored, head, kind)
+    return Checkpoint(path, path.parent, config, stored, head, kind)
 
 
 def _same(output_layer, embedding):

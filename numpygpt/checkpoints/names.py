@@ -1,7 +1,7 @@
 """Translate other projects' names for GPT-2's tensors to ours and back, and check that all tensors are present.
 
 Every function takes {name: tensor}. A tensor needs only a `shape` and a `dtype`, so its data may still be on disk. A
-tensor that is stored transposed or in parts becomes a _Derived tensor, which is read later.
+tensor that is stored transposed or in parts becomes a Derived tensor, which is read later.
 """
 
 import re
@@ -48,7 +48,7 @@ _QUERY_KEY_VALUE = ("att.W_query", "att.W_key", "att.W_value")  # the columns of
 
 # Wrappers put their own names before a model's: torch.compile, DataParallel, a Lightning module
 _WRAPPERS = re.compile(r"(?:(?:module|_orig_mod|model)\.)+")
-_MATRICES = re.compile(r"h\.\d+\.(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight")
+MATRICES = re.compile(r"h\.\d+\.(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight")
 
 # The heads of other models on top of a GPT-2, by the names of their tensors
 _HEADS = {
@@ -64,7 +64,7 @@ _OPENAI = re.compile(r"model/(?:(wte|wpe)|(?:h(\d{1,4})/)?([\w/]+)/([gwb]))")
 
 
 @dataclass(frozen=True)
-class _Derived:
+class Derived:
     """A tensor that is computed from stored tensors when it is read."""
 
     shape: tuple
@@ -118,7 +118,7 @@ def from_nanogpt(tensors):
     if first is None or len(first.shape) != 2 or first.shape[0] != 3 * first.shape[1]:
         return tensors
     named = {
-        name: _side_by_side([tensor]) if _MATRICES.fullmatch(name) and len(tensor.shape) == 2 else tensor
+        name: _side_by_side([tensor]) if MATRICES.fullmatch(name) and len(tensor.shape) == 2 else tensor
         for name, tensor in tensors.items()
     }
     if not any(name.endswith(".bias") for name in named):
@@ -295,12 +295,12 @@ def _zeros(shape):
         zeros.flags.writeable = False
         return zeros
 
-    return _Derived(tuple(shape), np.dtype(np.float32), read)
+    return Derived(tuple(shape), np.dtype(np.float32), read)
 
 
 def _without_first_axis(tensor):
     shape = tuple(tensor.shape[1:])
-    return _Derived(shape, tensor.dtype, lambda: tensor.read().reshape(shape))
+    return Derived(shape, tensor.dtype, lambda: tensor.read().reshape(shape))
 
 
 def _side_by_side(tensors):
@@ -316,4 +316,4 @@ def _side_by_side(tensors):
         result.flags.writeable = False
         return result
 
-    return _Derived(shape, tensors[0].dtype, read)
+    return Derived(shape, tensors[0].dtype, read)
