@@ -1,6 +1,7 @@
 """What is exported gives our logits: in transformers, and in a model with the book's names."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -210,6 +211,41 @@ def test_a_damaged_export_is_refused_in_one_line(damage, message, tmp_path, monk
     with pytest.raises(InputError, match=message) as caught:
         load_run(folder)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("padded_length, changes", READINGS)
+def test_the_onnx_file_gives_our_logits_at_every_length(padded_length, changes, tmp_path, monkeypatch, capsys):
+    onnxruntime, tokenizers = (pytest.importorskip(name) for name in ("onnxruntime", "tokenizers"))
+    pytest.importorskip("onnx")
+    run = make_run(2 if padded_length else 5, padded_length, **changes)
+    folder = exported(run, tmp_path / "out", monkeypatch, "--onnx")
+    assert sorted(path.name for path in folder.iterdir()) == ["labels.json", "model.onnx", "tokenizer.json"]
+    assert json.loads((folder / "labels.json").read_text()) == run.labels
+    session = onnxruntime.InferenceSession(folder / "model.onnx")
+    assert json.loads(session.get_modelmeta().custom_metadata_map["labels"]) == run.labels
+    names = {}
+    exec("\n".join(line.strip() for line in capsys.readouterr().out.splitlines()[1:]), names)
+    assert names["answers"] == run.predict(["You have won a prize", "Home at six?"])["label"].tolist()
+    tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    for texts in (TEXTS[:1], TEXTS[:7], TEXTS[-4:], TEXTS):  # lengths from 1 to more than the context
+        tokenizer.enable_padding(pad_id=7)
+        rows = tokenizer.encode_batch(texts)
+        inputs = {"input_ids": [row.ids for row in rows], "attention_mask": [row.attention_mask for row in rows]}
+        [logits] = session.run(None, {name: np.array(value) for name, value in inputs.items()})
+        np.testing.assert_allclose(logits, run.logits(texts), atol=1e-5, rtol=1e-5)
+
+
+def test_an_onnx_export_without_the_package_or_too_large_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    run = make_run(2, None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(InputError, match=r"--onnx needs the package onnx: pip install 'numpygpt\[onnx\]'"):
+        exported(run, tmp_path / "out", monkeypatch, "--onnx")
+    monkeypatch.undo()
+    pytest.importorskip("onnx")
+    run.params["wte.weight"] = np.broadcast_to(np.float32(0), (2**28, 4))
+    with pytest.raises(InputError, match="the model has 4.3 GB, but one ONNX file holds at most 2.1 GB"):
+        exported(run, tmp_path / "out", monkeypatch, "--onnx")
+    assert not (tmp_path / "out").exists()
 
 
 def transformers_own(folder, name="GPT2ForSequenceClassification", **config):

@@ -10,6 +10,7 @@ from ..model.pooling import Pooling
 from ..system.errors import InputError
 from ..text.tokenizer import as_tokenizer_json, end_token, tokenizer_files
 from .names import to_book
+from .onnx_graph import onnx_model
 
 OWN_TYPE = "numpygpt"  # the model_type of an exported classifier that transformers has no class for
 MODEL_FILE = Path(__file__).parents[1] / "assets" / "transformers" / "modeling_numpygpt.py"
@@ -73,6 +74,18 @@ def for_transformers(clf):
         }
         texts[MODEL_FILE.name] = MODEL_FILE.read_text(encoding="utf-8")
     return tensors, texts | {"config.json": json.dumps(config, indent=2) + "\n"}
+
+
+def for_onnx(clf):
+    """Return {file name: bytes} of the folder with the Classifier's ONNX model, tokenizer and labels.
+
+    tokenizer.json treats a literal `<|endoftext|>` in a message as ordinary text. Raises InputError like onnx_model.
+    """
+    return {
+        "model.onnx": onnx_model(clf),
+        "tokenizer.json": as_tokenizer_json(clf.encoding).encode(),
+        "labels.json": (json.dumps(clf.labels, indent=2) + "\n").encode(),
+    }
 
 
 def reading(clf):

@@ -92,8 +92,13 @@ def tokenizer_files(encoding):
 
 
 def as_tokenizer_json(encoding):
-    """Return the text of a tokenizer.json of an encoding, without a template. Raises InputError as above."""
-    return tokenizer_json(*_parts(encoding))
+    """Return the text of a tokenizer.json that adds no special token to a text and finds none in it.
+
+    Raises InputError like tokenizer_files.
+    """
+    vocab, merges, added = _parts(encoding)
+    in_text = {token: each for token, each in added.items() if not each.special}
+    return tokenizer_json(vocab | {token: each.id for token, each in added.items()}, merges, in_text)
 
 
 def end_token(encoding):
