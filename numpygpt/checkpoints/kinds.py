@@ -48,7 +48,7 @@ def kind_of_file(path):
     if start[:1] == b"\x80" and start[1] in range(2, 6):
         return "a pickle, but not one from torch.save; save model.state_dict() with torch.save"
     if re.match(rb"\s*[{\[]", start):
-        return "JSON"
+        return "a JSON file, not weights; name its folder or the weights file"
     return _SUFFIXES.get(path.suffix)
 
 
