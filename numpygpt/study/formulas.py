@@ -58,13 +58,6 @@ class Formula:
         """Return the LaTeX of each line of the backward pass: the shared lines, then a line per gradient."""
         return [latex(line) for line in (*self.shared, *self.gradients.values())]
 
-    def markdown(self) -> str:
-        """Return the forward and the backward pass for a notebook's Markdown cell, a displayed formula per line."""
-        forward, backward = (
-            "\n\n".join(f"$$ {line} $$" for line in lines) for lines in (self.forward_latex(), self.backward_latex())
-        )
-        return "\n\n".join(filter(None, [forward, backward and f"Backward:\n\n{backward}", self.remark]))
-
 
 def formula(function) -> Formula:
     """Return the Formula of an operation, given as a function or by the function's name."""
