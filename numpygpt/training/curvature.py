@@ -51,7 +51,7 @@ def hessian_product(clf, texts, labels, v):
     >>> clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"], trainable="head")
     >>> v = {name: np.ones_like(clf.params[name]) for name in clf.trainable}
     >>> product = hessian_product(clf, ["See you at six", "You have won a prize"], ["ham", "spam"], v)
-    >>> abs(product["head.bias"]).max() < 1e-15  # moving both logits alike changes no probability
+    >>> bool(abs(product["head.bias"]).max() < 1e-15)  # moving both logits alike changes no probability
     True
     """
     return hessian(clf, texts, labels)(v)
