@@ -66,3 +66,16 @@ def merge(params, config, scale):
         return result
 
     return merged, backward
+
+
+def adapter_rows(params, config, scale, weight, x, dy):
+    """Yield (name, left, right) of both adapters of a weight, of which the layer's rows are x, and dy their gradients.
+
+    dweight' = x.T @ dy, so `merge`'s formulas are     dA = x.T @ (scale * dy @ B.T)      dB = (scale * x @ A).T @ dy
+    Each gradient is left.T @ right: a sum over rows of outer products.
+    """
+    for adapter, adapted, columns in _places(config):
+        if adapted == weight:
+            A, B = params[f"{adapter}.lora_A"], params[f"{adapter}.lora_B"]
+            yield f"{adapter}.lora_A", x, scale * dy[:, columns] @ B.T
+            yield f"{adapter}.lora_B", scale * x @ A, dy[:, columns]

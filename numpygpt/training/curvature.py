@@ -15,8 +15,8 @@ import numpy as np
 
 from ..system.errors import InputError
 from ..system.single_process import SingleProcess
-from ..text.batches import pack
 from .batch import batch_loss
+from .frozen_features import FrozenPrefix
 
 STEP = 1e-30  # h. Its square vanishes beside 1 in float64, so the step adds no error of its own.
 GRAIN = 8  # messages that a core takes at a time, which bounds memory
@@ -54,13 +54,17 @@ def hessian_product(clf, texts, labels, v):
     >>> bool(abs(product["head.bias"]).max() < 1e-15)  # moving both logits alike changes no probability
     True
     """
-    return hessian(clf, texts, labels)(v)
+    return hessian(clf, *clf.labelled(texts, labels))(v)
 
 
-def hessian(clf, texts, labels):
-    """Return v -> H v, as `hessian_product` computes it, for many products on the same messages."""
-    messages, numbers = clf.labelled(texts, labels)
+def hessian(clf, messages, numbers):
+    """Return v -> H v, as `hessian_product` computes it, for messages of token ids and their label numbers (B,).
+
+    The frozen blocks run once, for all products.
+    """
     params = {name: array.astype(np.float64) for name, array in clf.params.items()}
+    prefix = FrozenPrefix(params, clf.config, messages, clf.frozen_blocks, clf.pooling)
+    numbers = np.asarray(numbers)
 
     def product(v):
         _check(v, {name: params[name] for name in clf.trainable})
@@ -68,8 +72,7 @@ def hessian(clf, texts, labels):
         pushed.params = params | {name: params[name] + 1j * STEP * np.asarray(v[name]) for name in clf.trainable}
 
         def mean(some):
-            ids, lengths = pack([messages[i] for i in some])
-            return batch_loss(pushed, ids, lengths, numbers[some], 0)
+            return batch_loss(pushed, *prefix.batch(some), numbers[some], prefix.depth)
 
         everything = np.arange(len(messages))
         _, grads = SingleProcess().gradient(mean, everything, [len(ids) for ids in messages], GRAIN)

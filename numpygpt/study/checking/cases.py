@@ -13,7 +13,7 @@ from ...model.lora import adapted_weights, adapters, merge
 from ...model.parameters import parameter_shapes
 from ...model.pooling import POSITIONS, Pooling
 from ...model.tape import Tape
-from ...model.trainable import trainable_names
+from ...model.trainable import frozen_depth, trainable_names
 from ...ops.attention import attention
 from ...ops.cross_entropy import cross_entropy
 from ...ops.dot_product_attention import dot_product_attention
@@ -152,11 +152,12 @@ def hessians():
     params = random_weights(rng, parameter_shapes(SMALL) | {"head.weight": (6, 7), "head.bias": (7,)})
     messages = random_messages(rng)
     numbers = rng.integers(0, 7, len(messages))
-    clf = SimpleNamespace(params=params, config=SMALL, lora_scale=None, labelled=lambda *_: (messages, numbers))
+    clf = SimpleNamespace(params=params, config=SMALL, lora_scale=None)
     for choice, position in product(("last_block", "all"), POSITIONS):
         clf.trainable, clf.pooling = trainable_names(choice, params, SMALL), Pooling(position)
+        clf.frozen_blocks = frozen_depth(clf.trainable, SMALL)
         u, v = ({name: rng.standard_normal(params[name].shape) for name in clf.trainable} for _ in range(2))
-        times = hessian(clf, [], [])
+        times = hessian(clf, messages, numbers)
         once, again = (sum(np.vdot(a[name], b[name]) for name in a) for a, b in ((u, times(v)), (v, times(u))))
         yield f"u·Hv = v·Hu, {choice}", 2 * sum(a.size for a in u.values()), abs(once - again) / abs(once)
 
