@@ -7,6 +7,7 @@ import sys
 from itertools import islice
 from pathlib import Path
 
+from .api.because import teachers
 from .api.run import load_run
 from .explain.attribution import BASELINES, explain
 from .explain.attribution_text import in_terminal
@@ -56,6 +57,12 @@ def arguments(argv=None):
         default="padding",
         help="where --explain starts: every token's embedding is that of padding, or zero",
     )
+    parser.add_argument(
+        "--because",
+        action="store_true",
+        help="show the training messages that speak most for and most against each answer, by how much they lowered "
+        "its loss during training (TracIn; for a run that trained the head alone, its influence function)",
+    )
     return parser.parse_intermixed_args(argv)
 
 
@@ -65,6 +72,7 @@ def main(argv=None):
     given = "text" in args
     texts = _given(args.text) if given else _read(sys.stdin.buffer, args.encoding, args.keep_empty)
     colour = command.colour()
+    of_run = teachers(clf) if args.because else None
     batch = 1 if not given and sys.stdin.isatty() else BATCH
     while some := list(islice(texts, batch)):
         filled = [text for text in some if text]
@@ -81,6 +89,8 @@ def main(argv=None):
                 found = explain(clf, text, args.baseline, progress=progress)
                 progress.clear()
                 print(f"\n{in_terminal(found, colour)}\n", flush=batch == 1)
+            if of_run:
+                print(f"\n{of_run.because(text)}\n", flush=batch == 1)
 
 
 def _given(texts):

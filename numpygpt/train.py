@@ -29,6 +29,7 @@ from .text.sources import find_messages
 from .text.split import read_split, write_split
 from .training.evaluation import evaluate_loader
 from .training.fine_tune import fine_tune
+from .training.kept_epochs import keep_epoch, mean_rate
 from .training.label_weights import LABEL_WEIGHTS
 from .training.loader import check_sets, loaders
 from .training.measures import accuracy
@@ -400,8 +401,15 @@ def train(args, ranks, held):
     }
     report = None if ranks.rank else Report(History(folder), args.epochs * len(training))
     resume.path = folder / RESUME
+
+    def after_epoch(epoch):
+        updates = math.ceil(len(training) / args.accumulate)
+        rate = mean_rate(epoch, updates, args.epochs, lr, args.warmup, args.schedule) / args.batch_size
+        keep_epoch(folder, {name: clf.params[name] for name in clf.trainable}, epoch, rate)
+
     history = fine_tune(
-        clf, training, validation, lr=lr, report=report, resume=resume, ranks=ranks, ops=ops, **settings
+        *(clf, training, validation),
+        **(settings | dict(lr=lr, report=report, after_epoch=after_epoch, resume=resume, ranks=ranks, ops=ops)),
     )
     results = {
         "training": accuracy(clf, training, ranks),

@@ -108,6 +108,8 @@ class Classifier:
         self.pad_to = padded_length("none" if pad is None else str(pad), [], self.config.n_positions)
         self.pooling = Pooling(position, causal)
         self.seen_tokens: np.ndarray | None = None
+        self.run: Path | None = None  # the folder that load_run read
+        self.unmerged: tuple = (None, None)  # its parameters, and the scale of LoRA's adapters among them
         generator = Generator(seed)
         self.params: dict[str, np.ndarray] = dict(gpt.params)
         head = linear_init(generator, self.config.n_embd, len(self.labels))
@@ -384,6 +386,45 @@ class Classifier:
         from ..explain.attribution import explain
 
         return explain(self, text, baseline, tolerance)
+
+    def because(self, text: str, k: int = 5, method: str | None = None, training=None):
+        """Find the training messages that speak most for and most against the answer to a text.
+
+        Parameters
+        ----------
+        text : str
+            The message.
+        k : int
+            How many training messages to print on each side.
+        method : {"tracin", "head", "influence"}, optional
+            "tracin": how much each message lowered the loss of the answer during training, from the gradients at the
+            end of each epoch. "head": how much the loss would grow without the message, if the head alone were trained
+            again: the influence function. "influence": the same for all trainable parameters, which takes minutes. The
+            default is "head" if the head alone was trained, else "tracin".
+        training : list of (text, label) or DataFrame, optional
+            The training messages, if the classifier was not loaded from a run of `python -m numpygpt.train`.
+
+        Returns
+        -------
+        numpygpt.explain.because.Because
+            print() shows the messages; `table` has the scores of all of them, in nats of the answer's loss.
+
+        Raises
+        ------
+        InputError
+            If the training messages are unknown, or the run kept no epochs, which "tracin" needs.
+
+        Examples
+        --------
+        >>> import numpygpt
+        >>> clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"], trainable="head")
+        >>> training = [("See you at six", "ham"), ("You have won a prize", "spam")]
+        >>> clf.because("You have won", training=training).table.columns.tolist()
+        ['text', 'label', 'score']
+        """
+        from .because import teachers
+
+        return teachers(self, training, method).because(text, k)
 
     def evaluate(self, texts: Iterable[str], labels: Iterable[str]):
         """Measure the classifier on texts with known labels.

@@ -81,6 +81,7 @@ def load_run(folder: str | Path) -> Classifier:
     if seen is not None:
         clf.seen_tokens = np.unpackbits(seen, count=clf.config.vocab_size).astype(bool)
     clf.params |= {name: array.copy() for name, array in trained.items()}
+    clf.run, clf.unmerged = folder, (clf.params, lora_scale)
     if lora_scale is None:
         clf._trainable = frozenset(trained)
     else:

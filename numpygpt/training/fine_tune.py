@@ -53,6 +53,7 @@ def fine_tune(
     label_weights: str | None = None,
     seed: int = 123,
     report: Callable[[dict], None] = _nothing,
+    after_epoch: Callable[[int], None] = _nothing,
     resume: ResumeFile | None = None,
     ranks=SingleProcess(),
     exact: bool = False,
@@ -108,6 +109,9 @@ def fine_tune(
         Called with a dict for each step, {epoch, step, examples, loss}. At an evaluation the dict also has train_loss
         and validation_loss. After each epoch it is {epoch, step, examples, train_accuracy, validation_accuracy}. The
         dict has no loss if all messages of the batch have the ignored label.
+    after_epoch : callable
+        Called with the number of each epoch that ends here, 1, 2, …, when `clf` has its parameters. A resumed run does
+        not call it for the epochs before.
     resume : ResumeFile, optional
         A file that saves the run at intervals. If the file exists, training resumes from it. A resumed run ends with
         the same weights, bit for bit, and makes the same reports, starting with the earlier ones.
@@ -219,6 +223,8 @@ def fine_tune(
         for row in rows:
             state.rows.append(row)
             report(row)
+            if not state.batch and not ranks.rank:
+                after_epoch(row["epoch"])
             keep(row)
             if state.step % CHECK_EVERY == 1:
                 ranks.check_equal("their parameters", lambda: fingerprint(state.optimizer.params))

@@ -7,6 +7,7 @@ history.csv         the loss of every step, the evaluations, the accuracies
 train.csv, validation.csv, test.csv    the three sets
 evaluation.json     the trained classifier's figures on test.csv: Evaluation.to_dict()
 curves.png          the curves, where matplotlib is installed
+epoch_N.safetensors    the trained parameters at the end of the last epochs, for `classify --because` (256 MB at most)
 settings.json       the settings that the run started with, written at the start
 resume.safetensors  the training state, until the run is finished
 """
