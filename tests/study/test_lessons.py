@@ -41,6 +41,8 @@ def test_a_key_runs_prints_what_the_lesson_says_and_passes_every_check(number):
             assert printed.rstrip() == cell.prints, cell.text
         if cell.text.startswith("numpygpt.check("):
             assert value, f"{cell.text}\n{value}"
+            if f"{cell.text}.trace()" in lessons.lesson(number).text:
+                assert "dy" in value.trace().names()
 
 
 @pytest.mark.parametrize("number", NUMBERS)
