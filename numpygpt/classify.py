@@ -11,6 +11,7 @@ from .api.because import teachers
 from .api.run import load_run
 from .explain.attribution import BASELINES, explain
 from .explain.attribution_text import in_terminal
+from .ops.softmax import softmax
 from .system import command
 from .system.errors import InputError
 from .text.batches import BATCH
@@ -76,13 +77,14 @@ def main(argv=None):
     batch = 1 if not given and sys.stdin.isatty() else BATCH
     while some := list(islice(texts, batch)):
         filled = [text for text in some if text]
-        answers = zip(clf.predict(filled).itertuples(index=False), clf.unseen(filled))
+        probabilities, _ = softmax(clf.logits(filled))
+        answers = zip(probabilities.argmax(axis=1), probabilities.max(axis=1), clf.unseen(filled))
         for text in some:
             if not text:
                 print(flush=batch == 1)
                 continue
-            (label, *probabilities), unseen = next(answers)
-            columns = [label, f"{max(probabilities):.4f}", " ".join(text.split()), remark(unseen)]
+            answer, share, unseen = next(answers)
+            columns = [clf.labels[answer], f"{share:.4f}", " ".join(text.split()), remark(unseen)]
             print(*filter(None, columns), sep="\t", flush=batch == 1)
             if args.explain:
                 progress = command.Progress("explaining", "tokens")

@@ -16,7 +16,6 @@ from .api.classifier import Classifier
 from .api.gpt import load
 from .model.parameters import INITIALISATIONS, fingerprint
 from .model.pooling import POSITIONS
-from .study.own_files import operations_in
 from .system import blas, command
 from .system.errors import InputError
 from .system.memory import keep_freed_memory
@@ -323,7 +322,7 @@ def train(args, ranks, held):
     if args.exact:
         blas.one_thread_for_exact()
     gpt = ranks.in_turn(load, args.model, args.weights, args.seed, args.heads)
-    ops = operations_in(args.ops or ())
+    ops = own_operations(args.ops) if args.ops else {}
     if not args.resume:
         apply_recipe(args, gpt.config)
     lr = args.lr or (5e-5 if args.recipe == "book" else default_lr(gpt.config))
@@ -440,6 +439,12 @@ def train(args, ranks, held):
             "cores, after a download of 0.5 GB:\n         python -m numpygpt.train --model gpt2 --data sms"
         )
     resume.path.unlink()  # last: while this file exists, the run is unfinished
+
+
+def own_operations(files):
+    from .study.own_files import operations_in  # imports the whole room, which few runs need
+
+    return operations_in(files)
 
 
 class Report:

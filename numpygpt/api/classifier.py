@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from ..model.classifier import classifier
 from ..model.lora import adapters, merge
@@ -24,6 +24,9 @@ from ..training.batch import batch_loss, product_threads
 from ..training.recipes import default_setting
 from ..training.rng import Generator, linear_init
 from .gpt import GPT
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Classifier:
@@ -232,7 +235,7 @@ class Classifier:
         parts = parallel(logits, range(0, len(messages), max(1, count)))
         return np.concatenate(parts) if parts else np.empty((0, len(self.labels)), np.float32)
 
-    def predict(self, texts: Sequence[str]) -> pd.DataFrame:
+    def predict(self, texts: Sequence[str]) -> "pd.DataFrame":
         """Classify texts.
 
         Parameters
@@ -258,6 +261,8 @@ class Classifier:
         >>> clf.predict(["See you at six", "You have won a prize"]).columns.tolist()
         ['label', 'ham', 'spam']
         """
+        import pandas as pd  # here: it takes longer than all that classify imports
+
         probabilities, _ = softmax(self.logits(texts))
         frame = pd.DataFrame(probabilities, columns=self.labels)
         frame.insert(0, "label", [self.labels[i] for i in probabilities.argmax(axis=1)], allow_duplicates=True)

@@ -12,7 +12,6 @@ from ..system.files import read_json
 from ..text.tokenizer import has_tokenizer, load_tokenizer
 from .adapter import adapter_folder, base_of, merged
 from .names import check_parameters, deduced_config, to_gpt2, without_head
-from .published import fetch_model
 from .weights import find_weights, open_weights
 
 BUNDLED = {"mini": Path(__file__).parents[1] / "assets" / "mini"}
@@ -98,6 +97,8 @@ def locate(source):
     if name in BUNDLED:
         return BUNDLED[name]
     if name in SIZES:
+        from .published import fetch_model
+
         return fetch_model(name)
     raise InputError(f"{source}: no such folder or file; the models with a name are {', '.join((*BUNDLED, *SIZES))}")
 

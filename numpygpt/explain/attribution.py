@@ -9,7 +9,6 @@ shortened message is computed. A maximum over labels would have kinks. This marg
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from ..model.classifier import classifier
 from ..model.lora import merge
@@ -75,8 +74,10 @@ class Explanation:
         """Return whether the difference is within the tolerance."""
         return abs(self.difference) <= self.tolerance * abs(self.margin - self.baseline_margin)
 
-    def table(self) -> pd.DataFrame:
-        """Return a table with one row for each token."""
+    def table(self):
+        """Return a pandas.DataFrame with one row for each token."""
+        import pandas as pd
+
         names = ("integrated", "gradient_input", "deletion", "padding")
         return pd.DataFrame({"token": self.tokens} | {name: getattr(self, name) for name in names})
 

@@ -5,8 +5,6 @@ import warnings
 from collections import Counter
 from itertools import islice
 
-import pandas as pd
-
 from ..system.errors import InputError, Note
 from .columns import find_columns, usual
 from .content import Content
@@ -102,6 +100,8 @@ def read_messages(path, **reading):
 
     Raises InputError like Messages, for fewer than two labels, and where the labels look like texts.
     """
+    import pandas as pd
+
     messages = Messages(path, **reading)
     frame = pd.DataFrame(messages, columns=["Text", "Label"])[["Label", "Text"]]
     counts = Counter(frame["Label"])

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from .sms import fetch_sms
-
 SAMPLE = Path(__file__).parents[1] / "assets" / "sample" / "messages.tsv"
 
 
@@ -16,4 +14,8 @@ def find_messages(source):
     path = Path(source)
     if path.exists():
         return path
-    return {"sample": lambda: SAMPLE, "sms": fetch_sms}.get(str(source), lambda: path)()
+    if str(source) == "sms":
+        from .sms import fetch_sms
+
+        return fetch_sms()
+    return SAMPLE if str(source) == "sample" else path

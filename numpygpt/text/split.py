@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from ..system.errors import InputError
 from ..system.files import replacing
 from .messages import Messages, label_names, quoted
@@ -19,6 +17,8 @@ def balance(frame, seed=123, most=None):
     all its messages in file order. For the UCI data the result is the book's set: 747 drawn ham messages, then all 747
     spam messages.
     """
+    import pandas as pd
+
     groups = [frame[frame["Label"] == name] for name in label_names(frame)]
     size = min(map(len, groups)) if most is None else most
     drawn = [group if len(group) <= size else group.sample(size, random_state=seed) for group in groups]
@@ -96,5 +96,7 @@ class SplitSet:
 
 def read_split(folder, names):
     """Read the (training, validation, test) frames from a folder of write_split. Raises InputError like SplitSet."""
+    import pandas as pd
+
     sets = ([*SplitSet(Path(folder) / name, names)] for name in SETS)
     return tuple(pd.DataFrame(part, columns=["Text", "Label"]) for part in sets)

@@ -257,7 +257,7 @@ class Evaluation:
         return "\n".join([*lines, "print() shows all figures"])
 
     def _repr_html_(self):
-        import pandas as pd  # takes as long as everything else that `classify` imports
+        import pandas as pd
 
         if not self.messages:
             return None

@@ -3,9 +3,7 @@
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from ..model.own_operations import OwnOperations
 from ..model.parameters import fingerprint
@@ -24,6 +22,9 @@ from .recipes import BOOK, default_setting
 from .resume import ANY, ResumeFile
 from .schedule import SCHEDULES, default_lr
 from .state import State
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GRAIN = 2  # messages per part of a batch with `exact`: a batch of 8 gives work to four ranks
 HALF = 4  # messages per part that a core takes, for a narrow model: smaller parts cost more calls than they save
@@ -58,7 +59,7 @@ def fine_tune(
     ranks=SingleProcess(),
     exact: bool = False,
     ops: dict[str, Callable] | None = None,
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Train the classifier's trainable parameters in place with AdamW.
 
     Parameters
@@ -230,6 +231,8 @@ def fine_tune(
                 ranks.check_equal("their parameters", lambda: fingerprint(state.optimizer.params))
     if own is not None:
         own.note_unused()
+    import pandas as pd
+
     return pd.DataFrame(state.rows)
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
-import pandas as pd
 
 from ..system.errors import InputError
 from ..system.single_process import SingleProcess
@@ -117,6 +116,8 @@ def loaders(
 
 def _frame(part):
     """Return a set of messages as a DataFrame with columns Text and Label."""
+    import pandas as pd
+
     if isinstance(part, pd.DataFrame):
         return pd.DataFrame({name: part.iloc[:, _place(part, name)].tolist() for name in ("Text", "Label")})
     if _two_columns(part):

@@ -1,0 +1,52 @@
+"""What a command imports before it answers. A user waits for each module; pandas alone takes a quarter of a second."""
+
+import subprocess
+import sys
+
+import pytest
+
+from numpygpt.__main__ import commands
+
+HEAVY = ("pandas", "matplotlib", "sklearn", "torch", "ssl", "urllib.request", "http.client", "email")
+STUDY = ("exercise", "gradcheck", "lesson", "trace")  # the commands that are made of it
+SERVER = ("ssl", "urllib.request", "http.client", "email")  # http.server, which serves the page, imports some
+MOST = 400  # modules, of which Python and NumPy are 250
+
+SCRIPT = """if True:
+    import importlib, sys
+    command, *arguments = sys.argv[1:]
+    try:
+        importlib.import_module(f"numpygpt.{command}").main(arguments)
+    except SystemExit:
+        pass
+    print(len(sys.modules), *sys.modules, file=sys.stderr)
+"""
+
+
+def imported(command, *arguments):
+    """The names of the modules that a command has imported when it is done."""
+    call = [sys.executable, "-c", SCRIPT, command, *map(str, arguments)]
+    done = subprocess.run(call, capture_output=True, text=True, check=True)
+    count, *names = done.stderr.split()
+    assert done.stdout
+    return int(count), set(names)
+
+
+@pytest.mark.parametrize("command", commands())
+def test_help_imports_little(command):
+    count, names = imported(command, "--help")
+    assert count < MOST
+    assert not names & ({*HEAVY} - {*(SERVER if command == "serve" else ())})
+    assert any(name.startswith("numpygpt.study") for name in names) == (command in STUDY)
+
+
+def test_classify_imports_neither_pandas_nor_the_network_nor_the_study_room(made):
+    for options in ([], ["--explain"]):
+        count, names = imported("classify", made / "run", "win a prize", *options)
+        assert count < MOST and not names & {*HEAVY} and "numpy" in names
+        assert not any(name.startswith("numpygpt.study") for name in names)
+
+
+def test_generate_with_the_bundled_model_imports_no_network():
+    count, names = imported("generate", "Thank you", "--tokens", "1")
+    assert count < MOST and not names & {*HEAVY}
