@@ -147,6 +147,8 @@ def _place(frame, name):
 
 def _two_columns(part):
     """Return whether a set is a tuple of a list of texts and a list of labels: lists, arrays or columns of a frame."""
+    import pandas as pd
+
     return (
         isinstance(part, tuple) and len(part) == 2 and all(isinstance(c, list | np.ndarray | pd.Series) for c in part)
     )
