@@ -77,7 +77,7 @@ def test_the_same_trace_gives_the_same_bytes(gpt):
 
 
 def test_a_page_of_thirty_tokens_stays_under_four_megabytes(clf, monkeypatch):
-    monkeypatch.setattr(page_module, "ENTRIES", ((20_000_000, 1),))  # more take long, and few bytes
+    monkeypatch.setattr(page_module, "ENTRIES", ((float("inf"), 1),))  # more take long, and few bytes
     words = (
         2 * "Your parcel is held. Pay the fee now and your parcel is sent. Call me at home, will you? Thanks".split()
     )

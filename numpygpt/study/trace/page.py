@@ -42,7 +42,8 @@ SCRIPTS = (
     "tour",
     "start",
 )  # in the order in which the page runs them
-ENTRIES = ((20_000_000, 10), (500_000_000, 3))  # up to so many parameters: so many entries of each gradient
+MOST = 10  # entries of each gradient that are checked, or fewer where that takes minutes
+ENTRIES = ((2e9, MOST), (5e9, 3), (float("inf"), 1))  # up to so many parameters times steps: so many entries
 
 
 def page(trace, progress=lambda done, total: None) -> str:
@@ -127,7 +128,7 @@ def page_data(trace, progress=lambda done, total: None):
 def operation_data(step):
     """Like page_data, of one operation alone: no message, and each gradient checked for the loss sum(result * dy)."""
     packer = _Packer(Arrays([], 0, [], 0, 0), frozenset(step.parameters.values()))
-    checked = operation_checks(step, ENTRIES[0][1])
+    checked = operation_checks(step, MOST)
     found = {
         "text": None,
         "tokens": [],
@@ -145,9 +146,9 @@ def proofs(trace, progress=lambda done, total: None):
     """[Check] of each step, and of the first step of each operation that has an input gradient: errors_by_step of each
     of its Checks, in the same order; None of any other step.
     """
-    size = sum(a.size for a in trace.params.values())
-    entries = next((entries for most, entries in ENTRIES if size <= most), 1)
     learning = [step for step in trace.steps if step.gradients]
+    work = len(learning) * sum(a.size for a in trace.params.values())
+    entries = next(entries for most, entries in ENTRIES if work <= most)
     bent = [step for step in learning if next(iter(step.arguments)) in step.gradients]  # by x, and not by a bias alone
     first = {step.op: step for step in reversed(learning)} | {step.op: step for step in reversed(bent)}
     done = count(1)

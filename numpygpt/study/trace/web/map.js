@@ -22,75 +22,62 @@ const isOpen = number => (folded.has(number) ? !folded.get(number) : number === 
 const stationsOf = number => stations.map((step, station) => station).filter(station => blockOf(stations[station]) === number);
 
 // Return {nodes, edges, frames, width}. A node is {station, last, x, y, width, height, kind}; it stands for the stations
-// from `station` to `last`. An edge is {from, to, points}, between stations.
+// from `station` to `last`. An edge is {from, to, points}, between stations. `stream` is the stream's last node so far.
 function layout() {
-  const map = { nodes: [], edges: [], frames: [], width: 4 };
-  const before = stations.findIndex(step => blockOf(step) !== undefined), numbers = blockNumbers();
-  const after = stationsOf(numbers.at(-1)).at(-1) + 1;
-  let from = null; // the node that the stream comes from
-  const along = node => {
-    if (from) map.edges.push({ from: from.last, to: node.station, points: [[from.x + from.width, ROW.stream], [node.x, ROW.stream]] });
-    from = node;
-    map.width = Math.max(map.width, node.x + node.width + (node.kind === "stub" ? stubSize().gap : BOX.gap));
-  };
-  const onStream = (station, width = SIDE.width) => {
-    const node = box(map, station, map.width, ROW.stream - BOX.height / 2, width);
-    along(node);
-    return node;
-  };
-  for (let station = 0; station < before; station++) onStream(station);
-  map.nodes.push({ station: LAST, last: LAST, x: 4, y: ROW.upper, width: SIDE.width, height: BOX.height, kind: "update" });
-  for (const number of numbers) {
-    const own = stationsOf(number);
-    if (isOpen(number)) openBlock(map, number, own, along);
-    else along(stub(map, number, own));
-  }
-  lastSteps(map, stations.map((_, station) => station).slice(after), onStream);
+  const map = { nodes: [], edges: [], frames: [], width: 4, stream: null };
+  const numbers = blockNumbers(), first = stationsOf(numbers[0])[0], after = stationsOf(numbers.at(-1)).at(-1) + 1;
+  addNode(map, { station: LAST, last: LAST, x: map.width, y: ROW.upper, width: SIDE.width, height: BOX.height, kind: "update" });
+  for (let station = 0; station < first; station++) onStream(map, station);
+  for (const number of numbers) (isOpen(number) ? openBlock : foldedBlock)(map, number, stationsOf(number));
+  lastSteps(map, stations.map((_, station) => station).slice(after));
   return map;
 }
 
-function box(map, station, x, y, width = BOX.width, height = BOX.height) {
-  const node = { station, last: station, x, y, width, height, kind: "box" };
+function addNode(map, node) {
   map.nodes.push(node);
   return node;
 }
 
-function stub(map, number, own) {
-  const node = { station: own[0], last: own.at(-1), x: map.width, y: ROW.upper, width: stubSize().width, height: ROW.stream + 22 - ROW.upper, kind: "stub", number };
-  map.nodes.push(node);
+const box = (map, station, x, y, width = BOX.width, height = BOX.height) => addNode(map, { station, last: station, x, y, width, height, kind: "box" });
+
+// Lead the stream on to a node.
+function along(map, node, gap = BOX.gap) {
+  const from = map.stream;
+  if (from) map.edges.push({ from: from.last, to: node.station, points: [[from.x + from.width, ROW.stream], [node.x, ROW.stream]] });
+  map.stream = node;
+  map.width = Math.max(map.width, node.x + node.width + gap);
   return node;
+}
+
+const onStream = (map, station) => along(map, box(map, station, map.width, ROW.stream - BOX.height / 2, SIDE.width));
+
+function foldedBlock(map, number, own) {
+  const { width, gap } = stubSize();
+  along(map, addNode(map, { station: own[0], last: own.at(-1), x: map.width, y: ROW.upper, width, height: ROW.stream + 22 - ROW.upper, kind: "stub", number }), gap);
 }
 
 // A block: two branches leave the stream, and come back to it at the two sums.
-function openBlock(map, number, own, along) {
-  const left = map.width, names = own.map(station => stations[station].kind);
-  const firstSum = names.indexOf("sum_1"), rows = names.indexOf("take_rows");
-  map.width += SIDE.frame;
-  const start = map.width;
-  const middle = branch(map, own.slice(rows + 1, firstSum), own[firstSum], start, along, rows < 0 ? null : own[rows]);
-  branch(map, own.slice(firstSum + 1, -1), own.at(-1), middle.x + middle.width / 2 + BOX.width / 2 + BOX.gap, along, null);
+function openBlock(map, number, own) {
+  const left = map.width, kinds = own.map(station => stations[station].kind);
+  const firstSum = kinds.indexOf("sum_1"), row = kinds.indexOf("take_rows"); // the row that is read, where it stands in the block
+  const middle = branch(map, own.slice(row + 1, firstSum), own[firstSum], left + SIDE.frame, row < 0 ? null : own[row]);
+  branch(map, own.slice(firstSum + 1, -1), own.at(-1), middle.x + middle.width / 2 + BOX.width / 2 + BOX.gap, null);
   map.width += SIDE.frame - BOX.gap + BOX.width / 2;
   map.frames.push({ number, x: left, width: map.width - left });
   map.width += BOX.gap;
 }
 
 // A branch of two columns: up from the stream through its first box, over, and down through its last to the sum.
-function branch(map, own, sumStation, x, along, rowStation) {
-  const second = x + BOX.width + BOX.gap, center = column => column + BOX.width / 2;
-  const up = box(map, own[0], x, ROW.lower), over = own.slice(1, -1), down = box(map, own.at(-1), second, ROW.lower);
+function branch(map, own, sumStation, x, rowStation) {
+  const second = x + BOX.width + BOX.gap, center = column => column + BOX.width / 2, over = own.slice(1, -1);
   const tops = over.map((station, i) => box(map, station, over.length === 1 ? (x + second) / 2 : [x, second][i], ROW.upper));
-  const source = map.edges.length ? map.nodes.findLast(node => node.last < own[0] && node.kind !== "update" && onLine(node)) : null;
-  map.edges.push({ from: source.last, to: own[0], points: [[center(x), ROW.stream], [center(x), ROW.lower + BOX.height]] });
-  const chain = [up, ...tops, down];
+  const chain = [box(map, own[0], x, ROW.lower), ...tops, box(map, own.at(-1), second, ROW.lower)];
+  map.edges.push({ from: map.stream.last, to: own[0], points: [[center(x), ROW.stream], [center(x), ROW.lower + BOX.height]] });
   chain.slice(1).forEach((node, i) => map.edges.push({ from: chain[i].last, to: node.station, points: lineBetween(chain[i], node) }));
-  if (rowStation !== null) along(box(map, rowStation, center(x) + 10, ROW.stream - 15, center(second) - center(x) - 34, 30));
-  const sum = { station: sumStation, last: sumStation, x: center(second) - 12, y: ROW.stream - 12, width: 24, height: 24, kind: "sum" };
-  map.nodes.push(sum);
-  map.edges.push({ from: down.last, to: sumStation, points: [[center(second), ROW.lower + BOX.height], [center(second), ROW.stream - 12]] });
-  along(sum);
-  return sum;
+  if (rowStation !== null) along(map, box(map, rowStation, center(x) + 10, ROW.stream - 15, center(second) - center(x) - 34, 30));
+  map.edges.push({ from: own.at(-1), to: sumStation, points: [[center(second), ROW.lower + BOX.height], [center(second), ROW.stream - 12]] });
+  return along(map, addNode(map, { station: sumStation, last: sumStation, x: center(second) - 12, y: ROW.stream - 12, width: 24, height: 24, kind: "sum" }));
 }
-const onLine = node => node.y + node.height > ROW.stream;
 
 // The line between two neighbouring boxes of a branch: vertical in a column, or else horizontal.
 function lineBetween(a, b) {
@@ -100,10 +87,10 @@ function lineBetween(a, b) {
 }
 
 // After the blocks: along the stream, the last two above one another if there are more than two.
-function lastSteps(map, own, onStream) {
+function lastSteps(map, own) {
   const stacked = own.length > 2 ? own.slice(-2) : [];
-  let below = null;
-  for (const station of own.slice(0, own.length - stacked.length)) below = onStream(station);
+  own.slice(0, own.length - stacked.length).forEach(station => onStream(map, station));
+  let below = map.stream;
   stacked.forEach((station, i) => {
     const node = box(map, station, below.x, [ROW.lower, ROW.upper][i], SIDE.width);
     map.edges.push({ from: below.last, to: station, points: lineBetween(below, node) });
@@ -147,7 +134,7 @@ const text = (x, y, kind, words) => svg("text", { x, y, class: kind, "text-ancho
 function drawFrame({ number, x, width }) {
   const fold = () => { folded.set(number, true); drawMap(); };
   return [svg("rect", { class: "frame", x, y: 3, width, height: ROW.stream + 20, rx: 7 }),
-    svg("text", { class: "shape", x: x + 10, y: ROW.stream + 17 }, "residual stream →"),
+    svg("text", { class: "shape", x: x + width / 2, y: ROW.stream + 17 }, "residual stream →"),
     button({ ...pressable(`fold${number}`, `fold block ${number}`, fold), class: "fold" }, svg("rect", { class: "hit", x, y: 3, width: 74, height: 20 }), svg("text", { x: x + 8, y: 17 }, `▾ block ${number}`))];
 }
 
