@@ -167,14 +167,10 @@ FORMULAS = {
         {"qkv": "N, 3D", "y": "N, D"},
         (
             r"\left[ q \; k \; v \right] = split(qkv)",
-            *_ATTENTION.forward[:2],
-            r"y = merge(weights @ v)",
+            r"y = merge \left( softmax \left( \frac{q @ k^\top}{\sqrt{d}} \right) @ v \right)",
         ),
         {"dqkv": r"dqkv = \left[ merge(dq) \; merge(dk) \; merge(dv) \right]"},
-        (
-            r"dattended = split(dy)",
-            *(line.replace("dy", "dattended") for line in (*_ATTENTION.shared, *_ATTENTION.gradients.values())),
-        ),
+        (r"\left[ dq \; dk \; dv \right] = \text{those of dot-product attention at } split(dy)",),
         "split makes arrays (messages, heads, T, d) of the columns of each head, and merge undoes that.",
     ),
     "query_attention": Formula(

@@ -2,14 +2,11 @@
 
 import ast
 import html
-import re
 
 from ...system.errors import InputError
 from .code import code
 from .markdown import to_html
 from .run import executed
-
-TRIES = re.compile(r"(?P<name>\w+) = (?P<value>.+?)  # try (?P<others>.+)")
 
 
 def lesson_body(lesson) -> str:
@@ -23,7 +20,7 @@ def lesson_body(lesson) -> str:
         parts.append(code(open_cell.text))
         if cell.kind == "exercise":
             parts.append(f"<details><summary>The shipped lines</summary>{code(cell.text)}</details>")
-        turns = _turned(cell.text, name, namespace)
+        turns = _turned(cell, name, namespace)
         shown = output(*executed(cell.text, name, namespace))
         solved = '<p class="note">With the shipped lines:</p>' if "numpygpt.check(" in cell.text else ""
         parts.append(turns or solved + shown)
@@ -46,26 +43,23 @@ def output(printed, value) -> str:
     return f'{found}<div class="wide">{shown}</div>'
 
 
-def _turned(text, name, namespace):
-    """Return a slider over the outputs of a cell that begins with `name = value  # try others`; None of another one."""
-    found = TRIES.match(text)
-    if not found:
+def _turned(cell, name, namespace):
+    """Return a slider over the outputs of a cell with a number to turn; None of another one."""
+    if cell.turn is None:
         return None
-    values = [found["value"], *map(ast.unparse, ast.parse(f"({found['others']},)").body[0].value.elts)]
-    values.sort(key=_size)
-    shown = []
+    number, (own, *others) = cell.turn
+    values, shown = sorted([own, *others], key=_size), []
     for value in values:
-        changed = text.replace(found[0], f"{found['name']} = {value}", 1)
         try:
-            result = output(*executed(changed, f"{name}, {value}", dict(namespace)))
+            result = output(*executed(cell.turned(value), f"{name}, {value}", dict(namespace)))
         except InputError as error:  # a training that diverges
             result = f'<pre class="out">{html.escape(str(error))}</pre>'
-        hidden = "" if value == found["value"] else " hidden"
+        hidden = "" if value == own else " hidden"
         shown.append(f'<div data-value="{html.escape(value)}"{hidden}>{result}</div>')
-    at = values.index(found["value"])
     return (
-        f'<div class="turn"><label><code>{found["name"]} = <output>{html.escape(found["value"])}</output></code>'
-        f'<input type="range" min="0" max="{len(values) - 1}" value="{at}"></label>{"".join(shown)}</div>'
+        f'<div class="turn"><label><code>{number} = <output>{html.escape(own)}</output></code>'
+        f'<input type="range" min="0" max="{len(values) - 1}" value="{values.index(own)}"></label>'
+        f"{''.join(shown)}</div>"
     )
 
 
