@@ -18,8 +18,8 @@ from tempfile import TemporaryDirectory
 
 import tiktoken
 
+from numpygpt.checkpoints.book import to_book
 from numpygpt.checkpoints.load import load_weights
-from numpygpt.checkpoints.names import to_book
 from numpygpt.checkpoints.safetensors import write_safetensors
 from numpygpt.model.config import Config, config_json
 from numpygpt.model.parameters import random_parameters

@@ -13,7 +13,8 @@ import numpy as np
 from ..model.config import SIZES
 from ..system.errors import InputError
 from ..system.files import read_json
-from .names import MATRICES, Derived, without_head
+from .derived import Derived
+from .names import MATRICES, without_head
 from .weights import open_weights
 
 DESCRIPTION = "adapter_config.json"

@@ -9,7 +9,7 @@ from ..model.config import config_json
 from ..model.pooling import Pooling
 from ..system.errors import InputError
 from ..text.tokenizer import as_tokenizer_json, end_token, tokenizer_files
-from .names import to_book
+from .book import to_book
 from .onnx_graph import onnx_model
 
 OWN_TYPE = "numpygpt"  # the model_type of an exported classifier that transformers has no class for

@@ -1,19 +1,17 @@
 """Translate other projects' names for GPT-2's tensors to ours and back, and check that all tensors are present.
 
 Every function takes {name: tensor}. A tensor needs only a `shape` and a `dtype`, so its data may still be on disk. A
-tensor that is stored transposed or in parts becomes a Derived tensor, which is read later.
+tensor that is stored transposed or in parts becomes a `Derived` tensor, which is read later.
 """
 
 import re
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
-
-import numpy as np
 
 from ..model.config import SIZES, Config
 from ..model.parameters import parameter_shapes
 from ..system.errors import InputError, Note
+from .book import from_book, is_book
+from .derived import side_by_side, without_first_axis, zeros
 
 # The causal masks in older files. They are constants, not parameters (but `attn.c_attn.bias` is a parameter).
 _MASK = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
@@ -21,30 +19,6 @@ _MASK = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")
 _BLOCK = re.compile(r"h\.(\d{1,4})\.")
 
 _LISTED = 3  # tensors named in an error or a note; further tensors are counted
-
-# The book's names and ours, for the model and for its block N (after `trf_blocks.N.`). The book's matrices are
-# [out, in].
-_BOOK = {
-    "tok_emb.weight": "wte.weight",
-    "pos_emb.weight": "wpe.weight",
-    "final_norm.scale": "ln_f.weight",
-    "final_norm.shift": "ln_f.bias",
-    "out_head.weight": "lm_head.weight",
-}
-_BOOK_BLOCK = {
-    "norm1.scale": "ln_1.weight",
-    "norm1.shift": "ln_1.bias",
-    "att.out_proj.weight": "attn.c_proj.weight",
-    "att.out_proj.bias": "attn.c_proj.bias",
-    "norm2.scale": "ln_2.weight",
-    "norm2.shift": "ln_2.bias",
-    "ff.layers.0.weight": "mlp.c_fc.weight",
-    "ff.layers.0.bias": "mlp.c_fc.bias",
-    "ff.layers.2.weight": "mlp.c_proj.weight",
-    "ff.layers.2.bias": "mlp.c_proj.bias",
-}
-_BOOK_IN_BLOCK = re.compile(r"trf_blocks\.(\d{1,4})\.(.+)", re.DOTALL)
-_QUERY_KEY_VALUE = ("att.W_query", "att.W_key", "att.W_value")  # the columns of our c_attn, in this order
 
 # Wrappers put their own names before a model's: torch.compile, DataParallel, a Lightning module
 _WRAPPERS = re.compile(r"(?:(?:module|_orig_mod|model)\.)+")
@@ -63,18 +37,6 @@ _HEADS = {
 _OPENAI = re.compile(r"model/(?:(wte|wpe)|(?:h(\d{1,4})/)?([\w/]+)/([gwb]))")
 
 
-@dataclass(frozen=True)
-class Derived:
-    """A tensor that is computed from stored tensors when it is read."""
-
-    shape: tuple
-    dtype: np.dtype
-    read: Callable
-
-    def copy(self):
-        return self.read()
-
-
 def to_gpt2(tensors, source):
     """Return the tensors under our names. Accepts the names of Hugging Face, OpenAI, nanoGPT and the book.
 
@@ -84,7 +46,7 @@ def to_gpt2(tensors, source):
     tensors = _without_wrappers(tensors, source)
     if any(name.startswith("model/") for name in tensors):
         return from_openai(tensors, source)
-    if any(name in _BOOK or _BOOK_IN_BLOCK.fullmatch(name) for name in tensors):
+    if is_book(tensors):
         return from_book(tensors, source)
     return from_nanogpt(from_hugging_face(tensors, source))
 
@@ -118,13 +80,13 @@ def from_nanogpt(tensors):
     if first is None or len(first.shape) != 2 or first.shape[0] != 3 * first.shape[1]:
         return tensors
     named = {
-        name: _side_by_side([tensor]) if MATRICES.fullmatch(name) and len(tensor.shape) == 2 else tensor
+        name: side_by_side([tensor]) if MATRICES.fullmatch(name) and len(tensor.shape) == 2 else tensor
         for name, tensor in tensors.items()
     }
     if not any(name.endswith(".bias") for name in named):
         for name, tensor in list(named.items()):
             if name.startswith(("h.", "ln_f.")) and tensor.shape:
-                named[name.removesuffix("weight") + "bias"] = _zeros(tensor.shape[-1:])
+                named[name.removesuffix("weight") + "bias"] = zeros(tensor.shape[-1:])
     return named
 
 
@@ -157,7 +119,7 @@ def from_openai(tensors, source):
             layer = embedding or layer.replace("/", ".")
             name = (f"h.{block}." if block else "") + layer + (".bias" if kind == "b" else ".weight")
             if kind == "w" and len(tensor.shape) == 3 and tensor.shape[0] == 1:
-                tensor = _without_first_axis(tensor)
+                tensor = without_first_axis(tensor)
         elif not name.startswith("model/") or name.rpartition("/")[0] in tensors:
             aside.append(name[:100])
             continue
@@ -166,54 +128,6 @@ def from_openai(tensors, source):
         more = f" and {len(aside) - _LISTED} more" if len(aside) > _LISTED else ""
         warnings.warn(f"{source}: skipped tensors of the training: {', '.join(aside[:_LISTED])}{more}", Note, 2)
     return named
-
-
-def from_book(tensors, source):
-    """Rename the tensors of the book's GPTModel: transpose matrices, join query, key and value, drop masks.
-
-    Models without query, key and value biases (`qkv_bias` False) get zeros, which leaves their function unchanged.
-    A classifier's `out_head` keeps its name. Raises InputError if one of a block's three matrices or biases is missing
-    or has another shape.
-    """
-    named, attention = {}, {}
-    classifier = "out_head.bias" in tensors or _rows(tensors, "out_head.weight") != _rows(tensors, "tok_emb.weight")
-    for name, tensor in tensors.items():
-        match = _BOOK_IN_BLOCK.fullmatch(name)
-        block, name_in_block = match.groups() if match else ("", "")
-        if name in _BOOK and not (classifier and name.startswith("out_head.")):
-            named[_BOOK[name]] = tensor
-        elif name_in_block in _BOOK_BLOCK:
-            matrix = len(tensor.shape) == 2
-            named[f"h.{block}.{_BOOK_BLOCK[name_in_block]}"] = _side_by_side([tensor]) if matrix else tensor
-        elif re.fullmatch(r"att\.W_(query|key|value)\.(weight|bias)", name_in_block):
-            attention.setdefault(block, {})[name_in_block] = tensor
-        elif name_in_block != "att.mask":
-            named[name] = tensor
-    for block, held in attention.items():
-        for kind in ("weight", "bias"):
-            parts = [held.get(f"{part}.{kind}") for part in _QUERY_KEY_VALUE]
-            if kind == "bias" and parts == [None, None, None]:  # then `held` contains only the three weights
-                parts = [_zeros(tensor.shape[:1]) for tensor in held.values()]
-            _check_alike(parts, [f"{source}: trf_blocks.{block}.{part}.{kind}" for part in _QUERY_KEY_VALUE])
-            named[f"h.{block}.attn.c_attn.{kind}"] = _side_by_side(parts)
-    return named
-
-
-def to_book(params, config):
-    """Return {name: array} for the book's `GPTModel.load_state_dict`, masks included. The arrays are views if possible.
-
-    `out_head.weight` is the token embedding. A classifier replaces it by its head [labels, n_embd] and `out_head.bias`.
-    """
-    named = {book: params[ours] for book, ours in _BOOK.items() if ours != "lm_head.weight"}
-    mask = np.triu(np.ones((config.n_positions, config.n_positions), np.float32), k=1)
-    for n in range(config.n_layer):
-        for book, ours in _BOOK_BLOCK.items():
-            named[f"trf_blocks.{n}.{book}"] = params[f"h.{n}.{ours}"].T
-        for kind in ("weight", "bias"):
-            for part, array in zip(_QUERY_KEY_VALUE, np.split(params[f"h.{n}.attn.c_attn.{kind}"], 3, axis=-1)):
-                named[f"trf_blocks.{n}.{part}.{kind}"] = array.T
-        named[f"trf_blocks.{n}.att.mask"] = mask
-    return named | {"out_head.weight": params["wte.weight"]}
 
 
 def deduced_config(tensors, source, heads=None):
@@ -273,47 +187,3 @@ def _sizes(tensors):
     if "wpe.weight" in tensors and len(tensors["wpe.weight"].shape) == 2:
         sizes["n_positions"] = tensors["wpe.weight"].shape[0]
     return sizes
-
-
-def _check_alike(tensors, names):
-    for name, tensor in zip(names, tensors):
-        if tensor is None:
-            raise InputError(f"{name} is missing")
-        if not tensor.shape or tensor.shape != tensors[0].shape or tensor.dtype.kind != "f":
-            raise InputError(
-                f"{name} is {tensor.dtype} of shape {tuple(tensor.shape)}, expected floats of the query's shape"
-            )
-
-
-def _rows(tensors, name):
-    return tensors[name].shape[:1] if name in tensors else None
-
-
-def _zeros(shape):
-    def read():
-        zeros = np.zeros(shape, np.float32)
-        zeros.flags.writeable = False
-        return zeros
-
-    return Derived(tuple(shape), np.dtype(np.float32), read)
-
-
-def _without_first_axis(tensor):
-    shape = tuple(tensor.shape[1:])
-    return Derived(shape, tensor.dtype, lambda: tensor.read().reshape(shape))
-
-
-def _side_by_side(tensors):
-    """Join matrices [out, in], or vectors [out], into one [in, out + out + …] or [out + out + …]."""
-    outputs = [tensor.shape[0] for tensor in tensors]
-    shape = (*tensors[0].shape[1:], sum(outputs))
-
-    def read():
-        result, place = np.empty(shape, np.float32), 0
-        for tensor, width in zip(tensors, outputs):
-            result[..., place : place + width] = tensor.copy().T
-            place += width
-        result.flags.writeable = False
-        return result
-
-    return Derived(shape, tensors[0].dtype, read)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from numpygpt import convert
+from numpygpt.checkpoints.book import to_book
 from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.checkpoints.load import load_checkpoint
-from numpygpt.checkpoints.names import to_book
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
 from numpygpt.system.errors import InputError

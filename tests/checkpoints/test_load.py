@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tiktoken
 
+from numpygpt.checkpoints.book import to_book
 from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.checkpoints.load import load_checkpoint, load_weights
-from numpygpt.checkpoints.names import to_book
 from numpygpt.checkpoints.safetensors import write_safetensors
 from numpygpt.model.config import Config, config_json
 from numpygpt.model.parameters import random_parameters

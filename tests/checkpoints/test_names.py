@@ -5,7 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from numpygpt.checkpoints.names import check_parameters, deduced_config, from_hugging_face, to_book, to_gpt2
+from numpygpt.checkpoints.book import to_book
+from numpygpt.checkpoints.names import check_parameters, deduced_config, from_hugging_face, to_gpt2
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes, random_parameters
 from numpygpt.system.errors import InputError, Note

@@ -8,9 +8,9 @@ import warnings
 import numpy as np
 import pytest
 
+from numpygpt.checkpoints.book import to_book
 from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.checkpoints.load import load_checkpoint, load_weights, open_checkpoint
-from numpygpt.checkpoints.names import to_book
 from numpygpt.checkpoints.safetensors import write_safetensors
 from numpygpt.model.config import Config, config_json
 from numpygpt.model.parameters import random_parameters
