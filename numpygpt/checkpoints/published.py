@@ -3,7 +3,8 @@
 import warnings
 
 from ..model.config import SIZES, config_json, read_config
-from ..system.downloads import Unavailable, announced, cache_folder, download, exclusive, first_of, is_verified
+from ..system.cache import cache_folder, exclusive, is_verified
+from ..system.downloads import Unavailable, announced, download, first_of
 from ..system.errors import InputError, Note
 from ..system.files import replacing
 

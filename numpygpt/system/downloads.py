@@ -1,32 +1,25 @@
-"""Download files into the cache folder: resume broken downloads, and verify every file before it gets its name.
+"""Download files: resume broken downloads, and verify every file before it gets its name.
 
 A download is written to `.NAME.HASH.partial`, next to its destination. It is renamed once its length and SHA-256 are
 right, so a file under its own name was complete once. The next process resumes what an interrupted one left behind.
 """
 
 import functools
-import hashlib
 import http.client
-import io
 import os
 import re
 import sys
 import time
 import urllib.request
-from contextlib import contextmanager
-from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
+from .cache import digest, remember
 from .command import Progress
-from .errors import InputError
-from .files import lock, replacing
 
 _TIMEOUT = 30  # seconds without a byte before a connection counts as broken
 _PAUSES = (1, 2, 4)  # seconds before each further try
-_POLL = 0.2  # seconds between two attempts to take a lock that another process holds
 _CHUNK = 1 << 18  # bytes
-_REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class Unavailable(Exception):
@@ -38,66 +31,6 @@ class Unavailable(Exception):
     def __init__(self, reason, retry=False):
         super().__init__(reason)
         self.retry = retry
-
-
-def cache_folder():
-    """Return the folder for downloads: NUMPYGPT_HOME, or else `numpygpt` in the platform's cache folder."""
-    if os.environ.get("NUMPYGPT_HOME"):
-        return Path(os.environ["NUMPYGPT_HOME"]).expanduser().absolute()
-    try:
-        if sys.platform == "win32":
-            caches = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-        elif sys.platform == "darwin":
-            caches = Path.home() / "Library" / "Caches"
-        else:
-            caches = os.environ.get("XDG_CACHE_HOME", "")
-            if not os.path.isabs(caches):  # the XDG Base Directory Specification ignores relative paths
-                caches = Path.home() / ".cache"
-    except RuntimeError:
-        raise InputError("there is no home folder for downloads; set NUMPYGPT_HOME to a folder for them") from None
-    return Path(caches) / "numpygpt"
-
-
-def is_verified(path, size, sha256):
-    """Return whether the file exists with this length and SHA-256. Compute the hash once for each state of the file.
-
-    Raises InputError if the file cannot be read.
-    """
-    record = _record(path)
-    try:
-        if not path.is_file() or path.stat().st_size != size:
-            return False
-        if record.is_file() and record.read_bytes() == _state(path, sha256):
-            return True
-        if _digest(path) != sha256:
-            return False
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot read the file ({error.strerror}); change its permissions or set NUMPYGPT_HOME"
-        ) from None
-    _remember(path, sha256)
-    return True
-
-
-@contextmanager
-def exclusive(folder):
-    """Create `folder` and lock it for the duration of the block. Wait while another process holds the lock.
-
-    The operating system holds the lock, on an empty file that is never deleted. The lock ends with its process, even if
-    that process is killed. Raises InputError if the folder cannot be locked, and for any OSError in the block.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / ".lock", "ab") as file:
-            if not lock(file):
-                print(f"waiting for another process that downloads to {folder}", file=sys.stderr)
-                while not lock(file):
-                    time.sleep(_POLL)
-            yield
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot store downloads there ({error.strerror or error}); set NUMPYGPT_HOME to another folder"
-        ) from None
 
 
 def first_of(urls, fetch):
@@ -122,7 +55,7 @@ def download(path, urls, size, sha256):
     print(f"downloading {path.name} ({size / 1e6:.1f} MB) to {path.parent}", file=sys.stderr)
     first_of(urls, lambda url: _complete(partial, url, size, sha256))
     os.replace(partial, path)
-    _remember(path, sha256)
+    remember(path, sha256)
 
 
 def announced(url):
@@ -130,7 +63,7 @@ def announced(url):
 
     Raises Unavailable if the headers are missing.
     """
-    with _retry(lambda: _open(url, _REDIRECTS, "HEAD")) as reply:
+    with _retry(lambda: _open(url, (301, 302, 303, 307, 308), "HEAD")) as reply:
         sha256, size = reply.headers.get("X-Linked-Etag", "").strip('"'), _number(reply.headers.get("X-Linked-Size"))
     if size is None or not re.fullmatch("[0-9a-f]{64}", sha256):
         raise Unavailable("it does not say which length and SHA-256 the file has")
@@ -139,63 +72,63 @@ def announced(url):
 
 def get(url, limit):
     """Return the unverified content at a URL. Raises Unavailable, also if the content exceeds `limit` bytes."""
-    with io.BytesIO() as file:
-        _retry(lambda: _append(file, url, limit=limit), file.tell)
-        return file.getvalue()
+
+    def attempt():
+        content = b""
+        with _open(url) as reply:
+            length = _number(reply.headers.get("Content-Length"))
+            while chunk := _read(reply, limit + 1 - len(content)):
+                content += chunk
+        if len(content) > limit:
+            raise Unavailable(f"it sends more than {limit} bytes")
+        if length not in (None, len(content)):
+            raise Unavailable(f"the connection broke after {len(content)} of {length} bytes", retry=True)
+        return content
+
+    return _retry(attempt)
 
 
 def _complete(partial, url, size, sha256):
     """Complete the partial file from the URL and verify it. Raises Unavailable."""
-    if partial.is_file() and partial.stat().st_size > size:
-        partial.unlink()
-    for _ in range(2):
-        with open(partial, "ab") as file:
-            start = _retry(lambda: _append(file, url, size), file.tell)
-            file.flush()
-            os.fsync(file.fileno())
-        if _digest(partial) == sha256:
-            return
-        partial.unlink()
-        if start == 0:
-            break  # One connection sent the whole file. Otherwise an earlier part may be wrong: start again, once.
-    raise Unavailable("its file is not the published one (the SHA-256 differs)")
+    with open(partial, "ab") as file:
+        _retry(lambda: _append(file, url, size, sha256), file.tell)
 
 
-def _append(file, url, size=None, limit=None):
-    """Append the missing bytes to `file` over one connection. Return the number of bytes that it had before.
-
-    size    the length of the complete file, or None if it is unknown; then give `limit`, the largest length allowed
-    """
+def _append(file, url, size, sha256):
+    """Append the missing bytes to `file` over one connection, and verify it. Raises Unavailable."""
     start = file.seek(0, os.SEEK_END)
-    if start == size:
-        return start
+    if start < size:
+        _receive(file, start, url, size)
+    file.flush()
+    os.fsync(file.fileno())
+    if digest(file.name) != sha256:
+        file.truncate(0)
+        # One connection that sent the whole file sends it again. Otherwise an earlier part may be wrong.
+        raise Unavailable("its file is not the published one (the SHA-256 differs)", retry=start > 0)
+
+
+def _receive(file, start, url, size):
+    progress = Progress(urlsplit(url).path.rpartition("/")[2], "kB", start / 1e3)
     with _open(url, (416,), **({"Range": f"bytes={start}-"} if start else {})) as reply:
         sent = re.fullmatch(f"bytes {start}-[0-9]+/([0-9]+|[*])", reply.headers.get("Content-Range", ""))
         if reply.status == 416 or (reply.status == 206 and not sent):
             file.truncate(0)
             raise Unavailable(f"it does not send the missing part (HTTP {reply.status})", retry=True)
-        position, length = (start, sent[1]) if sent else (0, reply.headers.get("Content-Length"))
-        length = _number(length)
-        if size is not None and length not in (None, size):
+        position, length = (start, _number(sent[1])) if sent else (0, _number(reply.headers.get("Content-Length")))
+        if length not in (None, size):
             raise Unavailable(f"its file has {length} bytes, expected {size}")
-        size, progress = size or length, Progress(urlsplit(url).path.rpartition("/")[2], "kB", position / 1e3)
         try:
             while position != size:
-                chunk = _read(reply, (size or limit + 1) - position)
-                if not chunk and size is None:
-                    break
+                chunk = _read(reply, size - position)
                 if not chunk:
                     raise Unavailable(f"the connection broke after {position} of {size} bytes", retry=True)
                 # A server that ignores Range sends the beginning again. The file keeps its own beginning: a login page
                 # with status 200 must not delete an hour's download.
                 file.write(chunk[max(0, start - position) :])
                 position += len(chunk)
-                if limit is not None and position > limit:
-                    raise Unavailable(f"it sends more than {limit} bytes")
-                progress(position / 1e3, (size or limit) / 1e3)
+                progress(position / 1e3, size / 1e3)
         finally:
             progress.clear()
-    return start
 
 
 def _retry(attempt, position=lambda: 0):
@@ -253,32 +186,6 @@ def _read(reply, most):
         return reply.read1(min(_CHUNK, most))
     except (OSError, http.client.HTTPException):
         return b""
-
-
-def _record(path):
-    """Return the path of the file that records in which state `path` was verified."""
-    return path.with_name(f".{path.name}.verified")
-
-
-def _state(path, sha256):
-    found = path.stat()
-    return f"{sha256} {found.st_size} {found.st_mtime_ns}\n".encode()
-
-
-def _remember(path, sha256):
-    try:
-        with replacing(_record(path)) as file:
-            file.write(_state(path, sha256))
-    except OSError:
-        pass  # a read-only folder: the hash is computed again next time
-
-
-def _digest(path):
-    sha256 = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            sha256.update(chunk)
-    return sha256.hexdigest()
 
 
 def _number(text):

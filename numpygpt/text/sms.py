@@ -5,7 +5,8 @@ import io
 import zipfile
 import zlib
 
-from ..system.downloads import Unavailable, cache_folder, exclusive, first_of, get, is_verified
+from ..system.cache import cache_folder, exclusive, is_verified
+from ..system.downloads import Unavailable, first_of, get
 from ..system.errors import InputError
 from ..system.files import replacing
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from numpygpt.checkpoints import published as models
 from numpygpt.model.config import SIZES, read_config
-from numpygpt.system import downloads
+from numpygpt.system import cache, downloads
 from numpygpt.system.errors import InputError, Note
 from numpygpt.text import sms
 
@@ -159,7 +159,7 @@ def server(monkeypatch, tmp_path):
         monkeypatch.setattr(sms, "_SHA256", hashlib.sha256(SPAM).hexdigest())
         monkeypatch.setattr(sms, "_LONGEST_ZIP", 10_000)
         monkeypatch.setattr(downloads, "_PAUSES", (0, 0, 0))
-        monkeypatch.setattr(downloads, "_POLL", 0.01)
+        monkeypatch.setattr(cache, "_POLL", 0.01)
         monkeypatch.setattr(downloads, "_TIMEOUT", 10)
         monkeypatch.setenv("NUMPYGPT_HOME", str(tmp_path / "cache"))
         monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -245,7 +245,7 @@ def test_no_file_but_a_clear_error_where_the_server_always(server, fault, reason
     server.faults[gpt2(WEIGHTS)] = fault
     with pytest.raises(InputError) as raised:
         models.fetch_model("gpt2")
-    folder = downloads.cache_folder() / "gpt2"
+    folder = cache.cache_folder() / "gpt2"
     message = one_line(raised)
     assert reason in message and str(folder) in message and server.url + gpt2(WEIGHTS) in message
     assert visible(folder) == ["config.json", MERGES, VOCAB]
@@ -336,7 +336,7 @@ def test_offline_the_error_says_what_to_put_where_and_doing_so_helps(server, mon
     server.shutdown()
     server.server_close()
     monkeypatch.setattr(downloads, "_PAUSES", (1000,))  # who is offline is not kept waiting
-    folder = downloads.cache_folder() / "gpt2"
+    folder = cache.cache_folder() / "gpt2"
     with pytest.raises(InputError) as raised:
         models.fetch_model("gpt2")
     message = one_line(raised)
@@ -347,7 +347,7 @@ def test_offline_the_error_says_what_to_put_where_and_doing_so_helps(server, mon
     assert models.fetch_model("gpt2") == folder
     with pytest.raises(InputError) as raised:
         sms.fetch_sms()
-    path = downloads.cache_folder() / "sms" / "SMSSpamCollection"
+    path = cache.cache_folder() / "sms" / "SMSSpamCollection"
     assert str(path) in one_line(raised) and sms._URLS[0] in str(raised.value)
     path.write_bytes(SPAM)
     assert sms.fetch_sms() == path
@@ -391,7 +391,7 @@ def test_a_larger_model_that_cannot_be_verified_is_refused(server, reply, reason
     server.faults[LARGER] = "one"
     with pytest.raises(InputError, match=reason) as raised:
         models.fetch_model("gpt2-xl")
-    assert server.url + LARGER in one_line(raised) and WEIGHTS not in visible(downloads.cache_folder() / "gpt2-xl")
+    assert server.url + LARGER in one_line(raised) and WEIGHTS not in visible(cache.cache_folder() / "gpt2-xl")
 
 
 FETCH = """
@@ -432,7 +432,7 @@ def test_of_two_processes_one_downloads_and_the_other_waits_for_it(server):
 
 
 def test_a_killed_process_leaves_no_lock_and_its_part_is_continued(server):
-    folder, go_on = downloads.cache_folder() / "gpt2", threading.Event()
+    folder, go_on = cache.cache_folder() / "gpt2", threading.Event()
 
     def half(content, start):
         def body():
@@ -572,4 +572,4 @@ def test_the_cache_is_where_the_platform_keeps_caches(monkeypatch, tmp_path, pla
         monkeypatch.setenv(name, str(tmp_path))
     for name, value in variables.items():
         monkeypatch.setenv(name, value.replace("HOME", str(tmp_path)))
-    assert downloads.cache_folder() == Path(expected.replace("HOME", str(tmp_path)))
+    assert cache.cache_folder() == Path(expected.replace("HOME", str(tmp_path)))
