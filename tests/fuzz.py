@@ -2,6 +2,8 @@
 
 import codecs
 import faulthandler
+import gzip
+import io
 import json
 import os
 import pickle
@@ -10,12 +12,15 @@ import signal
 import sys
 import time
 import tracemalloc
+import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pandas as pd
 import tiktoken
 
 from numpygpt.checkpoints.book import to_book
@@ -24,14 +29,14 @@ from numpygpt.checkpoints.safetensors import write_safetensors
 from numpygpt.model.config import Config, config_json
 from numpygpt.model.parameters import random_parameters
 from numpygpt.system import command
-from numpygpt.system.errors import InputError
+from numpygpt.system.errors import InputError, Note
+from numpygpt.system.settings import Number
 from numpygpt.text.messages import read_messages
 from numpygpt.text.tokenizer import load_tokenizer, save_tokenizer
 from tests.checkpoints import writers
 
 CONFIG = Config(vocab_size=5, n_positions=3, n_embd=4, n_layer=1, n_head=2)
 PARAMS = random_parameters(CONFIG, seed=0)
-MESSAGES = 'Label,Text\nham,"one, two"\nspam,"he said ""no"""\nham,three\nspam,four é\n'
 SECONDS = 10  # after which a reader counts as hanging
 MEMORY = 4 << 20  # bytes a reader may take: the files have a few kB, a checksum's buffers 0.6 MB
 # What Python reports to its audit hooks when code is run, a process started or a file touched that was only to be read
@@ -204,13 +209,30 @@ def readers(root):
     )
     for file in ("vocab.json", "merges.txt"):
         reader(file, file, lambda folder: save_tokenizer(small_tokenizer(), folder), tokenizer)
-    reader(
-        "messages, CSV",
-        "messages.csv",
-        lambda folder: (folder / "messages.csv").write_text(MESSAGES, encoding="utf-8"),
-        messages,
-    )
+    frame = pd.DataFrame({"Label": ["ham", "spam"] * 2, "Text": ["one, two", 'he said "no"', "three", "four é"]})
+    for kind, content in {
+        "CSV": frame.to_csv(index=False).encode(),
+        "TSV": frame.to_csv(index=False, sep="\t").encode(),
+        "UTF-16": frame.to_csv(index=False).encode("utf-16"),
+        "JSON Lines": frame.to_json(orient="records", lines=True).encode(),
+        "JSON": frame.to_json(orient="records").encode(),
+        "gzip": gzip.compress(frame.to_csv(index=False).encode()),
+        "zip": zipped("a.csv", frame.to_csv(index=False)),
+    }.items():
+        reader(
+            f"messages, {kind}",
+            "messages",
+            lambda folder, content=content: (folder / "messages").write_bytes(content),
+            messages,
+        )
     return found
+
+
+def zipped(name, text):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, text)
+    return file.getvalue()
 
 
 def weights(folder):
@@ -232,7 +254,7 @@ def tokenizer(folder):
 
 
 def messages(folder):
-    return read_messages(folder / "messages.csv").to_dict("list")
+    return read_messages(folder / "messages").to_dict("list")
 
 
 def write_shards(folder):
@@ -269,13 +291,15 @@ def main(argv=None):
         ["python -m tests.fuzz --count 1000", "python -m tests.fuzz --seed 7"],
     )
     parser.prog = "python -m tests.fuzz"
-    parser.add_argument("--count", type=command.number(int, 1), default=100_000, help="damaged files in all")
-    parser.add_argument("--seed", type=command.number(int, 0), default=0, help="of the damage")
+    parser.add_argument("--count", type=command.number(Number(int, 1)), default=100_000, help="damaged files in all")
+    parser.add_argument("--seed", type=command.number(Number(int, 0)), default=0, help="of the damage")
     args = parser.parse_args(argv)
     faulthandler.enable()  # a crash of the interpreter, too, says where
     signal.signal(signal.SIGALRM, hang)
     for codec in ("utf-16", "utf-16-be", "utf-16-le", "utf-32", "utf-32-be", "utf-32-le", "raw-unicode-escape"):
         codecs.lookup(codec)  # json and pickletools know these, and Python imports each at its first use
+    codecs.lookup("windows-1252")
+    warnings.simplefilter("ignore", Note)
     sys.addaudithook(watch)
     with TemporaryDirectory(prefix="fuzz-") as root:
         subjects = readers(Path(root))
