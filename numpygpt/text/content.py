@@ -68,13 +68,13 @@ class Content:
         while True:
             with self.open() as file:
                 head = file.read(HEAD)
-                names = zipfile.ZipFile(file).namelist() if head.startswith(_ZIP) else []
+                names = _archive(file).namelist() if head.startswith(_ZIP) else []
             if unpack := _first(_COMPRESSED, head):
                 self._layers.append(unpack)
             elif "xl/workbook.xml" in names:
                 return "xlsx"
             elif names:
-                self._layers.append(partial(_member, name=self._only(names)))
+                self._layers.append(partial(_archive, name=self._only(names)))
             elif what := "a tar archive" if head[257:262] == b"ustar" else _first(_OTHERS, head):
                 raise InputError(
                     f"{self.path}: {what}, which cannot be read. Save the messages as CSV, JSON or Parquet"
@@ -105,5 +105,10 @@ def _first(table, head):
     return next((value for magic, value in table.items() if head.startswith(magic)), None)
 
 
-def _member(file, name):
-    return zipfile.ZipFile(file).open(name)
+def _archive(file, name=None):
+    """Return the zip archive in a binary file, or its member `name` as a binary file."""
+    try:
+        archive = zipfile.ZipFile(file)
+        return archive if name is None else archive.open(name)
+    except (ValueError, KeyError) as error:  # for damaged names
+        raise zipfile.BadZipFile(error) from None

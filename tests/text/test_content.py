@@ -121,3 +121,11 @@ def test_no_file_stays_open(tmp_path):
     with content.open() as file:
         assert file.read() == TEXT
     assert file.closed
+
+
+@pytest.mark.parametrize("places", [1, 2])
+def test_a_zip_whose_names_are_damaged_is_refused(tmp_path, places):
+    """A member's name stands twice in it: before the member and in the directory at the end."""
+    (tmp_path / "a").write_bytes(archive(**{"é.csv": TEXT}).replace("é".encode(), b"\xff\xff", places))
+    with pytest.raises(InputError, match="damaged or encrypted"):
+        read_messages(tmp_path / "a")
