@@ -1,8 +1,10 @@
 """evaluate as a user meets it: on the run's own sets and on other files, and every bad input ending in one line."""
 
+import gzip
 import json
 import os
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 
 from numpygpt import classify, evaluate, train
 from numpygpt.api.run import load_run
+from numpygpt.system.errors import Note
 from tests.calls import contents, output, python, refusal, spoil
 from tests.tiny import written
 
@@ -149,3 +152,25 @@ def test_a_pipe_which_cannot_be_read_twice_is_refused(made):
     process = python("-m", "numpygpt.evaluate", made / "run", "/dev/stdin", stdin=-1)
     _, err = process.communicate(b"Label,Text\nham,hi\n")
     assert process.returncode == 2 and re.fullmatch(b"error: /dev/stdin is a pipe.*read twice.*\n", err)
+
+
+def test_a_file_as_it_comes_is_trained_on_and_evaluated_with_the_same_options(here, capsys):
+    """Compressed, with semicolons, in Windows-1252, the text first and without a header; and as JSON."""
+    messages = pd.read_csv("two.csv")
+    body = "".join(f"“{text}”;{label}\n" for text, label in zip(messages["Text"], messages["Label"]))
+    Path("a.dat").write_bytes(gzip.compress(body.encode("windows-1252")))
+    with pytest.warns(Note) as said:
+        train.main("--model model --data a.dat --trainable head --epochs 1 --out new".split())
+    notes = [str(note.message) for note in said if note.category is Note]
+    assert [note.split(" ", 1)[1][:30] for note in notes] == [
+        "is not UTF-8 (line 1). It is r",
+        "no names of columns in line 1.",
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Note)
+        options = "--text-column 1 --label-column 2 --no-header --encoding windows-1252".split()
+        shown = output(capsys, evaluate.main, "new", "a.dat", *options)
+        messages["Text"] = [f"“{text}”" for text in messages["Text"]]
+        messages.to_json("a.json", orient="records")
+        assert output(capsys, evaluate.main, "new", "a.json").replace("a.json", "a.dat") == shown
+    assert f"{len(messages)} messages of a.dat" in shown
