@@ -76,5 +76,5 @@ def _checked(name, file, text):
         exec(compile(tree, label, "exec"), namespace)
     except Exception as error:
         return None, f"does not run: {type(error).__name__}: {error}"
-    verdict = check_function(namespace[name], {})
+    verdict, _ = check_function(namespace[name], {})
     return (namespace[name], "holds") if verdict.holds else (None, "does not hold: the shipped one is used")
