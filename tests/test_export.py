@@ -275,6 +275,18 @@ def test_a_classifier_of_transformers_answers_as_its_pipeline(tmp_path):
     np.testing.assert_allclose(ours.logits(texts), expected, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("form", ["tokenizer.json", "tokenizer_config.json"])
+def test_a_classifier_whose_tokenizer_begins_each_text_with_a_special_token_is_refused(form, tmp_path):
+    run = make_run(2, None, position="last")
+    folder = as_before(tmp_path / "out", run, "GPT2ForSequenceClassification")
+    if form == "tokenizer.json":
+        (folder / form).write_text(tokenizer_json(*_parts(run.encoding), ((run.encoding.eot_token,), ())))
+    else:
+        (folder / form).write_text('{"add_bos_token": true}')
+    with pytest.raises(InputError, match="its tokenizer puts special tokens around each text, which numpygpt does not"):
+        load_run(folder)
+
+
 @pytest.mark.parametrize(
     "name, config, message",
     [

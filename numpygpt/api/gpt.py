@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 import tiktoken
 
-from ..checkpoints.load import load_checkpoint
+from ..checkpoints.load import OUTPUT, locate, open_checkpoint, tokenizer_of, weights_of
 from ..model.config import Config
 from ..model.continuation import Sampler, continuation
 from ..model.features import features
@@ -41,6 +41,9 @@ class GPT:
         of the same sizes.
     seed : int
         The seed of random parameters.
+    tied : bool
+        Whether the output layer is the token embedding, as in GPT-2. If not, the output layer was set aside: the model
+        can be fine-tuned, but predicts no next token.
 
     Examples
     --------
@@ -56,6 +59,7 @@ class GPT:
     source: str
     weights: str = "pretrained"
     seed: int = 123
+    tied: bool = True
 
     def __post_init__(self):
         for name, array in self.params.items():
@@ -67,6 +71,14 @@ class GPT:
         kind = "" if self.weights == "pretrained" else f", {self.weights} weights"
         count = sum(array.size for array in self.params.values())
         return f"GPT {self.source}{kind}: {self.config.described()}, {count:,} parameters"
+
+    def _check_tied(self):
+        """Raise InputError if the model cannot predict a next token."""
+        if not self.tied:
+            raise InputError(
+                f"{self.source}: its output layer differs from its token embedding, which numpygpt does not compute; "
+                "the model can be fine-tuned, but predicts no next token"
+            )
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text.
@@ -128,6 +140,7 @@ class GPT:
         >>> gpt.encoding.decode([int(logits[-1].argmax())])
         ' you'
         """
+        self._check_tied()
         given = self.encode(text) if isinstance(text, str) else text
         try:
             ids = np.asarray(given)
@@ -202,6 +215,7 @@ class GPT:
         """
         from ..study.trace.trace import trace_language
 
+        self._check_tied()
         return trace_language(self, text, trainable)
 
     def generate(self, prompt: str = "", tokens: int = 60, **sampling) -> str:
@@ -281,6 +295,7 @@ class GPT:
         >>> list(numpygpt.load("mini").stream("Thank", tokens=3, greedy=True))
         [' you', ' for', ' your', '']
         """
+        self._check_tied()
         numbers = dict(tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
         tokens, *sampling = checked(SAMPLING, numbers).values()
         end = self.encoding.eot_token
@@ -332,7 +347,8 @@ def load(source: str, weights: str = "pretrained", seed: int = 123, heads: int |
     if weights not in kinds:
         raise InputError(f"weights {weights!r}: use one of {', '.join(kinds)}")
     checked(LOADING, {"seed": seed, "heads": heads})
-    config, params, encoding = load_checkpoint(source, heads)
-    if weights != "pretrained":
-        params = random_parameters(config, seed, weights)
-    return GPT(config, dict(params), encoding, str(source), weights, seed)
+    checkpoint = open_checkpoint(locate(source), heads)
+    config, encoding, tied = checkpoint.config, tokenizer_of(checkpoint), OUTPUT not in checkpoint.head
+    if weights == "pretrained":
+        return GPT(config, weights_of(checkpoint, language=False), encoding, str(source), weights, seed, tied)
+    return GPT(config, random_parameters(config, seed, weights), encoding, str(source), weights, seed)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..checkpoints.classifier import load_classifier
+from ..checkpoints.kinds import parent_of
 from ..checkpoints.safetensors import read_safetensors
 from ..model.lora import adapted_weights, merge
 from ..model.parameters import fingerprint
@@ -54,6 +55,8 @@ def load_run(folder: str | Path) -> Classifier:
             return _exported(folder)
         if folder.is_file():
             raise InputError(f"{folder}: not a finished run but a file. Train from weights with numpygpt.train --model")
+        if below := parent_of(folder, "run", ("run.json", "config.json")):
+            raise InputError(f"{folder}: not a finished run but {below}")
         raise InputError(f"{folder}: not a finished run (it has no run.json). Make one with: python -m numpygpt.train")
     try:
         settings = json.loads(path.read_bytes())

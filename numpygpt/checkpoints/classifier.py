@@ -71,7 +71,7 @@ def _as_transformers(folder, checkpoint, entries, encoding):
         raise InputError(
             f"{folder}: problem_type is {entries['problem_type']!r}; numpygpt computes only one label a text"
         )
-    if around(encoding) == ((), ()):
+    if around(encoding) == ((), ()) and not tokenizer.get("add_bos_token"):
         pad_to = None
     elif around(encoding) == ((), (encoding.eot_token,)):
         pad_to = "end"

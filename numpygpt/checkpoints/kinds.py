@@ -58,10 +58,9 @@ def kind_of_folder(folder):
         return f"a run of numpygpt.train, not a model; export it first: python -m numpygpt.export {folder} FOLDER"
     if (folder / "settings.json").is_file() and (folder / "history.csv").is_file():
         return "an unfinished run of numpygpt.train, not a model"
-    below = _models_below(folder)
+    below = parent_of(folder, "checkpoint", ("config.json", "adapter_config.json"))
     if below:
-        count = f"{len(below)} checkpoints" if len(below) > 1 else "a checkpoint"
-        return f"a folder of {count}, not a model; name {'one, such as ' if len(below) > 1 else ''}{_newest(below)}"
+        return f"{below}, not a model"
     for path in sorted(folder.iterdir()):
         kind = kind_of_file(path) if path.is_file() and path.suffix not in (".json", ".txt", ".md", ".py") else None
         if kind:
@@ -69,12 +68,16 @@ def kind_of_folder(folder):
     return None
 
 
-def _models_below(folder):
-    """Return the folders with a model, up to three levels below: in a hub's cache, models--NAME/snapshots/COMMIT."""
-    names = ("config.json", "adapter_config.json")
-    return sorted(
-        {path.parent for level in ("*", "*/*", "*/*/*") for name in names for path in folder.glob(f"{level}/{name}")}
-    )
+def parent_of(folder, what, names):
+    """Return in words which folders with a file of these names are below a folder, and the one to take, or None.
+
+    Looks up to three levels below: a hub's cache has models--NAME/snapshots/COMMIT.
+    """
+    paths = (path for level in ("*", "*/*", "*/*/*") for name in names for path in folder.glob(f"{level}/{name}"))
+    below = {path.parent for path in paths}
+    if not below:
+        return None
+    return f"the parent of {len(below)} {what}{'s' * (len(below) > 1)} (take {_newest(below)})"
 
 
 def _newest(folders):

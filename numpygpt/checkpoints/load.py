@@ -16,6 +16,8 @@ from .weights import find_weights, open_weights
 
 BUNDLED = {"mini": Path(__file__).parents[1] / "assets" / "mini"}
 
+OUTPUT = "lm_head.weight"  # in a head: an output layer that is not tied to the token embedding
+
 # Names of the sizes in OpenAI's hparams.json, and in the model_args of nanoGPT's ckpt.pt
 _HPARAMS = {
     "n_vocab": "vocab_size",
@@ -67,7 +69,7 @@ def load_checkpoint(source, heads=None, base=None):
     missing, damaged or not GPT-2's.
     """
     checkpoint = open_checkpoint(locate(source), heads, base)
-    return checkpoint.config, _without_head(checkpoint), tokenizer_of(checkpoint)
+    return checkpoint.config, weights_of(checkpoint), tokenizer_of(checkpoint)
 
 
 def tokenizer_of(checkpoint):
@@ -111,11 +113,19 @@ def load_weights(source, heads=None):
     A Note says if a head was set aside. Raises InputError like open_checkpoint.
     """
     checkpoint = open_checkpoint(source, heads)
-    return checkpoint.config, _without_head(checkpoint)
+    return checkpoint.config, weights_of(checkpoint)
 
 
-def _without_head(checkpoint):
-    """Return the parameters of a Checkpoint. A Note says if a head was set aside."""
+def weights_of(checkpoint, language=True):
+    """Return the parameters of a Checkpoint. A Note says if a head was set aside.
+
+    language   whether the caller may compute next tokens. Then an output layer of the model's own is an InputError
+    """
+    if language and OUTPUT in checkpoint.head:
+        raise InputError(
+            f"{checkpoint.path}: the output layer, {OUTPUT}, differs from the token embedding, wte.weight; "
+            "GPT-2 shares one matrix for both, so numpygpt cannot compute this language model"
+        )
     if checkpoint.head:
         warnings.warn(
             f"{checkpoint.path}: {checkpoint.kind}; its head ({', '.join(checkpoint.head)}) is set aside", Note, 3
@@ -136,7 +146,7 @@ def open_checkpoint(source, heads=None, base=None):
     folder. Without these, the sizes come from the tensors' shapes and `heads`, which a Note says.
 
     All names and shapes are checked before any data is read. Raises InputError if a file is damaged, the weights
-    contradict the Config, or the output layer is not tied to the token embedding; OSError if a file cannot be read.
+    contradict the Config; OSError if a file cannot be read.
     """
     path = Path(source)
     if folder := adapter_folder(path):
@@ -150,16 +160,13 @@ def open_checkpoint(source, heads=None, base=None):
     path = find_weights(path) if path.is_dir() else path
     opened, settings = open_weights(path)
     stored, head, kind = without_head(to_gpt2(opened, path))
-    output_layer = stored.pop("lm_head.weight", None)
+    output_layer = stored.pop(OUTPUT, None)
     config = _config(path, stored, settings, heads)
     if heads not in (None, config.n_head):
         raise InputError(f"{path}: the number of heads is {config.n_head}, not {heads}")
     check_parameters(stored, config, path)
     if output_layer is not None and not _same(output_layer, stored["wte.weight"]):
-        raise InputError(
-            f"{path}: the output layer, lm_head.weight, differs from the token embedding, wte.weight; "
-            "GPT-2 shares one matrix for both, so numpygpt cannot compute this model"
-        )
+        head, kind = {OUTPUT: output_layer} | head, "a language model with an output layer of its own"
     return Checkpoint(path, path.parent, config, stored, head, kind)
 
 

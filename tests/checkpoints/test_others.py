@@ -8,6 +8,8 @@ import warnings
 import numpy as np
 import pytest
 
+from numpygpt.api.gpt import load
+from numpygpt.api.run import load_run
 from numpygpt.checkpoints.book import to_book
 from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.checkpoints.load import load_checkpoint, load_weights, open_checkpoint
@@ -15,6 +17,7 @@ from numpygpt.checkpoints.safetensors import write_safetensors
 from numpygpt.model.config import Config, config_json
 from numpygpt.model.parameters import random_parameters
 from numpygpt.system.errors import InputError, Note
+from numpygpt.text.tokenizer import save_tokenizer
 from tests.checkpoints.test_load import BYTES, CONFIG, refusal, same, shards
 from tests.checkpoints.writers import write_torch
 
@@ -69,6 +72,23 @@ def test_the_books_classifier_is_a_model_with_a_head_set_aside(tmp_path, params,
     (_, loaded), notes = notes_of(load_weights, tmp_path, heads=1)
     assert same(loaded, params)
     assert f"the book's classifier; its head ({', '.join(head)}) is set aside" in notes[-1]
+
+
+def test_an_output_layer_of_its_own_is_set_aside_for_fine_tuning_and_predicts_nothing(tmp_path, params):
+    """As in the book's model that was trained further: its out_head is not its tok_emb."""
+    own = {"out_head.weight": params["wte.weight"] + np.float32(1)}
+    write_torch(tmp_path / "model.pth", to_book(params, CONFIG) | own)
+    save_tokenizer(BYTES, tmp_path)
+    gpt, notes = notes_of(load, str(tmp_path), heads=1)
+    assert same(gpt.params, params) and not gpt.tied
+    assert "a language model with an output layer of its own; its head (lm_head.weight) is set aside" in notes[-1]
+    assert gpt.features(["abc"]).shape == (1, 192)
+    for use in (gpt.logits, gpt.generate, gpt.trace):
+        with pytest.raises(InputError, match="its output layer differs from its token embedding"):
+            use("abc")
+    assert load(str(tmp_path), "random", heads=1).tied
+    with pytest.raises(InputError, match="lm_head.weight, differs from the token embedding, wte.weight"):
+        load_checkpoint(tmp_path, heads=1)
 
 
 def test_a_tensor_that_is_no_head_is_still_refused(tmp_path, params):
@@ -142,16 +162,14 @@ def test_shards_without_an_index_are_put_together(tmp_path, params, form):
 def test_a_folder_of_checkpoints_names_the_one_to_take(tmp_path, params):
     for step in (500, 1000, 90):
         save_folder(tmp_path / f"checkpoint-{step}", CONFIG, params)
-    assert f"a folder of 3 checkpoints, not a model; name one, such as {tmp_path}/checkpoint-1000" in refusal(tmp_path)
+    assert f"the parent of 3 checkpoints (take {tmp_path}/checkpoint-1000), not a model" in refusal(tmp_path)
     state = {"best_model_checkpoint": "elsewhere/out/checkpoint-500"}
     (tmp_path / "checkpoint-1000" / "trainer_state.json").write_text(json.dumps(state))
-    assert f"such as {tmp_path}/checkpoint-500" in refusal(tmp_path)
-    assert "a folder of a checkpoint, not a model; name" in refusal_of_one(tmp_path, params)
-
-
-def refusal_of_one(tmp_path, params):
+    assert f"take {tmp_path}/checkpoint-500" in refusal(tmp_path)
+    with pytest.raises(InputError, match="not a finished run but the parent of 3 runs .take .*checkpoint-500"):
+        load_run(tmp_path)
     save_folder(tmp_path / "single" / "model", CONFIG, params)
-    return refusal(tmp_path / "single")
+    assert "the parent of 1 checkpoint (take" in refusal(tmp_path / "single")
 
 
 def test_a_folder_of_the_hubs_cache_names_the_snapshot_that_main_is(tmp_path, params):
@@ -161,7 +179,7 @@ def test_a_folder_of_the_hubs_cache_names_the_snapshot_that_main_is(tmp_path, pa
     (model / "refs").mkdir()
     (model / "refs" / "main").write_text("aaa")
     for folder in (model, tmp_path):
-        assert f"such as {model}/snapshots/aaa" in refusal(folder)
+        assert f"take {model}/snapshots/aaa" in refusal(folder)
     os.symlink(model / "snapshots" / "aaa" / "model.safetensors", tmp_path / "link.safetensors")
     assert same(load_weights(tmp_path / "link.safetensors", heads=1)[1], params)
 
