@@ -122,3 +122,35 @@ def test_words_become_names_and_commands_stay():
 def test_the_examples_run():
     for module in (formulas, mathml):
         assert doctest.testmod(module).failed == 0
+
+
+def python_of(text):
+    """A formula without indices as Python."""
+    text = text.replace(r"\left", "").replace(r"\right", "").replace(r"^\top", ".T").replace(r"\, ", "* ")
+    text = re.sub(r"\\sum_n (\w+)_n\b(?: \* (\w+)_n\b)?", lambda f: f"({f[1]} * {f[2] or 1}).sum(axis=0)", text)
+    text = re.sub(r"\^(\d)", r"**\1", text).replace(r"\tanh", "tanh").replace(r"\sqrt{d}", "sqrt_d")
+    return re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"(\1) / (\2)", text)
+
+
+# {operation: how many of its lines have no indices}
+WITHOUT_INDICES = {"linear": 4, "lora": 6, "residual": 10, "dot_product_attention": 6, "output_loss": 3, "layernorm": 4}
+
+
+@pytest.mark.parametrize("name, count", WITHOUT_INDICES.items())
+def test_a_formula_without_indices_gives_the_codes_numbers(name, count):
+    op, arguments = examples().get(name) or (
+        EXERCISES[name].function,
+        EXERCISES[name].draws(np.random.default_rng(0))[0].arguments,
+    )
+    step, f = trace_operation(op, arguments), formula(name)
+    found = arguments | {known: step[known] for known in step.names()} | {"tanh": np.tanh}
+    found |= {f"d{argument}": gradient for argument, gradient in step.gradients.items()}
+    found["dscores"] = found.get("d_scores")
+    evaluated = 0
+    for line in (*f.forward, *f.shared, *f.gradients.values()):
+        left, right = line.split(" = ", 1)
+        code = python_of(right)
+        if left in found and "\\" not in code and not re.search("mean|softmax", code):
+            assert np.allclose(eval(code, dict(found)), found[left]), line
+            evaluated += 1
+    assert evaluated == count
