@@ -157,7 +157,7 @@ def test_the_tour_goes_from_the_first_to_the_last_stop_and_nothing_is_wider_than
         assert f"stop {number} of {count}" in texts(page, ".stoptop b")[0]
         assert page.execute_script("return location.hash") == f"#tour={number}"
         answer = page.find_element("css selector", ".stop details p")
-        assert not answer.is_displayed() and page.find_elements("css selector", "main .v.look")
+        assert not answer.is_displayed() and page.find_elements("css selector", ".column .v.look")
         page.find_element("css selector", ".stop summary").click()
         assert answer.is_displayed() and width_of(page) <= width
         here = page.find_element("css selector", "#map [aria-current=step]").rect

@@ -6,6 +6,7 @@ function go(to, quiet) {
   position = Math.max(0, Math.min(LAST, to));
   const back = isBack(position), ended = position === LAST;
   document.body.classList.toggle("back", back);
+  document.body.classList.toggle("ended", ended);
   $("where").replaceChildren(...whereWords(back, ended));
   $("choose").value = ended ? "update" : String(stationOf(position));
   $("track").style.width = `${(100 * position) / LAST}%`;

@@ -36,7 +36,7 @@ function drawStop() {
 // Mark the values to look at, the last value of each name, and return their places.
 function lookAt() {
   const { look } = data.tour[stop];
-  const places = look.map(name => [...document.querySelectorAll(`#main .v[data-name="${CSS.escape(name)}"]`)].at(-1)).filter(Boolean);
+  const places = look.map(name => [...document.querySelectorAll(`#main .column .v[data-name="${CSS.escape(name)}"]`)].at(-1)).filter(Boolean);
   places.forEach(place => place.classList.add("look"));
   return places;
 }
