@@ -25,7 +25,7 @@ from .text.messages import label_names, read_messages
 from .text.reading import FORMATS, add_options, reading
 from .text.selection import ALL, SMALLEST, Selection, select
 from .text.sources import find_messages
-from .text.split import read_split, write_split
+from .text.split import SHARES, read_split, shares, write_split
 from .training.evaluation import evaluate_loader
 from .training.fine_tune import fine_tune
 from .training.kept_epochs import keep_epoch, mean_rate
@@ -68,11 +68,12 @@ def arguments(argv=None):
     parser = command.parser(
         "train",
         "Fine-tune a GPT-2 into a text classifier, after chapter 6 of Build a Large Language Model (From Scratch). "
-        "The command balances the messages, splits them 70/10/20, replaces the output layer with a new head, and "
-        "trains the parameters of --trainable. All other parameters are frozen. By default it pads no message. With a "
-        "narrow model, such as mini, it trains two blocks, classifies the mean of a message's rows, and smooths the "
-        f"labels (--recipe small). From GPT-2's width of {WIDTH} on, it trains one block and classifies the last token "
-        "(--recipe gpt2). --recipe book also pads the messages, as the book does.",
+        "The command balances the messages, splits them 70/10/20 (the bundled sample 55/10/35), replaces the output "
+        "layer with a new head, and trains the parameters of --trainable. All other parameters are frozen. By default "
+        "it pads no message. With a narrow model, such as mini, it trains two blocks, classifies the mean of a "
+        f"message's rows, and smooths the labels (--recipe small). From GPT-2's width of {WIDTH} on, it trains one "
+        "block and classifies the last token (--recipe gpt2). --recipe book also pads the messages, as the book does, "
+        "and splits the sample 70/10/20, too.",
         [
             "python -m numpygpt.train --model gpt2 --data sms --out runs/spam",
             "python -m numpygpt.train --data a.tsv --text-column body --label-column stars",
@@ -331,11 +332,11 @@ def train(args, ranks, held):
         labels, sets = args.labels, read_split(args.resume, args.labels)
         selection = Selection(**args.selection) if "selection" in args else None
     else:
-        messages = read_messages(
-            ranks.in_turn(find_messages, args.data), **reading(args), book_quotes=args.recipe == "book"
-        )
+        path = ranks.in_turn(find_messages, args.data)
+        messages = read_messages(path, **reading(args), book_quotes=args.recipe == "book")
         labels = label_names(messages)
-        sets, selection = select(messages, args.balance, args.split_seed)
+        parts = SHARES if args.recipe == "book" else shares(path)
+        sets, selection = select(messages, args.balance, args.split_seed, parts)
     lengths = [len(ids) for ids in encode(sets[0]["Text"], gpt.encoding, None, gpt.config.n_positions)]
     pad = padded_length(args.pad, lengths, gpt.config.n_positions)
     how = {name: getattr(args, name) for name in ("position", "causal", "rank", "alpha", "seed")}

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from numpygpt import train
-from tests.make_book_log import EPOCHS, LOG, inputs
+from tests.make_book_log import EPOCHS, LOG, inputs, write_messages
 
 NUMBER = re.compile(r"\d+\.\d+")
 
@@ -25,15 +25,18 @@ def logged():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """(the folder of our run, the lines that it printed)"""
-    folder = tmp_path_factory.mktemp("book") / "run"
-    settings = f"--recipe book --model mini --data sample --epochs {EPOCHS}"
+    scratch = tmp_path_factory.mktemp("book")
+    folder, messages = scratch / "run", write_messages(scratch)
+    settings = f"--recipe book --model mini --data {messages} --epochs {EPOCHS}"
     with redirect_stdout(StringIO()) as printed:
         train.main([*settings.split(), "--out", str(folder)])
     return folder, printed.getvalue().splitlines()
 
 
-def test_the_log_was_made_with_the_model_and_messages_that_are_bundled(logged):
-    assert logged["inputs"] == inputs(), "make the log anew: python -m tests.make_book_log (with torch)"
+def test_the_log_was_made_with_the_model_and_messages_that_are_bundled(logged, tmp_path):
+    assert logged["inputs"] == inputs(write_messages(tmp_path)), (
+        "make the log anew: python -m tests.make_book_log (with torch)"
+    )
 
 
 def test_every_steps_loss_is_pytorchs(run, logged):

@@ -41,7 +41,7 @@ def test_other_messages_are_read_as_train_reads_them_and_the_runs_sets_by_their_
     frame.to_csv("other.tsv", sep="\t", index=False)
     shown = output(capsys, evaluate.main, "run", "other.tsv", "--text-column", "body", "--label-column", "kind")
     assert shown.split("\n", 1)[1] == expected
-    assert output(capsys, evaluate.main, "run", "sample").startswith("1,000 messages of ")
+    assert output(capsys, evaluate.main, "run", "sample").startswith("2,400 messages of ")
     assert output(capsys, evaluate.main, "run", "run/train.csv").startswith("42 messages of run/train.csv")
     frame[frame["kind"] == "ham"].to_csv("ham.tsv", sep="\t", index=False, header=False, columns=["kind", "body"])
     assert "30 messages of ham.tsv" in output(capsys, evaluate.main, "run", "ham.tsv"), "one label is enough"

@@ -167,22 +167,14 @@ def test_solved_exercises_train_the_classifier_with_the_shipped_losses_to_the_di
         assert (here / "shipped" / name).read_bytes() == (here / "own" / name).read_bytes()
 
 
-def test_the_bundled_sample_is_found_by_name(here, capsys):
-    shown = output(
-        capsys,
-        train.main,
-        "--model",
-        "model",
-        "--data",
-        "sample",
-        "--trainable",
-        "head",
-        "--epochs",
-        "1",
-        "--pad",
-        "none",
-    )
-    assert "labels ham, spam" in shown and "results  runs" in shown
+@pytest.mark.parametrize("recipe, sets", [("small", "1320 + 240 + 840"), ("book", "1680 + 240 + 480")])
+def test_the_bundled_sample_is_found_by_name_and_has_a_split_of_its_own_except_in_the_books_recipe(
+    here, capsys, recipe, sets
+):
+    options = f"--model model --data sample --trainable head --epochs 1 --pad none --recipe {recipe}"
+    shown = output(capsys, train.main, *options.split())
+    assert f"sample: {sets} messages to train, validate and test; labels ham, spam" in shown
+    assert "results  runs" in shown
 
 
 def test_ctrl_c_keeps_the_history_and_leaves_no_run_that_seems_finished(made, tmp_path, capsys):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..system.errors import InputError
-from .split import FEWEST, balance, split
+from .split import FEWEST, SHARES, balance, split
 
 SMALLEST, ALL = "smallest", "none"  # what may be asked for instead of a number of messages
 
@@ -54,12 +54,13 @@ class Selection:
         )
 
 
-def select(frame, how=SMALLEST, seed=123):
+def select(frame, how=SMALLEST, seed=123, shares=SHARES):
     """Choose messages and split them. Return ((training, validation, test) frames, the Selection).
 
     how   "smallest": of each label as many as the rarest has, shuffled and cut together, as in the book
           a number: at most so many of each label, and each label is split by itself
           "none": all messages, and each label is split by itself
+    shares   of the messages, for training and for validation
 
     Raises InputError, naming the labels, where a label has no message in one of the sets.
     """
@@ -71,7 +72,7 @@ def select(frame, how=SMALLEST, seed=123):
         chosen = Selection(counts, max(counts.values()) if how == ALL else how)
     used = frame if how == ALL else balance(frame, seed, chosen.most)
     try:
-        return split(used, seed=seed, stratified=how != SMALLEST), chosen
+        return split(used, *shares, seed, stratified=how != SMALLEST), chosen
     except InputError as error:
         if how != SMALLEST:
             raise InputError(f"{error}, at least {FEWEST} of each label, or remove the rare ones") from None
