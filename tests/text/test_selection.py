@@ -33,6 +33,11 @@ def test_a_balanced_file_is_used_whole_and_nothing_is_said():
     assert select(numbered({"ham": 30, "spam": 30}))[1].complete
 
 
+def test_the_shares_of_the_sets_may_be_other_than_the_books():
+    sets, _ = select(numbered({"ham": 30, "spam": 30}), shares=(0.5, 0.2))
+    assert [len(part) for part in sets] == [30, 12, 18]
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     counts=st.dictionaries(st.sampled_from("abcdef"), st.integers(3, 40), min_size=2),
