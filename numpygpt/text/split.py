@@ -5,6 +5,7 @@ from pathlib import Path
 from ..system.errors import InputError
 from ..system.files import replacing
 from .messages import Messages, label_names, quoted
+from .sources import SAMPLE
 
 SHARES = 0.7, 0.1  # of the messages, for training and for validation, as in the book
 SAMPLE_SHARES = 0.52, 0.1  # 1,248 and 240 messages: more training messages take longer, fewer are worse

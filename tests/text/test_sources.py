@@ -1,7 +1,7 @@
 """Which file a name stands for, and how its messages are split."""
 
-from numpygpt.text.sources import SAMPLE, find_messages, shares
-from numpygpt.text.split import SHARES
+from numpygpt.text.sources import SAMPLE, find_messages
+from numpygpt.text.split import SHARES, shares
 
 
 def test_a_file_goes_before_a_data_set_of_its_name_and_is_split_as_the_book_does(tmp_path, monkeypatch):
