@@ -68,7 +68,7 @@ def arguments(argv=None):
     parser = command.parser(
         "train",
         "Fine-tune a GPT-2 into a text classifier, after chapter 6 of Build a Large Language Model (From Scratch). "
-        "The command balances the messages, splits them 70/10/20 (the bundled sample 50/10/40), replaces the output "
+        "The command balances the messages, splits them 70/10/20 (the bundled sample 52/10/38), replaces the output "
         "layer with a new head, and trains the parameters of --trainable. All other parameters are frozen. By default "
         "it pads no message. With a narrow model, such as mini, it trains two blocks, classifies the mean of a "
         f"message's rows, and smooths the labels (--recipe small). From GPT-2's width of {WIDTH} on, it trains one "
