@@ -25,7 +25,7 @@ def test_every_function_of_the_solved_lessons_is_found_and_runs(tmp_path):
     for number in range(1, 8):
         write(tmp_path, number)
     found = mine(folder=tmp_path)
-    assert list(found) == list(TRAINING) and str(found).count("holds") == len(TRAINING)
+    assert {*found, "attention"} == {*TRAINING} and str(found).count("holds") == len(TRAINING)
     assert all(found[name].__module__ == name for name in found), "a shipped function in the place of the learner's"
 
 
@@ -39,6 +39,15 @@ def test_a_function_that_is_wrong_empty_or_does_not_run_is_left_out_and_the_reas
     rows = {name: (file, what) for name, file, what in found.rows}
     assert rows["linear"] == ("linear.py", "does not hold: the shipped one is used")
     assert "does not run: ModuleNotFoundError" in rows["gelu"][1] and "shipped" in rows["layernorm"][1]
+
+
+def test_the_attention_of_lesson_6_is_used_until_lesson_7_is_written(tmp_path):
+    write(tmp_path, 6)
+    write(tmp_path, 7, key=False)
+    assert list(mine(folder=tmp_path)) == ["attention"]
+    write(tmp_path, 7)
+    found = mine(folder=tmp_path)
+    assert list(found) == ["causal_attention"] and "causal_attention is used" in str(found)
 
 
 def test_the_newest_text_wins(tmp_path):

@@ -11,7 +11,17 @@ from .. import exercises
 from ..checking.check import check_function
 
 # The operations of a classifier's training that the lessons have.
-TRAINING = ("linear", "softmax", "cross_entropy", "gelu", "layernorm", "embedding", "mean_rows", "causal_attention")
+TRAINING = (
+    "linear",
+    "softmax",
+    "cross_entropy",
+    "gelu",
+    "layernorm",
+    "embedding",
+    "mean_rows",
+    "attention",
+    "causal_attention",
+)
 
 
 class Mine(dict):
@@ -47,6 +57,9 @@ def mine(names=TRAINING, folder=".") -> Mine:
         rows.append((name, file.name, found))
         if function:
             functions[name] = function
+    if {"attention", "causal_attention"} <= functions.keys():  # the model has one place for both
+        del functions["attention"]
+        rows = [(n, file, "holds; causal_attention is used" if n == "attention" else what) for n, file, what in rows]
     return Mine(rows, functions)
 
 
