@@ -1,5 +1,9 @@
 """numpygpt.check: a function of this process, in a notebook or in a test."""
 
+import functools
+import importlib
+import sys
+
 import numpy as np
 import pytest
 
@@ -92,12 +96,46 @@ def test_what_a_learners_function_raises_is_reported_with_its_line():
     assert "test_check_function.py, line " in text and "NameError: name 'nothing' is not defined" in text
 
 
+def test_a_step_of_an_optimizer_has_places_too(tmp_path, monkeypatch):
+    exercise = exercises.exercise("adamw")
+    (tmp_path / "adamw.py").write_text(exercise.solution_text().replace("decayed - lr", "decayed + lr"))
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("adamw", None)
+    lines = (tmp_path / "adamw.py").read_text().splitlines()
+    number = next(i for i, line in enumerate(lines, 1) if "decayed + lr" in line)
+    assert f"first wrong: p, line {number}\n    new_p = " in repr(
+        numpygpt.check(importlib.import_module("adamw").adamw)
+    )
+    sys.modules.pop("adamw")
+
+
+class Gradient:
+    """What is called like a function and has no name of its own."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, dy):
+        return self.function(dy)
+
+
+def test_whatever_can_be_called_can_be_checked():
+    def double(x, factor=2):
+        return factor * x, (Gradient(lambda dy: factor * dy),)
+
+    assert numpygpt.check(double, x=X)
+    assert numpygpt.check(functools.partial(double, factor=3), x=X)
+    assert numpygpt.check(functools.wraps(double)(lambda x: double(x)), x=X)
+    assert numpygpt.check(Gradient(double), dy=X)
+
+
 @pytest.mark.parametrize(
     "function, arguments, words",
     [
         (scale, {}, "scale is no exercise: give sample arguments"),
         (scale, dict(x=X), r"scale\(x, factor\) cannot be called with the arguments x"),
         (scale, dict(x=[1.0], factor=2.0), "no argument is a NumPy array of floats"),
+        (scale, dict(x=np.ones((200, 101)), factor=np.ones(101)), "x, factor have 20,301; give smaller arrays"),
         (scale, dict(x=X * np.inf, factor=FACTOR), "x is empty or has entries that are not finite"),
     ],
 )

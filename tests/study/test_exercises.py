@@ -18,7 +18,7 @@ from numpygpt.study.checking.exercise import built
 from numpygpt.study.checking.judge import spoiled_gradients
 from numpygpt.study.checking.signs import close
 from numpygpt.training.adamw import AdamW
-from tests.study.judging import drawn, learners_files, outside, verdict
+from tests.study.judging import drawn, learners_files, outside, verdict, verdict_with_places
 from tests.study.outside_solutions import SOLUTIONS
 
 
@@ -156,14 +156,15 @@ def test_the_file_imports_only_numpy_operations_and_own_pieces_and_does_not_hold
 
 
 @EACH
-def test_each_known_mistake_is_rejected_with_its_own_message_alone(name):
+def test_each_known_mistake_is_rejected_with_its_own_message_alone_and_a_place(name):
     mistakes = exercises.exercise(name).mistakes()
     messages = [message for _, message, _ in mistakes]
     assert len(set(messages)) == len(messages) >= 5
     for mistake, message, text in mistakes:
-        found = verdict(name, text)
+        found = verdict_with_places(name, text)
         shown = [m for m in messages if any(m in line for line in found.lines)]
         assert not found.holds and shown == [message], (mistake, found.lines)
+        assert found.messages[0].startswith("first wrong: "), "every wrong solution has a place"
 
 
 @EACH

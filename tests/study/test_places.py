@@ -4,6 +4,7 @@ import ast
 
 import pytest
 
+from numpygpt.study import exercises
 from tests.study.judging import learners_files, outside, verdict_with_places
 from tests.study.other_forms import RIGHT, WRONG
 from tests.study.plants import SOLUTIONS
@@ -26,8 +27,8 @@ def planted(text, name, mistake):
 
 
 def first(found):
-    """Return the first line below the table."""
-    return found.messages[0].splitlines()[0] if found.messages else ""
+    """Return the first line below the table, without what may go into the array that is wrong."""
+    return found.messages[0].splitlines()[0].partition(", or what")[0] if found.messages else ""
 
 
 def test_there_are_at_least_40_plants():
@@ -61,3 +62,25 @@ def test_beside_a_mistake_no_name_of_another_meaning_is_accused(name, body, made
     text, line = planted(outside(name, body), made, mistake)
     found = verdict_with_places(name, text)
     assert first(found).startswith(words) and first(found).endswith(f"line {line}"), found.lines
+
+
+def test_what_goes_into_a_wrong_array_and_cannot_be_compared_is_named():
+    body = dict(RIGHT[4:5])["attention"]
+    text, line = planted(outside("attention", body), "ds", "weights * g / sqrt_d")
+    found = verdict_with_places("attention", text)
+    said = f"first wrong: dq, line {line + 1}, or what goes into it and is not compared: "
+    assert found.messages[0].startswith(said) and f"ds (line {line})" in found.messages[0]
+
+
+def test_an_intermediate_is_compared_before_anything_that_uses_it_is_written():
+    text = exercises.exercise("attention").text()
+    body = "dweights = dy @ transposed(v)\n        return {}"
+    for returned, state in (("d_softmax(dweights)", "holds"), ("d_softmax(dweights) ** 2", None)):
+        written = text.replace("def d_scores(dy):\n        ...", f"def d_scores(dy):\n        {body.format(returned)}")
+        found = verdict_with_places(
+            "attention",
+            written.replace("def dv(dy):\n        ...", "def dv(dy):\n        return transposed(weights) @ dy"),
+        )
+        assert found.messages[-1].startswith(
+            "dweights holds, " + (f"d_scores {state}, " if state else "dq is not written")
+        )

@@ -19,6 +19,7 @@ from .learner_process import LIMIT, does_not_run, handed, nothing_written, run
 from .verdict import Verdict
 
 SEED = 1
+MOST = 20_000  # entries of sample arguments
 
 
 def check(path, function=None, described=None, limit=LIMIT):
@@ -83,6 +84,11 @@ def _sample(name, arguments):
         raise InputError(
             f"check({name}, …): no argument is a NumPy array of floats, so there is no gradient to check; "
             "give one, as in x=numpy.ones((2, 3)). Whole numbers have no gradient"
+        )
+    if (entries := sum(a.size for a in floats.values())) > MOST:
+        raise InputError(
+            f"check({name}, …): the check runs the forward pass once for each entry, and {', '.join(floats)} have "
+            f"{entries:,}; give smaller arrays, with at most {MOST:,} entries together"
         )
     for n, a in floats.items():
         if not a.size or not np.isfinite(a).all():

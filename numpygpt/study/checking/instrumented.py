@@ -19,6 +19,7 @@ class Scope:
     """A function inside an operation, as far as its text tells.
 
     stored     {name: [lines that give it a value or write to it]}
+    reads      {line: names that the statement there reads}
     returned   {line of a return: [(name or None, line) of each part]}
     loops      names that get a value inside a loop, or of another scope: they are not compared
     """
@@ -27,6 +28,7 @@ class Scope:
     parameters: set
     own: set  # the names that are its own: a name from around it must not be given a value here
     stored: dict = field(default_factory=dict)
+    reads: dict = field(default_factory=dict)
     returned: dict = field(default_factory=dict)
     loops: set = field(default_factory=set)
 
@@ -169,7 +171,11 @@ class _Rewriter:
         names = [name for name in dict.fromkeys(names) if name in self.scope.own]
         for name in names:
             self.scope.stored.setdefault(name, []).append(node.lineno)
+        self.reading(node)
         return [self.hook(name, node) for name in names]
+
+    def reading(self, node):
+        self.scope.reads.setdefault(node.lineno, set()).update(_read(node))
 
 
 class _Forward(_Rewriter):
@@ -207,6 +213,8 @@ class _Backward(_Rewriter):
 
     def returning(self, node):
         self.scope.returned[node.lineno] = _parts(node)
+        for part in _values(node):
+            self.reading(part)
         if node.value is not None:
             call = f"{PROBE}.returned({self.key!r}, {self.scope.name!r}, {node.lineno}, 0)"
             wrapped = ast.copy_location(ast.parse(call, mode="eval").body, node)
@@ -251,10 +259,14 @@ def _hook(kind, name, node, value, scope=""):
     return statement
 
 
-def _parts(node):
+def _values(node):
+    """Return the parts of what a return gives."""
     value = node.value
-    parts = value.elts if isinstance(value, ast.Tuple) else [value] if value else []
-    return [(part.id if isinstance(part, ast.Name) else None, part.lineno) for part in parts]
+    return value.elts if isinstance(value, ast.Tuple) else [value] if value else []
+
+
+def _parts(node):
+    return [(part.id if isinstance(part, ast.Name) else None, part.lineno) for part in _values(node)]
 
 
 def _read(node):

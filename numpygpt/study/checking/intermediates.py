@@ -34,6 +34,7 @@ class Local:
     breaks         whether something that was right becomes wrong then
     other          whether it may stand for something else: it is a multiple of `right`, or not linear in dy
     used           whether a gradient depends on it
+    feeds          {name: [lines]} of what goes into it and is not compared
     """
 
     name: str
@@ -47,6 +48,7 @@ class Local:
     breaks: bool = False
     other: bool = False
     used: bool = True
+    feeds: dict = field(default_factory=dict)
 
     @property
     def wrong(self):
@@ -59,15 +61,14 @@ class Inside:
 
     locals       [Local], in the order in which they are made
     left_out     {(scope, name)} of what has a forward name, but is something else: another shape, made in a loop
-    places       {argument: (order, lines, name)}: where its gradient is made, and the name it has there, or None
-    unknown      [(name, lines, order)] of arrays named like gradients, of names that the forward pass does not have
+    places       {argument: (order, lines, name, feeds)}: where its gradient is made, the name it has there, or None,
+                 and what goes into it and is not compared
     text         the text of a line
     """
 
     locals: list
     left_out: set
     places: dict
-    unknown: list
     text: object
 
     def facts(self, arrays, key):
@@ -80,12 +81,11 @@ class Inside:
             values = {
                 name: getattr(local, name) for name in ("name", "scope", "of", "lines", "order", "wrong", "mends")
             }
-            found.append(values | {"breaks": local.breaks, "other": local.other})
+            found.append(values | {"breaks": local.breaks, "other": local.other, "feeds": local.feeds})
         return {
             "locals": found,
             "left_out": sorted(self.left_out),
             "places": self.places,
-            "unknown": self.unknown,
             "text": {str(line): self.text(line) for line in lines},
         }
 
@@ -115,8 +115,8 @@ def step_places(function, names):
     places = {}
     for name, (made, at) in zip(names, parts):
         lines = rewritten.forward.stored.get(made, [at])
-        places[name] = lines[-1], lines, made
-    return Inside([], set(), places, [], rewritten.text).facts({}, "")
+        places[name] = lines[-1], lines, made, {}
+    return Inside([], set(), places, rewritten.text).facts({}, "")
 
 
 class _Looking:
@@ -144,9 +144,12 @@ class _Looking:
                 local.other |= local.given.size == 1
                 self.replace(local, gradients)
         known = [local for local in known if local.used]
+        self.hold = {(local.scope, local.name) for local in known if not local.wrong}
+        for local in known:
+            local.feeds = self.feeds(local.scope, local.lines)
         places = {name: self.place(i) for i, name in enumerate(self.expected)}
         known.sort(key=lambda local: local.order)
-        return Inside(known, self.left_out, places, self.unknown(), self.rewritten.text)
+        return Inside(known, self.left_out, places, self.rewritten.text)
 
     def run(self, dy, fixes=None):
         """Return (probe, {argument: gradient}) of the whole operation, with `fixes` in place of arrays."""
@@ -266,7 +269,7 @@ class _Looking:
         return found
 
     def place(self, number):
-        """Return (order, lines, name) of where the gradient of this number is made, or None."""
+        """Return (order, lines, name, feeds) of where the gradient of this number is made, or None."""
         function = self.back if callable(self.back) else list(self.back)[number]
         code = getattr(function, "__code__", None)
         scope = next((scope for scope in self.base.functions if self.code(scope) is code), None)
@@ -275,21 +278,24 @@ class _Looking:
         order, line = self.base.ends[scope]
         parts = self.scopes[scope].returned[line]
         part = number if callable(self.back) and len(parts) == len(self.expected) else 0
-        if part >= len(parts):
-            return order, [line], None
-        name, at = parts[part]
-        made = self.base.values.get((scope, name))
-        if made is None:
-            return order, [at], name
-        return self.base.order[scope, name], self.base.lines[scope, name], name
+        name, at = parts[part] if part < len(parts) else (None, line)
+        lines = [at]
+        if (scope, name) in self.base.values:
+            order, lines = self.base.order[scope, name], self.base.lines[scope, name]
+        return order, lines, name, self.feeds(scope, lines)
 
-    def unknown(self):
-        """Return (name, lines, order) of what seems to be a gradient, of a name that the forward pass does not have."""
-        return [
-            (name, self.base.lines[scope, name], self.base.order[scope, name])
-            for (scope, name), values in self.base.values.items()
-            if re.fullmatch("d_?[A-Za-z].*", name) and self.of(name) is None and (scope, name) in self.linear
-        ]
+    def feeds(self, scope, lines):
+        """Return {name: [lines]} of the scope's own arrays that go into what these lines make and are not compared."""
+        reads, found, left = self.scopes[scope].reads, {}, list(lines)
+        while left:
+            for name in reads.get(left.pop(), ()):
+                values = self.base.values.get((scope, name))
+                known = (scope, name) in self.hold or name in self.scopes[scope].parameters or name in found
+                is_array = values and (list(values.values())[-1] is not None or (scope, name) in self.base.several)
+                if is_array and not known and self.base.lines[scope, name] != lines:
+                    found[name] = self.base.lines[scope, name]
+                    left += found[name]
+        return found
 
 
 def _same(a, b):

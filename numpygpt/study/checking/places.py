@@ -7,6 +7,8 @@ So a gradient by another convention, divided by sqrt_d a line earlier than here,
 from dataclasses import dataclass
 from functools import cached_property
 
+MOST = 4  # names that are not compared, in a message
+
 
 @dataclass
 class Intermediate:
@@ -79,14 +81,16 @@ class Places:
 
         wrong   {label: argument} of the gradients that are wrong
         """
-        places = [(one.first["order"], one.name, one.first["lines"], one) for one in self.wrong]
+        places = [(one.first["order"], one.name, one.first["lines"], one.first["feeds"], one) for one in self.wrong]
         for label, argument in wrong.items():
             here = [inside["places"].get(argument) for inside in self.insides]
-            places += [(place[0], label, place[1], argument) for place in here if place][:1]
+            places += [(order, label, lines, feeds, argument) for order, lines, _, feeds in filter(None, here)][:1]
         if not places:
             return None
-        order, name, lines, what = min(places, key=lambda place: place[0])
-        return what, f"first wrong: {name}, {_lines(lines)}{self._text(lines)}{self._unknown(order)}"
+        _, name, lines, feeds, what = min(places, key=lambda place: place[0])
+        unsure = ", ".join(f"{other} ({_lines(at)})" for other, at in list(feeds.items())[:MOST])
+        unsure = f", or what goes into it and is not compared: {unsure}" if unsure else ""
+        return what, f"first wrong: {name}, {_lines(lines)}{unsure}{self._text(lines)}"
 
     def differing(self):
         """Return a remark on each intermediate that is not the derivative and may be wrong."""
@@ -96,15 +100,6 @@ class Places:
             for one in self.intermediates
             if one.differs
         ]
-
-    def _unknown(self, order):
-        """Return which arrays before this could not be compared."""
-        names = [
-            f"\nnot compared: {name}, {_lines(lines)}, because the forward pass has no {name[1:].lstrip('_')}"
-            for name, lines, at in (self.insides[0].get("unknown", ()) if self.insides else ())
-            if at < order
-        ]
-        return "".join(names[-2:])
 
     def _text(self, lines):
         texts = [inside["text"].get(str(line)) for inside in self.insides for line in lines]

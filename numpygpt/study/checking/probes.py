@@ -19,6 +19,7 @@ class Recording:
     lines         {(scope, name): [line]}: those that make its last value
     order         {(scope, name): n}: the order in which they got their last value
     changing      (scope, name) of what was not the same at each call, or is written to in a way that is not seen
+    several       (scope, name) of lists and tuples, of arrays say
     functions     {scope: function}
     ends          {scope: (order, line)}: where it returned
     """
@@ -26,7 +27,7 @@ class Recording:
     def __init__(self, fixes):
         self.fixes, self.made_values, self.values, self.lines = fixes, [], {}, {}
         self.order, self.changing, self.functions, self.ends = {}, set(), {}, {}
-        self.held, self.count = {}, 0
+        self.several, self.held, self.count = set(), {}, 0
 
     def made(self, name, line, value):
         self.made_values.append((name, np.array(value) if is_number(value) else None))
@@ -53,6 +54,8 @@ class Recording:
         self.count += 1
         lines = self.values.setdefault((scope, name), {})
         now = np.array(value) if is_number(value) else None
+        if isinstance(value, list | tuple):
+            self.several.add((scope, name))
         if line in lines and not _equal(lines[line], now):
             self.changing.add((scope, name))
         if line not in lines:
