@@ -85,3 +85,12 @@ def test_a_square_matrix_that_is_transposed_is_seen():
 )
 def test_nothing_is_claimed_where_no_sign_holds_in_every_draw(spoil):
     assert said(spoil) is None
+
+
+def test_a_factor_is_seen_although_a_draw_has_a_single_number():
+    rights = [RIGHT[0][:, :1], RIGHT[1][:1, :1]]
+    assert (
+        said(lambda right, i: right * 2, rights)
+        == "dx is 2 times what it should be, in every draw in which it is wrong."
+    )
+    assert said(lambda right, i: right * 2, rights[1:]) is None

@@ -61,7 +61,9 @@ def another(cases):
 
 
 def factor(cases):
-    ratios = [ratio(case.given, case.right) for case in cases]
+    if all(case.given.size < 2 for case in cases):
+        return None
+    ratios = [ratio(case.given, case.right, 1) for case in cases]
     if None in ratios:
         return None
     if np.allclose(ratios, -1, rtol=1e-9):
@@ -81,9 +83,9 @@ def factor(cases):
     return f"is right but for a factor that differs from draw to draw: {shown}."
 
 
-def ratio(given, right):
-    """given / right where that is one number, else None."""
-    if given.size < 2 or not right.any():
+def ratio(given, right, least=2):
+    """given / right where that is one number, else None. It tells nothing of fewer than `least` entries."""
+    if given.size < least or not right.any():
         return None
     ratio = (given * right).sum() / (right * right).sum()
     return float(ratio) if ratio and close(given, ratio * right) else None
