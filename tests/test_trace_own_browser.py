@@ -1,4 +1,4 @@
-"""A learner's own operation in a real browser: wrong cells are marked, at three widths, with no error and no request."""
+"""A learner's own operation in a real browser: wrong cells are marked, at three widths, without errors or requests."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The exercises, one a file, in a sensible order. Known wrong answers stand in `mistakes/`, under the same names."""
+"""The exercises, one a file, in a sensible order."""
 
 from importlib import import_module
 
