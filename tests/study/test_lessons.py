@@ -39,7 +39,7 @@ def test_a_key_runs_prints_what_the_lesson_says_and_passes_every_check(number):
     for cell, printed, value in running.run(lessons.lesson(number), key=True, until=FINALE):
         if cell.prints is not None:
             assert printed.rstrip() == cell.prints, cell.text
-        if cell.text.startswith("numpygpt.check("):
+        if "numpygpt.check(" in cell.text:
             assert value, f"{cell.text}\n{value}"
             if f"{cell.text}.trace()" in lessons.lesson(number).text:
                 assert "dy" in value.trace().names()
@@ -54,7 +54,7 @@ def test_an_unsolved_lesson_runs_and_each_of_its_exercises_is_rejected_with_a_se
         if "numpygpt.check(" in cell.text:
             checks.append(value)
             assert not value and "nothing is written yet" in str(value)
-    assert len(checks) == sum(cell.kind == "exercise" for cell in lessons.lesson(number).cells()) > 0
+    assert len(checks) >= sum(cell.kind == "exercise" for cell in lessons.lesson(number).cells()) > 0
 
 
 @pytest.mark.parametrize("number", NUMBERS)
