@@ -154,7 +154,9 @@ class GPT:
             )
         return language_logits(Tape(self.params), ids, np.array([len(ids)]), self.config)
 
-    def features(self, texts: Sequence[str]) -> np.ndarray:
+    def features(
+        self, texts: Sequence[str], progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> np.ndarray:
         """Return features of texts for another classifier, which helps if labels are scarce.
 
         The features are the mean rows of every depth of the model; see `numpygpt.model.features`.
@@ -163,6 +165,8 @@ class GPT:
         ----------
         texts : sequence of str
             B texts. Each text is cut to `config.n_positions` tokens.
+        progress : callable
+            Called with the number of texts done, and of all texts.
 
         Returns
         -------
@@ -183,6 +187,7 @@ class GPT:
 
         def some(start):
             ids, lengths = pack(messages[start : start + BATCH])
+            progress(start, len(messages))
             return features(Tape(self.params), ids, lengths, self.config)
 
         width = (self.config.n_layer + 1) * self.config.n_embd

@@ -40,15 +40,13 @@ from ..ops.embedding import embedding
 from ..ops.layernorm import layernorm
 from ..ops.softmax import softmax
 from ..system.blas import one_thread, parallel
-from ..system.errors import InputError
 from ..training.batch import batch_loss
-from ..training.curvature import STEP, hessian
+from ..training.curvature import STEP, hessian, solve
 from ..training.frozen_features import FrozenPrefix
 
 HEAD = frozenset({"head.weight", "head.bias"})
 GRAIN = 32  # messages that a core takes at a time
 DAMPING = 1e-3  # λ
-SOLVED = 1e-8  # |H v - g| / |g| at which conjugate gradients stop
 
 
 class RowTape(Tape):
@@ -159,7 +157,7 @@ def influence(clf, messages, numbers, ids, number, damping=DAMPING, progress=lam
     clf.params = {name: array.astype(np.float64) for name, array in clf.params.items()}
     prefix = FrozenPrefix(clf.params, clf.config, [ids], clf.frozen_blocks, clf.pooling)
     _, of_answer = batch_loss(clf, *prefix.batch(np.array([0])), np.array([number]), prefix.depth)
-    v = solve(hessian(clf, messages, numbers), of_answer, damping, progress)
+    v = solve(hessian(clf, messages, numbers), of_answer, damping, progress=progress)
     return along(clf, messages, numbers, v) / len(messages)
 
 
@@ -219,42 +217,6 @@ def along(clf, messages, numbers, v):
         return np.array(each).imag / STEP
 
     return np.concatenate(parallel(losses, _parts(len(messages))))
-
-
-def solve(product, g, damping, progress=lambda done, total: None):
-    """Return v with H v + λ v = g, by conjugate gradients (Hestenes and Stiefel 1952). `product` gives H v.
-
-    Each step goes along a direction p that is conjugate to all earlier ones, p·(H + λ)q = 0, as far as the error
-    falls. Exact after as many steps as there are parameters, if nothing is rounded.
-    """
-    names = sorted(g)
-    ends = np.cumsum([g[name].size for name in names])
-
-    def flat(arrays):
-        return np.concatenate([arrays[name].ravel() for name in names])
-
-    def named(vector):
-        parts = zip(names, np.split(vector, ends[:-1]))
-        return {name: part.reshape(g[name].shape) for name, part in parts}
-
-    r = flat(g)
-    v, p, start, most = np.zeros_like(r), r, r @ r, len(r)
-    rr = start
-    for done in range(most):
-        if rr <= SOLVED**2 * start:
-            break
-        moved = flat(product(named(p))) + damping * p
-        curvature = p @ moved
-        if curvature <= 0:
-            raise InputError(
-                f"influence: the loss has a negative curvature, so these parameters are no minimum at damping "
-                f"{damping:g}. Use a larger one, or the head alone"
-            )
-        step = rr / curvature
-        v, r = v + step * p, r - step * moved
-        p, rr = r + (r @ r) / rr * p, r @ r
-        progress(done + 1, most)
-    return named(v)
 
 
 def _parts(count):

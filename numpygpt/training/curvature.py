@@ -19,6 +19,7 @@ from .batch import batch_loss
 from .frozen_features import FrozenPrefix
 
 STEP = 1e-30  # h. Its square vanishes beside 1 in float64, so the step adds no error of its own.
+SOLVED = 1e-8  # the relative error at which conjugate gradients stop
 GRAIN = 8  # messages that a core takes at a time, which bounds memory
 
 
@@ -111,6 +112,43 @@ def largest_eigenvalue(product, like, steps=20, seed=0):
             break
     eigenvalues = np.linalg.eigvalsh(np.diag(a) + np.diag(b[:-1], 1) + np.diag(b[:-1], -1))
     return float(max(eigenvalues, key=abs))
+
+
+def solve(product, g, damping, tolerance=SOLVED, progress=lambda done, total: None):
+    """Return v with H v + λ v = g, by conjugate gradients (Hestenes and Stiefel 1952). `product` gives H v.
+
+    Each step goes along a direction p that is conjugate to all earlier ones, p·(H + λ)q = 0, as far as the error
+    falls. The steps end where |H v + λ v - g| is at most `tolerance` |g|. Without rounding, as many steps as there are
+    parameters make it zero. Raises InputError where H + λ has a negative curvature.
+    """
+    names = sorted(g)
+    ends = np.cumsum([g[name].size for name in names])
+
+    def flat(arrays):
+        return np.concatenate([arrays[name].ravel() for name in names])
+
+    def named(vector):
+        parts = zip(names, np.split(vector, ends[:-1]))
+        return {name: part.reshape(g[name].shape) for name, part in parts}
+
+    r = flat(g)
+    v, p, start, most = np.zeros_like(r), r, r @ r, len(r)
+    rr = start
+    for done in range(most):
+        if rr <= tolerance**2 * start:
+            break
+        moved = flat(product(named(p))) + damping * p
+        curvature = p @ moved
+        if curvature <= 0:
+            raise InputError(
+                f"the loss has a negative curvature, so these parameters are no minimum at damping "
+                f"{damping:g}. Use a larger one, or the head alone"
+            )
+        step = rr / curvature
+        v, r = v + step * p, r - step * moved
+        p, rr = r + (r @ r) / rr * p, r @ r
+        progress(done + 1, most)
+    return named(v)
 
 
 def _check(v, params):
