@@ -1,6 +1,6 @@
-"""What is not computed, or computed once, was never needed: every short way gives what the long way gives.
+"""Every shortcut (frozen prefix, folded last block, selected gradients) gives the results of the full computation.
 
-The model is small, float64, and nothing in it is zero or one, so that a slip cannot hide.
+The model is small and float64. No parameter is zero or one, so that a mistake cannot hide.
 """
 
 import sys
@@ -49,7 +49,7 @@ def gradients(trainable, position="last", causal=True, tape=Tape):
 
 
 def one_message_at_a_time(op):
-    """attention of messages of any lengths, without the table that the tape has for it."""
+    """Attend over messages of unequal lengths without the tape's table of fast variants."""
     if op is not attention:
         return op
 
@@ -66,7 +66,7 @@ def one_message_at_a_time(op):
 
 
 class Spy(Tape):
-    """A Tape that notes which gradients each operation was asked for: (its parameters or else its name, gradient)."""
+    """A Tape that records the gradients asked of each operation: (its parameters or else its name, gradient)."""
 
     def __init__(self, params, trainable=frozenset()):
         super().__init__(params, trainable)
@@ -89,7 +89,7 @@ class Spy(Tape):
 
 
 @EACH_WAY
-def test_the_logits_are_those_of_the_plain_computation_over_all_rows(position, causal):
+def test_logits_equal_a_plain_computation_over_all_rows(position, causal):
     ids, lengths = pack(MESSAGES)
     rows, _ = embedding(ids, PARAMS["wte.weight"], PARAMS["wpe.weight"], lengths)
     rows, _ = blocks(Tape(PARAMS), rows, lengths, range(SMALL.n_layer), SMALL, causal)
@@ -100,13 +100,13 @@ def test_the_logits_are_those_of_the_plain_computation_over_all_rows(position, c
 
 
 @EACH_WAY
-def test_a_message_is_classified_alike_alone_and_in_a_batch_of_unequal_lengths(position, causal):
+def test_a_message_has_the_same_logits_alone_and_in_a_batch_of_unequal_lengths(position, causal):
     together, _ = logits_of(MESSAGES, position, causal)
     for message, logits in zip(MESSAGES, together):
         close(logits_of([message], position, causal)[0], [logits])
 
 
-def test_a_block_at_one_row_of_each_message_is_that_row_of_the_block_and_so_are_its_gradients():
+def test_the_last_block_for_one_row_equals_that_row_of_a_full_block():
     lengths = np.array([3, 1, 5])
     rows = np.array([1, 3, 8])
     x, dy = RNG.standard_normal((9, 6)), RNG.standard_normal((3, 6))
@@ -128,7 +128,7 @@ def test_a_block_at_one_row_of_each_message_is_that_row_of_the_block_and_so_are_
 
 @settings(max_examples=60, deadline=None)
 @given(st.sets(st.sampled_from(sorted(PARAMS)), min_size=1), st.sampled_from(POSITIONS), st.booleans())
-def test_gradients_of_a_part_are_those_entries_of_the_full_gradient_and_no_others(trainable, position, causal):
+def test_freezing_parameters_changes_no_other_gradient(trainable, position, causal):
     some, full = gradients(frozenset(trainable), position, causal), gradients(frozenset(PARAMS), position, causal)
     assert some.keys() == trainable
     for name in trainable:
@@ -165,7 +165,7 @@ def test_a_frozen_prefix_of_any_depth_changes_neither_logits_nor_gradients(
         close(gradient, whole[name], err_msg=name)
 
 
-def test_a_prefix_runs_a_message_that_comes_twice_once():
+def test_a_prefix_computes_a_repeated_message_once():
     one, other = np.array([1, 2, 3]), np.array([4, 5])
     done = []
     prefix = FrozenPrefix(
@@ -180,8 +180,8 @@ def test_a_prefix_runs_a_message_that_comes_twice_once():
 @pytest.mark.parametrize(
     "position, causal, rows", [("last", True, 2), ("first", False, 2), ("first", True, 1), ("mean", True, 5)]
 )
-def test_a_prefix_keeps_only_rows_that_are_read(position, causal, rows):
-    messages = [np.array([1, 2, 3]), np.array([1, 5])]  # with the same first token
+def test_a_prefix_keeps_only_the_rows_read_later(position, causal, rows):
+    messages = [np.array([1, 2, 3]), np.array([1, 5])]  # both have the same first token
     assert FrozenPrefix(PARAMS, SMALL, messages, SMALL.n_layer, Pooling(position, causal)).rows.kept == rows
 
 
@@ -191,14 +191,14 @@ def test_backpropagation_stops_at_the_lowest_trainable_parameter():
     assert Spy.last.asked == [(head, "dx"), (ln_f, "dx"), (c_proj, "dweight")]
 
 
-def test_a_head_alone_takes_one_backward_step_and_a_frozen_model_none():
+def test_a_trainable_head_takes_one_backward_step_and_a_frozen_model_none():
     gradients(frozenset({"head.weight", "head.bias"}), tape=Spy)
     assert Spy.last.asked == [(("head.weight", "head.bias"), name) for name in ("dweight", "dbias")]
     assert gradients(frozenset(), tape=Spy) == {}
     assert Spy.last.asked == []
 
 
-def test_only_trainable_parameters_have_their_gradients_formed():
+def test_only_gradients_of_trainable_parameters_are_computed():
     trainable = {"h.0.attn.c_attn.bias": "dbias", "h.1.ln_2.weight": "dgain", "head.bias": "dbias"}
     gradients(frozenset(trainable), tape=Spy)
     formed = [(names, name) for names, name in Spy.last.asked if name not in ("dx", "dqkv")]
@@ -207,7 +207,7 @@ def test_only_trainable_parameters_have_their_gradients_formed():
     assert {name for _, name in formed} == set(trainable.values())
 
 
-def test_from_the_loss_to_gelus_formula_are_at_most_nine_frames(monkeypatch):
+def test_at_most_nine_frames_lead_from_the_loss_to_gelus_formula(monkeypatch):
     clf, depth = Classifier(load("mini"), ["ham", "spam"], "all"), []
 
     def tanh(u):
@@ -223,7 +223,7 @@ def test_from_the_loss_to_gelus_formula_are_at_most_nine_frames(monkeypatch):
     assert depth and len(depth[0]) <= 9, depth[0]
 
 
-def test_a_used_tape_is_refused_because_its_gradients_would_add_up():
+def test_a_used_tape_is_refused():
     tape = Tape(PARAMS, frozenset(PARAMS))
     logits_of(MESSAGES, tape=tape)[1](DLOGITS)
     with pytest.raises(RuntimeError, match="use a new Tape"):
@@ -231,7 +231,7 @@ def test_a_used_tape_is_refused_because_its_gradients_would_add_up():
 
 
 @pytest.mark.parametrize("position", POSITIONS)
-def test_parameters_gradients_formed_on_another_core_are_the_same_to_the_bit(monkeypatch, position):
+def test_gradients_computed_on_another_core_have_the_same_bits(monkeypatch, position):
     expected = gradients(frozenset(PARAMS), position)
     monkeypatch.setattr(blas, "threads", lambda: 2)
     started, start = [], blas.start
@@ -247,7 +247,7 @@ def scale(x, w):
     return x * w, (lambda dy: dy * w, lambda dy: (dy * x).sum(keepdims=True))
 
 
-def test_a_parameter_used_twice_collects_both_gradients():
+def test_a_parameter_used_twice_gets_the_sum_of_both_gradients():
     tape = Tape({"w": np.array([2.0])}, frozenset({"w"}), input_learns=True)
     x, first = tape(scale, np.array([3.0]), "w")
     _, second = tape(scale, x, "w")
@@ -256,7 +256,7 @@ def test_a_parameter_used_twice_collects_both_gradients():
 
 
 @EACH_WAY
-def test_the_textbook_last_block_over_all_rows_gives_the_folded_ones_logits_and_gradients(position, causal):
+def test_the_textbook_last_block_gives_the_folded_blocks_logits_and_gradients(position, causal):
     ids, lengths = pack(MESSAGES)
     found = []
     for folded in (True, False):
@@ -268,7 +268,7 @@ def test_the_textbook_last_block_over_all_rows_gives_the_folded_ones_logits_and_
         close(array, found[1][name], err_msg=name)
 
 
-def test_a_models_backward_called_again_is_an_error_and_not_another_gradient():
+def test_calling_a_models_backward_twice_raises():
     tape = Tape(PARAMS, frozenset(PARAMS))
     _, backward = logits_of(MESSAGES, tape=tape)
     once = {name: gradient.copy() for name, gradient in backward(DLOGITS).items()}
@@ -277,8 +277,8 @@ def test_a_models_backward_called_again_is_an_error_and_not_another_gradient():
     assert all(np.array_equal(once[name], gradient) for name, gradient in tape.grads.items())
 
 
-def test_a_gradient_for_the_rows_that_come_in_is_there_when_it_is_asked_for():
-    """Also where nothing learns: what explains an answer by its tokens needs only this one."""
+def test_the_gradient_of_the_input_rows_is_returned_on_request():
+    """Attribution needs only this gradient, so it is also returned where no parameter is trainable."""
     x, lengths, dy = RNG.standard_normal((9, 6)), np.array([3, 1, 5]), RNG.standard_normal((9, 6))
     y, backward = blocks(Tape(PARAMS, input_learns=True), x, lengths, range(2), SMALL)
     direction = RNG.standard_normal(x.shape)
@@ -288,7 +288,7 @@ def test_a_gradient_for_the_rows_that_come_in_is_there_when_it_is_asked_for():
 
 
 @pytest.mark.parametrize("idle_core", [False, True])
-def test_each_gradient_is_handed_over_once_complete_and_is_not_kept(idle_core, monkeypatch):
+def test_each_gradient_is_passed_on_once_when_complete_and_not_kept(idle_core, monkeypatch):
     expected = gradients(frozenset(PARAMS), "last")
     found = {}
 
@@ -307,7 +307,7 @@ def test_each_gradient_is_handed_over_once_complete_and_is_not_kept(idle_core, m
         assert np.array_equal(found[name], gradient), name
 
 
-def test_a_parameter_used_twice_is_handed_over_after_its_last_use():
+def test_the_gradient_of_a_parameter_used_twice_is_passed_on_after_its_last_use():
     found = []
     tape = Tape({"w": np.array([2.0])}, frozenset({"w"}), input_learns=True, finished=found.append)
     x, first = tape(scale, np.array([3.0]), "w")

@@ -1,4 +1,4 @@
-"""Sizes come from a config.json that is right, or from none."""
+"""A valid config.json gives the model's sizes. Any other is refused."""
 
 import json
 from math import prod
@@ -25,11 +25,11 @@ def read(tmp_path, entries):
     "name, parameters",
     [("gpt2", 124_439_808), ("gpt2-medium", 354_823_168), ("gpt2-large", 774_030_080), ("gpt2-xl", 1_557_611_200)],
 )
-def test_the_published_sizes_have_the_published_numbers_of_parameters(name, parameters):
+def test_published_sizes_have_their_published_number_of_parameters(name, parameters):
     assert sum(map(prod, parameter_shapes(SIZES[name]).values())) == parameters
 
 
-def test_the_heads_of_the_published_sizes_are_64_wide():
+def test_published_sizes_have_heads_64_wide():
     assert {name: config.n_embd / config.n_head for name, config in SIZES.items()} == dict.fromkeys(SIZES, 64)
 
 
@@ -45,22 +45,22 @@ def test_the_heads_of_the_published_sizes_are_64_wide():
         layer_norm_epsilon=st.floats(1e-12, 0.1),
     )
 )
-def test_what_is_written_is_read_back(tmp_path_factory, config):
+def test_a_written_config_is_read_back(tmp_path_factory, config):
     path = tmp_path_factory.mktemp("config") / "config.json"
     path.write_text(config_json(config))
     assert read_config(path) == config
 
 
-def test_what_is_written_has_endoftext_the_last_token_begin_and_end_a_text():
+def test_a_written_config_names_endoftext_as_first_and_last_token():
     assert (GOOD["bos_token_id"], GOOD["eos_token_id"]) == (50256, 50256)  # as in OpenAI's and Hugging Face's GPT-2
 
 
-def test_the_bundled_models_config_is_written_as_it_stands_there():
+def test_the_bundled_models_config_is_written_back_unchanged():
     path = BUNDLED["mini"] / "config.json"
     assert config_json(read_config(path)) == path.read_text()
 
 
-def test_an_old_file_may_name_its_context_n_ctx_and_leave_out_what_has_a_default(tmp_path):
+def test_an_old_config_may_use_n_ctx_and_omit_defaults(tmp_path):
     entries = {"vocab_size": 7, "n_ctx": 5, "n_embd": 6, "n_layer": 1, "n_head": 2, "n_inner": None}
     assert read(tmp_path, entries) == Config(7, 5, 6, 1, 2)
 
@@ -87,7 +87,7 @@ def test_an_old_file_may_name_its_context_n_ctx_and_leave_out_what_has_a_default
         ("layer_norm_epsilon", "1e-5"),
     ],
 )
-def test_what_gpt2_is_not_or_numpygpt_cannot_compute_is_refused_by_file_and_key(tmp_path, key, value):
+def test_an_unsupported_config_is_refused_with_file_and_key(tmp_path, key, value):
     with pytest.raises(InputError, match=rf"config\.json: .*{key}.*") as error:
         read(tmp_path, GOOD | {key: value})
     assert "\n" not in str(error.value)
@@ -100,7 +100,7 @@ def test_what_gpt2_is_not_or_numpygpt_cannot_compute_is_refused_by_file_and_key(
         st.recursive(st.integers() | st.text(max_size=5), st.lists).map(lambda x: json.dumps(x).encode()),
     )
 )
-def test_a_file_that_is_not_a_config_is_refused_by_name(tmp_path_factory, content):
+def test_a_file_that_is_not_a_config_is_refused_with_its_name(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("config") / "config.json"
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"config\.json"):

@@ -1,4 +1,4 @@
-"""Generation: the cache changes nothing, greedy text is transformers' text, and a Sampler draws as it was told to."""
+"""Generation: the cache changes nothing, greedy text equals transformers', and a Sampler follows its settings."""
 
 from itertools import islice
 
@@ -22,7 +22,7 @@ CONFIG = Config(vocab_size=83, n_positions=256, n_embd=12, n_layer=2, n_head=3)
 def filled(config):
     rng = np.random.default_rng(4)
     params = {name: rng.standard_normal(shape, np.float32) for name, shape in parameter_shapes(config).items()}
-    params["ln_f.bias"] *= 0.1  # with this and the next line no token is a favourite, and greedy text is varied
+    params["ln_f.bias"] *= 0.1  # this and the next line keep any token from dominating, so that greedy text varies
     params["wte.weight"] /= np.linalg.norm(params["wte.weight"], axis=1, keepdims=True)
     return params
 
@@ -31,13 +31,13 @@ PARAMS = filled(CONFIG)
 
 
 def without_cache(ids):
-    """The logits (T, V) after every token, from the model that training uses."""
+    """Return the logits (T, V) after every token, from the model that training uses."""
     return language_logits(Tape(PARAMS), ids, np.array([len(ids)]), CONFIG)
 
 
 @settings(max_examples=25, deadline=None)
 @given(parts=st.lists(st.integers(1, 9), min_size=1, max_size=12))
-def test_however_a_text_is_fed_the_next_logits_are_those_without_a_cache(parts):
+def test_the_cache_changes_no_logits_however_the_text_is_split(parts):
     ids = np.random.default_rng(sum(parts)).integers(0, 83, sum(parts))
     expected = without_cache(ids)
     cache = Cache(CONFIG)
@@ -47,14 +47,14 @@ def test_however_a_text_is_fed_the_next_logits_are_those_without_a_cache(parts):
         assert cache.length == end
 
 
-def test_greedy_text_is_the_text_without_a_cache():
+def test_greedy_text_is_the_same_without_the_cache():
     ids = [3, 1, 4]
     for token in islice(continuation(PARAMS, CONFIG, ids, np.argmax), 60):
         assert token == without_cache(np.array(ids))[-1].argmax()
         ids.append(token)
 
 
-def test_greedy_text_is_transformers_for_200_tokens_from_the_same_folder(tmp_path):
+def test_greedy_text_equals_transformers_for_200_tokens(tmp_path):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     save_folder(tmp_path, CONFIG, PARAMS)
     config, params = load_weights(tmp_path)
@@ -72,7 +72,7 @@ def test_greedy_text_is_transformers_for_200_tokens_from_the_same_folder(tmp_pat
 
 
 @pytest.mark.parametrize("length", [1, 5, 8])
-def test_it_stops_when_the_positions_are_full(length):
+def test_generation_stops_when_the_positions_are_full(length):
     config = Config(vocab_size=83, n_positions=8, n_embd=12, n_layer=1, n_head=3)
     params = filled(config)
     assert len(list(continuation(params, config, [1] * length, np.argmax))) == 8 - length + 1
@@ -82,14 +82,14 @@ def test_it_stops_when_the_positions_are_full(length):
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("choose", [np.argmax, Sampler()])
 @pytest.mark.parametrize("bad", [[np.nan], [np.inf], [-np.inf], [3e38, 3e38]])
-def test_an_output_that_is_no_number_or_infinite_is_refused(bad, choose):
+def test_nan_and_infinite_logits_are_refused(bad, choose):
     bias, embedding = np.zeros(12, np.float32), np.ones_like(PARAMS["wte.weight"])
     bias[: len(bad)] = bad
     with pytest.raises(InputError, match="not finite"):
         next(continuation(PARAMS | {"ln_f.bias": bias, "wte.weight": embedding}, CONFIG, [1], choose))
 
 
-def test_a_token_of_probability_zero_does_no_harm():
+def test_a_token_of_probability_zero_is_never_drawn():
     embedding = PARAMS["wte.weight"].copy()
     embedding[3] = -3e38
     bias = np.full(12, 9, np.float32)
@@ -99,7 +99,7 @@ def test_a_token_of_probability_zero_does_no_harm():
     assert len(chosen) == 20 and 3 not in chosen
 
 
-# Out of order, so that a mix-up of ids and ranks shows.
+# Out of order, so that a confusion of ids and ranks shows.
 PROBABILITIES = np.array([0.15, 0.5, 0.05, 0.3])
 LOGITS = np.log(PROBABILITIES).astype(np.float32) + 7
 
@@ -131,7 +131,7 @@ def frequencies(sampler, draws=4000):
     ],
     ids=str,
 )
-def test_tokens_come_as_often_as_their_probabilities_say(settings, expected):
+def test_tokens_are_drawn_as_often_as_their_probabilities(settings, expected):
     found = frequencies(Sampler(**settings))
     assert not found[expected == 0].any()
     np.testing.assert_allclose(found, expected, atol=0.03)  # four standard deviations
@@ -141,11 +141,11 @@ def test_tokens_come_as_often_as_their_probabilities_say(settings, expected):
     "settings", [{"top_k": 1}, {"top_p": 0.4}, {"temperature": 0.01}, {"temperature": 1e-310}], ids=str
 )
 @pytest.mark.filterwarnings("ignore:overflow")
-def test_what_leaves_one_choice_is_greedy(settings):
+def test_settings_that_leave_one_token_are_greedy(settings):
     assert frequencies(Sampler(**settings), 50)[1] == 1
 
 
-def test_the_seed_alone_decides_the_draws():
+def test_the_seed_determines_the_draws():
     def drawn(seed):
         sampler = Sampler(seed=seed)
         return [sampler(LOGITS) for _ in range(50)]

@@ -31,7 +31,7 @@ def normalised(rows):
     return (rows - rows.mean(axis=1, keepdims=True)) / np.sqrt(rows.var(axis=1, keepdims=True) + 1e-5)
 
 
-def test_the_first_depth_is_the_mean_of_the_embeddings_normalised():
+def test_the_first_depth_is_the_mean_of_normalised_embeddings():
     found = features(Tape(PARAMS), IDS, LENGTHS, CONFIG)
     assert found.shape == (4, 3 * 12)
     last = len(IDS) - LENGTHS[-1]
@@ -39,8 +39,8 @@ def test_the_first_depth_is_the_mean_of_the_embeddings_normalised():
     np.testing.assert_allclose(found[3, :12], normalised(rows).mean(axis=0), rtol=1e-12)
 
 
-def test_the_last_depth_is_what_the_language_model_reads(gpt):
-    """Its output layer is linear, so the mean of its logits are its logits of the mean."""
+def test_the_last_depth_gives_the_language_models_mean_logits(gpt):
+    """The output layer is linear, so the mean of the logits equals the logits of the mean."""
     text = "Hi, are you coming home? Call me"
     last = gpt.features([text])[0, -gpt.config.n_embd :]
     read = gpt.params["ln_f.weight"] * last + gpt.params["ln_f.bias"]
@@ -54,7 +54,7 @@ def test_a_depth_does_not_depend_on_the_blocks_above_it():
 
 
 @pytest.mark.parametrize("cores", [1, 3])
-def test_every_text_has_its_own_features_in_order_whatever_is_beside_it(gpt, monkeypatch, cores):
+def test_features_keep_the_texts_order_and_ignore_the_other_texts(gpt, monkeypatch, cores):
     monkeypatch.setattr(blas, "_function", lambda name, restype: None)
     monkeypatch.setattr(blas, "_cores", lambda: cores)
     texts = [f"{'win ' * (n % 5)}message {n}" for n in range(2 * batches.BATCH + 1)]
@@ -64,7 +64,7 @@ def test_every_text_has_its_own_features_in_order_whatever_is_beside_it(gpt, mon
         np.testing.assert_allclose(found[n], gpt.features([texts[n]])[0], rtol=1e-3, atol=1e-5)
 
 
-def test_no_text_has_no_features_a_long_one_is_cut_and_an_empty_one_is_refused(gpt):
+def test_features_of_no_text_a_long_text_and_an_empty_text(gpt):
     assert gpt.features([]).shape == (0, 4 * gpt.config.n_embd)
     long = "word " * gpt.config.n_positions
     assert np.array_equal(gpt.features([long]), gpt.features([2 * long]))
@@ -72,11 +72,11 @@ def test_no_text_has_no_features_a_long_one_is_cut_and_an_empty_one_is_refused(g
         gpt.features(["a", ""])
 
 
-def test_they_are_the_normalised_hidden_states_of_transformers(tmp_path):
+def test_features_equal_transformers_normalised_hidden_states(tmp_path):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     save_folder(tmp_path, CONFIG, {name: array.astype(np.float32) for name, array in PARAMS.items()})
     model = transformers.GPT2Model.from_pretrained(tmp_path).double().eval()
-    model.ln_f = torch.nn.Identity()  # the last hidden state would have it
+    model.ln_f = torch.nn.Identity()  # transformers applies it to the last hidden state
     params = {name: array.astype(np.float32).astype(np.float64) for name, array in PARAMS.items()}
     found, end = features(Tape(params), IDS, LENGTHS, CONFIG), np.cumsum(LENGTHS)
     for row, stop, T in zip(found, end, LENGTHS):

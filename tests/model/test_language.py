@@ -1,5 +1,4 @@
-"""The language model against transformers: loss, every gradient, perplexity;
-and its output layer, a slice at a time."""
+"""The language model's loss, gradients and perplexity equal transformers', also with a sliced output layer."""
 
 import numpy as np
 import pytest
@@ -21,14 +20,14 @@ LENGTHS = np.array([7, 1, 24, 5])
 
 
 def filled(config, dtype=np.float64):
-    """Parameters of which none is zero, one or small."""
+    """Return parameters none of which is zero, one or small."""
     rng = np.random.default_rng(5)
     return {name: 0.3 * rng.standard_normal(shape).astype(dtype) for name, shape in parameter_shapes(config).items()}
 
 
 @pytest.fixture(scope="module")
 def torch_gpt2(tmp_path_factory):
-    """torch, and transformers' GPT-2 loaded from a folder that save_folder wrote."""
+    """Return torch and transformers' GPT-2, loaded from a folder that save_folder wrote."""
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("gpt2")
@@ -37,7 +36,7 @@ def torch_gpt2(tmp_path_factory):
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-10), ("float32", 1e-5)])
-def test_loss_and_every_gradient_are_autograds(torch_gpt2, dtype, tolerance):
+def test_language_loss_and_gradients_equal_autograds(torch_gpt2, dtype, tolerance):
     torch, model = torch_gpt2
     model = model.to(getattr(torch, dtype))
     model.zero_grad()
@@ -53,16 +52,16 @@ def test_loss_and_every_gradient_are_autograds(torch_gpt2, dtype, tolerance):
     loss, backward = language_model(tape, ids, LENGTHS, targets, CONFIG)
     backward()
     np.testing.assert_allclose(float(loss), expected.item(), rtol=tolerance)
-    torch_grads = dict(model.transformer.named_parameters())  # wte's is the tied output layer's too
+    torch_grads = dict(model.transformer.named_parameters())  # wte's gradient includes the tied output layer's
     assert tape.grads.keys() == torch_grads.keys() == params.keys()
     for name, gradient in tape.grads.items():
         wanted = torch_grads[name].grad.numpy()
-        if name.endswith("c_attn.bias"):  # softmax ignores what all keys share: the key's part is zero but for rounding
+        if name.endswith("c_attn.bias"):  # softmax ignores a constant: the key's part is only rounding
             gradient, wanted = (np.delete(g, np.s_[12:24]) for g in (gradient, wanted))
         assert np.abs(gradient - wanted).max() <= tolerance * np.abs(wanted).max(), name
 
 
-def test_a_gradient_of_part_is_that_part_of_the_whole():
+def test_freezing_parameters_changes_no_other_language_gradient():
     params, rng = filled(CONFIG), np.random.default_rng(1)
     ids, targets = rng.integers(0, 83, (2, LENGTHS.sum()))
     grads = {}
@@ -76,7 +75,7 @@ def test_a_gradient_of_part_is_that_part_of_the_whole():
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5, 36, 37, 100])
-def test_the_output_layer_in_slices_is_the_output_layer_at_once(monkeypatch, rows):
+def test_slices_of_the_output_layer_change_no_result(monkeypatch, rows):
     rng = np.random.default_rng(2)
     x, wte, targets = rng.standard_normal((37, 12)), rng.standard_normal((83, 12)), rng.integers(0, 83, 37)
     loss, functions = output_loss(x, wte, targets)
@@ -88,20 +87,20 @@ def test_the_output_layer_in_slices_is_the_output_layer_at_once(monkeypatch, row
     )
     tape = Tape({"wte.weight": wte}, frozenset({"wte.weight"}), input_learns=True)
     sliced, backward = tape(output_loss, x, "wte.weight", targets=targets)
-    assert sum(seen) == 37 and max(seen) <= rows, "more logits at a time than a slice's"
+    assert sum(seen) == 37 and max(seen) <= rows, "one call computed more logits than a slice holds"
     np.testing.assert_allclose(sliced, loss, rtol=1e-14)
     found = [backward(2.0), tape.grads["wte.weight"]]
     for gradient, function in zip(found, functions):
         np.testing.assert_allclose(gradient, function(2.0), rtol=1e-12, atol=1e-15)
 
 
-def test_perplexity_is_what_transformers_finds(torch_gpt2):
+def test_perplexity_equals_transformers(torch_gpt2):
     torch, model = torch_gpt2
     model = model.to(torch.float32)
     rng = np.random.default_rng(3)
     windows = [
         rng.integers(0, 83, length) for length in (25, 9, 2)
-    ]  # of different lengths: every prediction counts the same
+    ]  # of different lengths: every prediction has the same weight
     with torch.no_grad():
         logits = torch.cat([model(torch.tensor(window[None, :-1])).logits[0] for window in windows])
         loss = torch.nn.functional.cross_entropy(
@@ -122,13 +121,13 @@ def test_perplexity_counts_every_prediction_of_every_window_once():
     assert perplexity(params, CONFIG, windows, SingleProcess()) == pytest.approx(np.exp(np.mean(losses)), rel=1e-9)
 
 
-def test_a_model_that_knows_nothing_has_the_vocabularys_size_for_perplexity():
+def test_a_uniform_models_perplexity_is_the_vocabularys_size():
     params = {name: np.zeros_like(array) for name, array in filled(CONFIG).items()}
     assert perplexity(params, CONFIG, [np.arange(20)], SingleProcess()) == pytest.approx(83, rel=1e-12)
 
 
 @pytest.mark.filterwarnings("ignore:overflow")
-def test_a_model_that_is_certain_and_wrong_has_infinite_perplexity():
+def test_a_certain_and_wrong_model_has_infinite_perplexity():
     params = {name: np.zeros_like(array) for name, array in filled(CONFIG).items()}
     params["ln_f.bias"][0], params["wte.weight"][7, 0] = 1, 1e5
     assert perplexity(params, CONFIG, [np.arange(5)], SingleProcess()) == np.inf

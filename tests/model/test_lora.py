@@ -1,4 +1,4 @@
-"""LoRA by itself; test_options_against_pytorch.py holds it against PyTorch, where that is installed."""
+"""LoRA by itself. test_options_against_pytorch.py compares it with PyTorch."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def params():
     return {**random_parameters(CONFIG, seed=0), **head}
 
 
-def test_adapters_start_within_one_by_the_root_of_the_rank_and_add_nothing(params):
+def test_adapters_start_bounded_by_the_rank_and_add_nothing(params):
     new = adapters(params, CONFIG, RANK, Generator(123))
     for name, array in new.items():
         if name.endswith("lora_A"):
@@ -30,7 +30,7 @@ def test_adapters_start_within_one_by_the_root_of_the_rank_and_add_nothing(param
     assert all(np.array_equal(merged[name], array) for name, array in params.items())
 
 
-def test_there_is_a_pair_for_every_linear_layer_drawn_in_the_books_order(params):
+def test_every_linear_layer_gets_an_adapter_pair_in_the_books_order(params):
     new = adapters(params, CONFIG, RANK, Generator(123))
     layers = ["attn.c_attn.query", "attn.c_attn.key", "attn.c_attn.value", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"]
     order = [f"h.{n}.{layer}" for n in range(2) for layer in layers] + ["head"]
@@ -43,7 +43,7 @@ def test_there_is_a_pair_for_every_linear_layer_drawn_in_the_books_order(params)
         assert np.array_equal(A, generator.uniform(-0.5, 0.5, A.shape))
 
 
-def test_the_product_is_added_where_it_belongs_and_its_gradients_come_from_there(params):
+def test_each_adapter_changes_its_own_layer_and_gets_that_layers_gradients(params):
     rng = np.random.default_rng(2)
     new = {name: rng.standard_normal(a.shape) for name, a in adapters(params, CONFIG, RANK, Generator(1)).items()}
     merged, backward = merge(params | new, CONFIG, scale=0.3)

@@ -1,8 +1,7 @@
-"""Every choice that `train` offers: its loss, its gradients and its updates
-against PyTorch's autograd and torch.optim.AdamW.
+"""Every choice that `train` offers: its loss, gradients and updates equal PyTorch's autograd and torch.optim.AdamW.
 
-The oracle is GPT-2 written with torch functions, one message at a time: it knows no batches of unequal lengths, no
-frozen prefix, no last block for one row, and LoRA as a second path beside each layer instead of a change of its weight.
+The oracle is GPT-2 written with torch functions. It runs one message at a time, without frozen prefix or folded last
+block, and has LoRA as a second path beside each layer instead of a change of its weight.
 """
 
 import numpy as np
@@ -19,7 +18,7 @@ from numpygpt.training.rng import Generator, linear_init
 from tests.classifiers import classifier_of, loader_of, logits_of, loss_of
 
 torch = pytest.importorskip("torch")
-torch.set_num_threads(1)  # for tensors as small as these a second thread only costs time
+torch.set_num_threads(1)  # a second thread slows down tensors this small
 F = torch.nn.functional
 
 CONFIG = Config(vocab_size=13, n_positions=11, n_embd=12, n_layer=3, n_head=2)
@@ -28,7 +27,7 @@ CLASSES, PAD = 3, 12
 
 @pytest.fixture
 def params():
-    """float64 parameters in which nothing is 0 or 1, head included."""
+    """Return float64 parameters, with a head, none of which is 0 or 1."""
     rng = np.random.default_rng(0)
     shapes = parameter_shapes(CONFIG) | {"head.weight": (CONFIG.n_embd, CLASSES), "head.bias": (CLASSES,)}
     return {
@@ -39,7 +38,7 @@ def params():
 
 @pytest.fixture
 def lora_params(params):
-    """With adapters of rank 4, trained for a while: B is no longer zero."""
+    """Return parameters with adapters of rank 4 whose B is no longer zero, as after some training."""
     rng = np.random.default_rng(1)
     new = adapters(params, CONFIG, 4, Generator(1))
     return params | {name: 0.3 * rng.standard_normal(array.shape) for name, array in new.items()}
@@ -55,7 +54,7 @@ LABELS = np.array([0, 2, 1, 0, 2])
 
 
 def make_task(params, choice, position="last", causal=True, **settings):
-    """The task as train makes it: with the deepest frozen prefix that the choice allows."""
+    """Make the task as train does, with the deepest frozen prefix that the choice allows."""
     return classifier_of(params, CONFIG, choice, position=position, causal=causal, **settings)
 
 
@@ -64,7 +63,7 @@ def torch_params(params, trainable):
 
 
 def torch_logits(p, messages, position="last", causal=True, scale=None):
-    """logits (B, C) from tensors {name: tensor}; scale is LoRA's alpha / rank."""
+    """Return logits (B, C) from tensors {name: tensor}. scale is LoRA's alpha / rank."""
 
     def added(name, x):
         return scale * (x @ p[f"{name}.lora_A"] @ p[f"{name}.lora_B"]) if scale else 0
@@ -94,8 +93,7 @@ def torch_logits(p, messages, position="last", causal=True, scale=None):
 
 
 def check(task, messages=MESSAGES, labels=LABELS, bound=1e-12, found=None, **loss_options):
-    """The task's loss and every one of its gradients, or those that were found, are PyTorch's, each relative to its own
-    largest entry."""
+    """Compare the task's loss and gradients, or those in `found`, with PyTorch's, relative to each largest entry."""
     loss, grads = found or loss_of(task, messages, labels)
     p = torch_params(task.params, task.trainable)
     expected = F.cross_entropy(
@@ -116,24 +114,24 @@ def check(task, messages=MESSAGES, labels=LABELS, bound=1e-12, found=None, **los
 @pytest.mark.parametrize(
     "choice", [choice for choice in CHOICES if choice != "lora"] + ["h.1.mlp.*", "h.0.ln_1.bias,head", "ln_f.*"]
 )
-def test_what_learns_gets_the_gradients_of_autograd(params, choice):
+def test_trainable_parameters_get_autograds_gradients(params, choice):
     check(make_task(params, choice))
 
 
 @pytest.mark.parametrize("choice", ["head", "last_block", "all"])
 @pytest.mark.parametrize("causal", [True, False], ids=["causal", "no-causal"])
 @pytest.mark.parametrize("position", ["last", "first", "mean"])
-def test_every_position_with_and_without_the_causal_mask(params, position, causal, choice):
+def test_every_pooling_position_gives_autograds_gradients(params, position, causal, choice):
     check(make_task(params, choice, position=position, causal=causal))
 
 
 @pytest.mark.parametrize("position", ["last", "first", "mean"])
-def test_padding_is_tokens_like_others_and_counts_in_the_mean(params, position):
+def test_padding_counts_in_the_mean_like_other_tokens(params, position):
     messages = messages_of((5, 1, 11, 5, 8), padded_to=11)
     check(make_task(params, "last_block", position=position), messages)
 
 
-def test_without_padding_the_answer_is_that_of_the_last_token_before_the_padding(params):
+def test_without_padding_the_last_token_of_the_message_is_read(params):
     lengths = (5, 1, 9, 5, 8)
     p = torch_params(params, ())
     padded = messages_of(lengths, padded_to=11)
@@ -143,19 +141,18 @@ def test_without_padding_the_answer_is_that_of_the_last_token_before_the_padding
 
 
 @pytest.mark.parametrize("position, causal", [("last", True), ("first", False), ("mean", True)])
-def test_lora_gets_the_gradients_of_a_second_path_beside_every_layer(lora_params, position, causal):
+def test_lora_gets_autograds_gradients(lora_params, position, causal):
     task = make_task(lora_params, "lora", position=position, causal=causal, lora_scale=16 / 4)
-    assert task.trainable == {name for name in lora_params if ".lora_" in name}, "the base, the head's too, is frozen"
+    assert task.trainable == {name for name in lora_params if ".lora_" in name}, "the base is frozen, also the head's"
     check(task)
 
 
-def test_lora_beside_a_base_that_learns_too(lora_params):
+def test_lora_gets_autograds_gradients_beside_a_trainable_base(lora_params):
     check(make_task(lora_params, "lora,last_block", lora_scale=0.5))
 
 
-def test_lora_starts_from_the_values_that_pytorch_draws_after_the_head(params):
-    """As Appendix E builds it: nn.Linear first, then kaiming_uniform_ for each A,
-    (in, rank), block by block, the head's last."""
+def test_lora_starts_with_pytorchs_random_values(params):
+    """Appendix E draws nn.Linear first, then each A (in, rank) by kaiming_uniform_, block by block, the head last."""
     rank, D = 5, CONFIG.n_embd
     generator = Generator(123)
     params["head.weight"], params["head.bias"] = linear_init(generator, D, CLASSES)
@@ -168,17 +165,17 @@ def test_lora_starts_from_the_values_that_pytorch_draws_after_the_head(params):
         A = torch.empty(4 * D if name.endswith("mlp.c_proj") else D, rank)
         torch.nn.init.kaiming_uniform_(A, a=5**0.5)
         np.testing.assert_allclose(ours[f"{name}.lora_A"], A.numpy(), atol=1e-7, err_msg=name)
-        assert not ours[f"{name}.lora_B"].any(), "training starts from the model as it was"
+        assert not ours[f"{name}.lora_B"].any(), "training starts from the unchanged model"
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
 @pytest.mark.parametrize("ignored", [0, 2])
-def test_messages_of_the_ignored_label_count_neither_in_the_loss_nor_in_its_mean(params, ignored, smoothing):
+def test_messages_of_the_ignored_label_are_excluded_from_loss_and_mean(params, ignored, smoothing):
     found = first_gradient(params, "last_two_blocks", ignored, smoothing)
     check(make_task(params, "last_two_blocks"), found=found, ignore_index=ignored, label_smoothing=smoothing)
 
 
-def test_an_ignore_index_that_no_label_has_changes_nothing(params):
+def test_an_ignore_index_no_label_has_changes_nothing(params):
     loss, grads = first_gradient(params, "last_block", 50256)
     same_loss, same_grads = first_gradient(params, "last_block", None)
     assert loss == same_loss
@@ -186,7 +183,7 @@ def test_an_ignore_index_that_no_label_has_changes_nothing(params):
 
 
 def first_gradient(params, choice, ignored, smoothing=0.0):
-    """(loss, grads) of the first batch of fine_tune, which has all messages."""
+    """Return (loss, grads) of fine_tune's first batch, which has all messages."""
 
     class Watched(SingleProcess):
         def gradient(self, *arguments):
@@ -201,7 +198,7 @@ def first_gradient(params, choice, ignored, smoothing=0.0):
     return watched.found
 
 
-def test_a_batch_of_ignored_messages_alone_is_no_update_and_counts_in_no_mean(params):
+def test_a_batch_of_only_ignored_messages_makes_no_update_and_enters_no_mean(params):
     clf = make_task({name: array.copy() for name, array in params.items()}, "head")
     before = clf.params["head.weight"].copy()
     training, validation = (
@@ -216,7 +213,7 @@ def test_a_batch_of_ignored_messages_alone_is_no_update_and_counts_in_no_mean(pa
     assert steps[-1]["validation_loss"] == pytest.approx(np.mean(counted))
 
 
-def test_a_set_of_ignored_messages_alone_is_refused_before_anything_is_trained(params):
+def test_a_set_of_only_ignored_messages_is_refused_before_training(params):
     clf = make_task(params, "head")
     training, validation = (loader_of(clf, MESSAGES[::3], LABELS[::3], 1, Generator(1)) for _ in range(2))
     with pytest.raises(InputError, match="every message of a set has the ignored label 0"):
@@ -224,9 +221,8 @@ def test_a_set_of_ignored_messages_alone_is_refused_before_anything_is_trained(p
 
 
 @pytest.mark.parametrize("choice, accumulate", [("last_block", 1), ("last_block", 3), ("all", 2), ("lora", 3)])
-def test_after_two_epochs_of_accumulation_the_parameters_are_those_of_torch_adamw(lora_params, choice, accumulate):
-    """Five messages one at a time: an update after every k-th and after the epoch's last,
-    whose leftover is divided by k as well."""
+def test_parameters_after_two_accumulated_epochs_equal_torch_adamws(lora_params, choice, accumulate):
+    """Train on five messages one at a time: an update follows every k-th and the epoch's last, each divided by k."""
     params = (
         lora_params
         if choice == "lora"
@@ -265,20 +261,20 @@ def test_after_two_epochs_of_accumulation_the_parameters_are_those_of_torch_adam
                 optimizer.zero_grad()
             expected.append(loss.item())
             if expected[1:] == []:
-                next(iter(training)), next(iter(validation))  # step 0 has an evaluation
+                next(iter(training)), next(iter(validation))  # step 0 evaluates
         next(iter(training)), next(iter(validation))
         expected.append(None)
     assert losses == [loss and pytest.approx(loss, rel=1e-9) for loss in expected]
     for name in task.trainable:
         ours, right = task.params[name], p[name].detach().numpy()
-        if name.endswith("c_attn.bias"):  # Adam makes steps of the key bias' rounding errors
+        if name.endswith("c_attn.bias"):  # Adam turns the key bias' rounding errors into steps
             ours, right = (np.delete(a, np.s_[CONFIG.n_embd : 2 * CONFIG.n_embd]) for a in (ours, right))
         np.testing.assert_allclose(ours, right, rtol=1e-7, atol=1e-7, err_msg=name)
     frozen = params.keys() - task.trainable
     assert all(np.array_equal(task.params[name], params[name]) for name in frozen)
 
 
-def test_pytorch_weights_are_distributed_as_its_layers_start():
+def test_pytorch_initialisation_has_the_distribution_of_torchs_layers():
     D = 96
     ours = random_parameters(Config(vocab_size=200, n_positions=100, n_embd=D, n_layer=1, n_head=4), 123, "pytorch")
     torch.manual_seed(123)
@@ -294,5 +290,5 @@ def test_pytorch_weights_are_distributed_as_its_layers_start():
     for name, layer in layers.items():
         for kind, tensor in layer.named_parameters():
             one, other = ours[f"{name}.{kind}"], tensor.detach().numpy()
-            for measure in (np.std, np.max, np.min):  # together they tell uniform from normal, and the widths
+            for measure in (np.std, np.max, np.min):  # together they distinguish uniform from normal, and the widths
                 assert measure(one) == pytest.approx(measure(other), rel=0.2), f"{measure.__name__} of {name}.{kind}"

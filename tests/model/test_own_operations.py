@@ -1,4 +1,4 @@
-"""A learner's own operations train the classifier, with the same losses as the shipped ones, to the digit."""
+"""A learner's own operations train the classifier with exactly the shipped operations' losses."""
 
 import numpy as np
 import pytest
@@ -15,19 +15,19 @@ from numpygpt.system.errors import InputError, Note
 from numpygpt.training.fine_tune import fine_tune
 from tests.training.test_fine_tune import RECIPE, a_run
 
-# The exercises that are operations of a classifier. causal_attention is attention's function again.
+# The exercises that are operations of a classifier. causal_attention has the same function as attention.
 NAMES = "linear softmax cross_entropy gelu layernorm embedding take_rows mean_rows attention query_attention".split()
 
 
 def solution(name):
-    """The function of an exercise's solved file, as a learner's file defines it."""
+    """Return the function that an exercise's solved file defines."""
     space = {}
     exec(exercises.exercise(name).solution_text(), space)
     return space[name]
 
 
 def one_backward(operation):
-    """The operation in the other form, with one backward."""
+    """Convert an operation to the form with one backward."""
 
     def whole(*args):
         y, functions = operation(*args)
@@ -46,7 +46,7 @@ def history(choice="all", position="last", **settings):
 @pytest.mark.parametrize(
     "choice, position, unused", [("all", "last", {"mean_rows"}), ("last_block", "mean", {"embedding"})]
 )
-def test_the_solved_exercises_train_a_classifier_with_the_shipped_losses_to_the_digit(choice, position, unused, form):
+def test_solved_exercises_train_a_classifier_with_the_shipped_losses(choice, position, unused, form):
     unused = unused | ({"take_rows", "query_attention"} if position == "mean" else set())
     unused |= {"softmax"} if form is one_backward else set()  # its wrapper hides the calls of softmax
     own = {name: form(solution(name)) for name in NAMES if name not in unused}
@@ -56,7 +56,7 @@ def test_the_solved_exercises_train_a_classifier_with_the_shipped_losses_to_the_
     assert all(np.array_equal(params[name], trained[name]) for name in params)
 
 
-def test_each_function_is_called_in_the_place_of_its_operation_and_a_wrong_one_changes_the_losses():
+def test_a_wrong_operation_changes_the_losses():
     expected, _ = history()
 
     def doubled(x, gain, bias, epsilon=1e-5):
@@ -68,7 +68,7 @@ def test_each_function_is_called_in_the_place_of_its_operation_and_a_wrong_one_c
     assert losses[0][0] == losses[1][0] and losses[0][-1] != losses[1][-1]
 
 
-def test_softmax_reaches_attention_and_the_loss():
+def test_a_given_softmax_is_used_by_attention_and_the_loss():
     calls = []
 
     def counted(x):
@@ -84,13 +84,13 @@ def test_softmax_reaches_attention_and_the_loss():
     assert own[SHIPPED["cross_entropy"]] is not SHIPPED["cross_entropy"]
 
 
-def test_attention_is_the_exercises_unless_its_first_argument_is_qkv():
+def test_attention_has_the_exercises_arguments_unless_its_first_is_qkv():
     assert OwnOperations({"attention": solution("attention")}).given.keys() == {dot_product_attention}
     assert OwnOperations({"causal_attention": solution("causal_attention")}).given.keys() == {dot_product_attention}
     assert OwnOperations({"attention": attention}).given.keys() == {attention}
 
 
-def test_a_function_may_have_fewer_arguments_where_the_rest_is_as_the_operation_has_it():
+def test_a_given_operation_may_omit_optional_arguments():
     def short(x, gain, bias):
         return layernorm(x, gain, bias)
 
@@ -119,7 +119,7 @@ def returning(result):
         ({"gelu": lambda x: (x, (lambda dy: dy.sum(),))}, r"dx of your gelu has the shape \(\), not"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_its_reason_before_anything_has_changed(given, message):
+def test_an_operation_that_does_not_fit_is_refused_before_training(given, message):
     clf, (training, validation) = a_run("all")
     before = {name: array.copy() for name, array in clf.params.items()}
     with pytest.raises(InputError, match=message):
@@ -127,12 +127,12 @@ def test_what_does_not_fit_is_refused_with_its_reason_before_anything_has_change
     assert all(np.array_equal(before[name], clf.params[name]) for name in before)
 
 
-def test_a_function_that_is_never_called_is_named():
+def test_an_operation_that_is_never_called_is_named():
     with pytest.warns(Note, match="never called your mean_rows: "):
         history(ops={"mean_rows": SHIPPED["mean_rows"], "gelu": gelu})
 
 
-def test_functions_in_another_order_are_told_by_their_names():
+def test_gradient_functions_are_matched_by_name_not_order():
     def turned(x, weight, bias):
         y, (dx, dweight, dbias) = linear(x, weight, bias)
         return y, (dbias, dweight, dx)

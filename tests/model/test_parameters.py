@@ -1,4 +1,4 @@
-"""Random models start as they are said to; a fingerprint tells two models apart."""
+"""Random initialisation has the documented distributions. A fingerprint distinguishes models."""
 
 import numpy as np
 import pytest
@@ -11,13 +11,13 @@ MATRICES = [name for name, shape in parameter_shapes(CONFIG).items() if len(shap
 
 
 @pytest.mark.parametrize("how", ["random", "pytorch"])
-def test_every_parameter_is_there_in_float32(how):
+def test_every_parameter_is_initialised_in_float32(how):
     params = random_parameters(CONFIG, 1, how)
     assert {name: array.shape for name, array in params.items()} == parameter_shapes(CONFIG)
     assert {array.dtype for array in params.values()} == {np.dtype(np.float32)}
 
 
-def test_gpt2s_own_start_has_its_standard_deviations():
+def test_gpt2_initialisation_has_gpt2s_standard_deviations():
     params = random_parameters(CONFIG, 1)
     for name in MATRICES:
         expected = 0.02 / 4 if ".c_proj." in name else 0.02  # sqrt(2 * 8 layers) = 4
@@ -29,7 +29,7 @@ def test_gpt2s_own_start_has_its_standard_deviations():
     )
 
 
-def test_pytorchs_start_is_uniform_in_linear_layers_and_unit_normal_in_embeddings():
+def test_pytorch_initialisation_is_uniform_in_linear_layers_and_normal_in_embeddings():
     params = random_parameters(CONFIG, 1, "pytorch")
     for name in MATRICES:
         layer = params[name]
@@ -46,7 +46,7 @@ def test_pytorchs_start_is_uniform_in_linear_layers_and_unit_normal_in_embedding
     )
 
 
-def test_a_seed_names_one_model():
+def test_a_seed_determines_the_model():
     one, again, other = (fingerprint(random_parameters(CONFIG, seed)) for seed in (1, 1, 2))
     assert one == again != other
 
@@ -62,18 +62,18 @@ def test_a_seed_names_one_model():
     ],
     ids=["a value", "a name", "a shape", "a dtype", "one more"],
 )
-def test_a_fingerprint_tells_any_change(change):
+def test_any_change_of_a_parameter_changes_the_fingerprint(change):
     a = np.arange(6.0).reshape(2, 3)
     assert fingerprint(change(a)) != fingerprint({"a": a})
 
 
-def test_a_fingerprint_depends_on_values_alone_not_on_order_or_memory():
+def test_a_fingerprint_does_not_depend_on_order_or_memory_layout():
     a, b = np.arange(6.0).reshape(2, 3), np.ones(2)
     assert fingerprint({"b": b, "a": np.asfortranarray(a)}) == fingerprint({"a": a, "b": b})
 
 
 @pytest.mark.parametrize("mode", ["c", "r+"])
-def test_a_fingerprint_leaves_changes_of_a_mapped_array_as_they_are(tmp_path, mode):
+def test_a_fingerprint_keeps_unsaved_changes_of_a_mapped_array(tmp_path, mode):
     np.arange(6.0).tofile(tmp_path / "a")
     a = np.memmap(tmp_path / "a", float, mode)
     a[2] = 9

@@ -1,4 +1,4 @@
-"""Choices and patterns select the parameters they name, and the frozen depth follows from those alone."""
+"""Choices and patterns select parameters, and these determine the frozen depth."""
 
 import numpy as np
 import pytest
@@ -31,26 +31,26 @@ def starting(*prefixes):
         ("last_block,wpe.weight", starting("h.11.", "ln_f.", "head.", "wpe."), 0),
     ],
 )
-def test_a_choice_selects_its_names_and_freezes_the_blocks_below(choice, expected, depth):
+def test_a_choice_selects_its_parameters_and_freezes_the_blocks_below(choice, expected, depth):
     names = trainable_names(choice, PARAMS, CONFIG)
     assert names == expected
     assert frozen_depth(names, CONFIG) == depth
 
 
-def test_two_blocks_of_a_model_that_has_one_are_that_one():
+def test_last_two_blocks_of_a_model_with_one_block_are_that_block():
     config = Config(vocab_size=5, n_positions=4, n_embd=2, n_layer=1, n_head=1)
     params = dict.fromkeys([*parameter_shapes(config), "head.weight", "head.bias"])
     assert trainable_names("last_two_blocks", params, config) == trainable_names("last_block", params, config)
 
 
-def test_block_12_is_not_taken_for_block_1():
+def test_the_frozen_depth_compares_block_numbers_not_names():
     assert frozen_depth(frozenset({"h.11.ln_1.bias", "h.2.ln_1.bias"}), CONFIG) == 2
 
 
 @pytest.mark.parametrize(
     "choice, wrong", [("heads", "heads"), ("head,", ""), ("head,h.12.*", "h.12.*"), ("HEAD", "HEAD")]
 )
-def test_a_part_that_selects_nothing_is_refused_by_its_own_name(choice, wrong):
+def test_a_pattern_that_selects_nothing_is_refused_with_its_name(choice, wrong):
     with pytest.raises(InputError, match="^trainable: ") as error:
         trainable_names(choice, PARAMS, CONFIG)
     assert repr(wrong) in str(error.value) and "last_two_blocks" in str(error.value)

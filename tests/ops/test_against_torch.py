@@ -1,4 +1,4 @@
-"""Every operation in float32, result and gradients, against PyTorch's own and its autograd."""
+"""Every operation in float32: its result and gradients equal PyTorch's."""
 
 import numpy as np
 import pytest
@@ -75,7 +75,7 @@ def close(ours, theirs):
 
 
 @pytest.mark.parametrize("label, op, arguments", CASES, ids=[label for label, _, _ in CASES])
-def test_results_and_gradients_are_torchs(label, op, arguments):
+def test_results_and_gradients_equal_pytorchs(label, op, arguments):
     ours = {
         name: a.astype(np.float32) if isinstance(a, np.ndarray) and a.dtype == float else a
         for name, a in arguments.items()

@@ -1,4 +1,4 @@
-"""What every operation promises: gradients, dtypes and shapes, pure NumPy text, and untouched inputs."""
+"""Every operation: correct gradients, dtypes and shapes, standalone NumPy source, and unmodified inputs."""
 
 import ast
 import inspect
@@ -38,20 +38,20 @@ def cast(arguments, dtype):
 
 
 @BY_LABEL
-def test_gradients_are_the_complex_step_derivatives(label, op, arguments):
+def test_gradients_equal_complex_step_derivatives(label, op, arguments):
     errors = operation_errors(np.random.default_rng(1), op, **arguments)
     assert max(errors.values()) <= 1e-12, errors
 
 
 @st.composite
 def any_case(draw):
-    """(operation, arguments, shape of its result) with drawn sizes and lengths."""
+    """Draw sizes and lengths and return (operation, arguments, shape of its result)."""
     lengths = np.array(draw(st.lists(st.integers(1, 6), min_size=1, max_size=4)))
     H, d, C, V = draw(st.integers(1, 3)), draw(st.integers(4, 5)), draw(st.integers(2, 5)), draw(st.integers(2, 9))
     N, B, D = lengths.sum(), len(lengths), H * d
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     normal, integers = rng.standard_normal, rng.integers
-    rows = np.cumsum(lengths) - integers(1, lengths + 1)  # some row of each message
+    rows = np.cumsum(lengths) - integers(1, lengths + 1)  # one row of each message
     return draw(
         st.sampled_from(
             [
@@ -106,7 +106,7 @@ def any_case(draw):
 
 @settings(max_examples=150, deadline=None)
 @given(case=any_case(), seed=st.integers(0, 99))
-def test_gradients_hold_along_a_random_direction_whatever_the_sizes(case, seed):
+def test_gradients_are_correct_along_a_random_direction_for_any_sizes(case, seed):
     op, arguments, shape = case
     rng = np.random.default_rng(seed)
     dy = rng.standard_normal(shape)
@@ -121,7 +121,7 @@ def test_gradients_hold_along_a_random_direction_whatever_the_sizes(case, seed):
 
 @settings(max_examples=150, deadline=None)
 @given(case=any_case(), dtype=st.sampled_from([np.float32, np.float64, np.complex128]))
-def test_dtypes_are_kept_and_shapes_are_the_inputs(case, dtype):
+def test_results_keep_the_dtype_and_gradients_have_their_inputs_shapes(case, dtype):
     op, arguments, shape = case
     arguments = cast(arguments, dtype)
     y, _ = op(**arguments)
@@ -134,7 +134,7 @@ def test_dtypes_are_kept_and_shapes_are_the_inputs(case, dtype):
 
 @settings(max_examples=100, deadline=None)
 @given(case=any_case(), data=st.data())
-def test_any_mixture_of_real_and_complex_arguments_gives_the_results_of_all_complex_ones(case, data):
+def test_mixed_real_and_complex_arguments_give_the_results_of_complex_ones(case, data):
     op, arguments, shape = case
     some = data.draw(st.sets(st.sampled_from(sorted(arrays_in(arguments)))))
     mixed = arguments | {name: arguments[name] + 0.25j for name in some}
@@ -147,7 +147,7 @@ def test_any_mixture_of_real_and_complex_arguments_gives_the_results_of_all_comp
 
 
 def strange(array, how):
-    """The same numbers in an unusual array; read-only, so that writing to it is an error."""
+    """Return the values in an unusual array. It is read-only, so that writing to it raises an error."""
     array = np.array({"big-endian": array.astype(">f8"), "float16": array.astype(np.float16)}.get(how, array))
     if how == "not contiguous":
         array = np.repeat(array, 2, axis=-1)[..., ::2]
@@ -157,7 +157,7 @@ def strange(array, how):
 
 @BY_LABEL
 @pytest.mark.parametrize("how", ["read-only", "not contiguous", "big-endian", "float16"])
-def test_unusual_arrays_give_the_same_numbers_and_are_not_written_to(label, op, arguments, how):
+def test_unusual_array_layouts_and_dtypes_give_the_same_results(label, op, arguments, how):
     unusual = arguments | {name: strange(array, how) for name, array in arrays_in(arguments).items()}
     dy = strange(np.random.default_rng(1).standard_normal(np.shape(op(**arguments)[0])), how)
     tolerance = 0.05 if how == "float16" else 1e-12
@@ -171,18 +171,18 @@ def test_unusual_arrays_give_the_same_numbers_and_are_not_written_to(label, op, 
 @pytest.mark.parametrize(
     "op, shapes", [(linear, [(0, 3), (3, 2), (2,)]), (gelu, [(0, 3)]), (layernorm, [(0, 3), (3,), (3,)])]
 )
-def test_no_rows_give_no_rows_and_gradients_of_zero(op, shapes):
+def test_zero_rows_give_zero_rows_and_zero_gradients(op, shapes):
     y, functions = op(*map(np.ones, shapes))
     found = [function(np.ones(y.shape)) for function in functions]
     assert [gradient.shape for gradient in found] == shapes and not any(gradient.any() for gradient in found)
 
 
-def test_a_function_called_again_answers_for_the_dy_that_it_is_given_now():
+def test_a_gradient_function_called_again_uses_its_new_dy():
     for label, op, arguments in CASES:
         y, functions = op(**arguments)
         dy = np.array(np.random.default_rng(2).standard_normal(np.shape(y)))
         first = [function(dy[()]) for function in functions]
-        dy *= 2  # the same array, with other numbers: shared work must not be remembered by the array's identity
+        dy *= 2  # same array, new values: shared work must not be cached by the array's identity
         for function, before in zip(functions, first):
             np.testing.assert_allclose(function(dy[()]), 2 * before, rtol=1e-12, err_msg=label)
 
@@ -191,7 +191,7 @@ OPS = sorted(Path(ops.__file__).parent.glob("*.py"))
 
 
 @pytest.mark.parametrize("path", OPS, ids=lambda path: path.stem)
-def test_a_file_of_ops_imports_numpy_and_its_neighbours_only_and_has_no_decorator(path):
+def test_a_file_of_ops_imports_only_numpy_and_ops_and_has_no_decorator(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             assert {alias.name for alias in node.names} <= {"math", "numpy"}
@@ -203,7 +203,7 @@ def test_a_file_of_ops_imports_numpy_and_its_neighbours_only_and_has_no_decorato
 
 
 @BY_LABEL
-def test_a_file_of_ops_pasted_into_an_empty_notebook_runs_and_its_gradients_are_right(label, op, arguments):
+def test_a_file_of_ops_runs_in_an_empty_notebook_with_correct_gradients(label, op, arguments):
     notebook = {}
     exec(Path(inspect.getfile(op)).read_text(encoding="utf-8"), notebook)
     errors = operation_errors(np.random.default_rng(1), notebook[op.__name__], **arguments)
@@ -211,7 +211,7 @@ def test_a_file_of_ops_pasted_into_an_empty_notebook_runs_and_its_gradients_are_
 
 
 @BY_LABEL
-def test_inputs_and_the_gradient_handed_in_are_not_modified(label, op, arguments):
+def test_an_operation_modifies_neither_its_inputs_nor_dy(label, op, arguments):
     given = {name: np.array(a) for name, a in arguments.items() if isinstance(a, np.ndarray)}
     y, functions = op(**arguments)
     dy = np.random.default_rng(2).standard_normal(np.shape(y))
@@ -222,7 +222,7 @@ def test_inputs_and_the_gradient_handed_in_are_not_modified(label, op, arguments
     assert all(np.array_equal(arguments[name], array) for name, array in given.items())
 
 
-def test_a_dropped_gradient_function_frees_the_arrays_that_only_it_uses():
+def test_deleting_a_gradient_function_frees_the_arrays_only_it_uses():
     x = np.ones((4, 3))
     watched = weakref.ref(x)
     y, (dx, dweight, dbias) = linear(x, np.ones((3, 2)), np.ones(2))

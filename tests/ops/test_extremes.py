@@ -1,4 +1,4 @@
-"""Where an operation would overflow, divide by zero, lose a term or mix messages, if it were written carelessly."""
+"""Extreme inputs, at which a careless operation would overflow, divide by zero, lose a term or mix messages."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def normal(*shape, seed=0):
 
 
 @pytest.mark.parametrize("far", [30, 1e4])
-def test_gelus_tails_are_the_line_and_zero_and_so_are_their_slopes(far):
+def test_gelus_tails_and_their_slopes_are_the_identitys_and_zero(far):
     y, (dx,) = gelu(np.array([[far, -far]], np.float32))
     assert y.tolist() == [[far, 0]]
     assert dx(np.ones((1, 2), np.float32)).tolist() == [[1, 0]]
@@ -40,27 +40,27 @@ def test_gelu_is_the_tanh_form_not_erf():
     )
 
 
-def test_softmax_of_huge_entries_neither_overflows_nor_loses_the_others():
+def test_softmax_of_huge_entries_does_not_overflow():
     x = np.array([[3e38, 3e38, -3e38], [1e4, 1e4 - 1, -1e4]], np.float32)
-    with np.errstate(over="ignore"):  # -3e38 less 3e38
+    with np.errstate(over="ignore"):  # -3e38 - 3e38
         y, (dx,) = softmax(x)
     np.testing.assert_allclose(y, [[0.5, 0.5, 0], [1 / (1 + np.exp(-1)), 1 / (1 + np.exp(1)), 0]], rtol=1e-6)
     assert np.isfinite(dx(normal(2, 3))).all()
 
 
-def test_softmax_gives_minus_infinity_no_weight_and_no_gradient():
+def test_softmax_gives_minus_infinity_zero_weight_and_zero_gradient():
     y, (dx,) = softmax(np.array([[1.0, -np.inf, 2.0]]))
     assert y[0, 1] == 0 and y.sum() == 1
     assert dx(normal(1, 3))[0, 1] == 0
 
 
-def test_cross_entropy_of_hopeless_logits_is_their_distance():
+def test_cross_entropy_of_extreme_logits_is_their_difference():
     loss, (dlogits,) = cross_entropy(np.array([[1e4, 0], [0, 1e4]], np.float32), np.array([1, 1]))
     assert loss == 5e3
     assert dlogits().tolist() == [[0.5, -0.5], [0, 0]]
 
 
-def test_rows_of_the_ignored_label_count_neither_in_the_loss_nor_in_its_mean_nor_in_the_gradient():
+def test_cross_entropy_excludes_rows_of_the_ignored_label_from_loss_mean_and_gradient():
     logits, targets, kept = normal(5, 3), np.array([2, 0, 2, 1, 0]), [1, 3, 4]
     loss, (dlogits,) = cross_entropy(logits, targets, ignore_index=2)
     alone, (dlogits_alone,) = cross_entropy(logits[kept], targets[kept])
@@ -69,12 +69,12 @@ def test_rows_of_the_ignored_label_count_neither_in_the_loss_nor_in_its_mean_nor
     assert not dlogits()[[0, 2]].any()
 
 
-def test_cross_entropys_gradient_scales_with_what_it_is_given():
+def test_cross_entropys_gradient_scales_with_dloss():
     _, (dlogits,) = cross_entropy(normal(3, 4), np.array([0, 3, 1]))
     np.testing.assert_allclose(dlogits(0.25), dlogits() / 4, rtol=1e-15)
 
 
-def test_an_all_equal_row_normalises_to_the_bias_with_finite_gradients():
+def test_layernorm_of_a_constant_row_is_the_bias_with_finite_gradients():
     x = np.full((2, 48), 0.1, np.float32)
     bias = normal(48).astype(np.float32)
     y, (dx, dgain, _) = layernorm(x, np.full(48, 2, np.float32), bias)
@@ -84,7 +84,7 @@ def test_an_all_equal_row_normalises_to_the_bias_with_finite_gradients():
     np.testing.assert_allclose(dgain(dy), 0, atol=1e-4)
 
 
-def test_layernorm_uses_the_epsilon_it_is_given():
+def test_layernorm_uses_the_given_epsilon():
     y, _ = layernorm(np.array([[1.0, -1.0]]), np.ones(2), np.zeros(2), epsilon=3.0)
     assert y.tolist() == [[0.5, -0.5]]
 
@@ -96,7 +96,7 @@ def test_layernorm_in_float32_survives_a_large_offset():
     np.testing.assert_allclose(y, exact, atol=1e-3)
 
 
-def test_an_id_that_comes_often_collects_all_its_gradients():
+def test_embedding_sums_the_gradients_of_a_repeated_id():
     ids = np.array([2, 0, 2, 2, 5, 0])
     _, (dwte, dwpe) = embedding(ids, normal(6, 3), normal(4, 3), np.array([4, 2]))
     dx = normal(6, 3, seed=1)
@@ -106,12 +106,12 @@ def test_an_id_that_comes_often_collects_all_its_gradients():
     np.testing.assert_allclose(dwpe(dx), [dx[0] + dx[4], dx[1] + dx[5], dx[2], dx[3]], rtol=1e-14)
 
 
-def test_positions_start_over_in_every_message():
+def test_embedding_restarts_positions_in_every_message():
     x, _ = embedding(np.array([0, 1, 0]), np.zeros((2, 1)), np.array([[10.0], [20.0]]), np.array([2, 1]))
     assert x.tolist() == [[10], [20], [10]]
 
 
-def test_a_message_of_one_token_attends_to_itself_alone():
+def test_a_message_of_one_token_attends_only_to_itself():
     qkv = normal(1, 12)
     y, (dqkv,) = attention(qkv, 1, 2)
     assert np.array_equal(y, qkv[:, 8:])
@@ -120,7 +120,7 @@ def test_a_message_of_one_token_attends_to_itself_alone():
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_a_row_attends_to_its_own_message_only_and_under_a_causal_mask_to_nothing_later(causal):
+def test_a_row_attends_only_to_its_own_message_and_causally_only_to_earlier_rows(causal):
     qkv = normal(12, 12)
     y, (dqkv,) = attention(qkv, T=4, n_head=2, causal=causal)
     dy = np.zeros((12, 4))
@@ -135,7 +135,7 @@ def test_a_row_attends_to_its_own_message_only_and_under_a_causal_mask_to_nothin
 
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("group", [1, 2 * 2 * 3 * 3, 1 << 18])
-def test_attention_of_messages_of_any_lengths_is_that_of_each_alone(monkeypatch, causal, group):
+def test_attention_of_unequal_lengths_equals_attention_of_each_message_alone(monkeypatch, causal, group):
     monkeypatch.setattr(fast, "GROUP", group)
     lengths = np.array([3, 3, 3, 1, 1, 5, 3])
     qkv, dy = normal(19, 12), normal(19, 4, seed=1)
@@ -147,7 +147,7 @@ def test_attention_of_messages_of_any_lengths_is_that_of_each_alone(monkeypatch,
         np.testing.assert_allclose(dx[rows], dqkv(dy[rows]), rtol=1e-12, atol=1e-14)
 
 
-def test_attention_with_one_query_is_that_row_of_attention_with_all():
+def test_query_attention_equals_that_row_of_full_attention():
     lengths, rows = np.array([3, 1, 5]), np.array([1, 3, 8])
     x, weight, bias = normal(9, 6), normal(6, 18, seed=1), normal(18, seed=2)
     y, functions = query_attention(x, weight, bias, lengths, rows, n_head=3)
@@ -161,7 +161,7 @@ def test_attention_with_one_query_is_that_row_of_attention_with_all():
         np.testing.assert_allclose(ours(dy), theirs(dqkv), rtol=1e-10, atol=1e-13)
 
 
-def test_the_keys_bias_has_no_gradient_because_softmax_ignores_a_constant():
+def test_the_keys_bias_has_zero_gradient_because_softmax_ignores_a_constant():
     x, weight, bias = normal(6, 6), normal(6, 18, seed=1), normal(18, seed=2)
     qkv, (_, _, dbias) = linear(x, weight, bias)
     _, (dqkv,) = attention(qkv, T=3, n_head=2)
@@ -172,7 +172,7 @@ def test_the_keys_bias_has_no_gradient_because_softmax_ignores_a_constant():
 
 @pytest.mark.parametrize("lengths", [[2, 2], [5, 1], [5, 0], [], [6, -1]])
 @pytest.mark.parametrize("op", ["attention", "query_attention", "mean_rows"])
-def test_lengths_that_are_not_those_of_the_rows_are_an_error(op, lengths):
+def test_lengths_that_do_not_sum_to_the_rows_raise(op, lengths):
     x, lengths = normal(5, 6), np.array(lengths, int)
     with pytest.raises(ValueError, match="lengths must be at least 1 and sum to the 5 rows"):
         if op == "attention":
@@ -185,7 +185,7 @@ def test_lengths_that_are_not_those_of_the_rows_are_an_error(op, lengths):
 
 @pytest.mark.parametrize("target", [-100, -1, 3, 4])
 @pytest.mark.parametrize("C", [3, 200])
-def test_a_target_that_is_no_class_is_an_error_and_not_another_class(target, C):
+def test_a_target_outside_the_classes_raises(target, C):
     target = target if target < 0 else target - 3 + C
     logits, targets = normal(2, C), np.array([0, target])
     for call in (
@@ -199,7 +199,7 @@ def test_a_target_that_is_no_class_is_an_error_and_not_another_class(target, C):
     assert np.isfinite(loss) and not dlogits()[1].any(), "PyTorch's ignored label may be -100"
 
 
-def test_no_counted_row_is_an_error():
+def test_cross_entropy_without_a_counted_row_raises():
     with pytest.raises(ValueError, match="no row is left"):
         cross_entropy(normal(2, 3), np.array([1, 1]), ignore_index=1)
     with pytest.raises(ValueError, match="no row is left"):
@@ -207,13 +207,13 @@ def test_no_counted_row_is_an_error():
 
 
 @pytest.mark.parametrize("ids", [[0, -1], [0, 6]])
-def test_an_id_outside_the_vocabulary_is_an_error_and_not_another_token(ids):
+def test_an_id_outside_the_vocabulary_raises(ids):
     with pytest.raises(IndexError):
         embedding(np.array(ids), normal(6, 3), normal(4, 3), np.array([2]))
 
 
 @given(B=st.integers(1, 5), C=st.integers(1, 6), smoothing=st.floats(0, 1), weighted=st.booleans())
-def test_smoothed_and_weighted_labels_give_the_cross_entropy_of_their_definition(B, C, smoothing, weighted):
+def test_label_smoothing_and_class_weights_follow_their_definition(B, C, smoothing, weighted):
     rng = np.random.default_rng(B + C)
     logits, targets = 2 * rng.standard_normal((B, C)), rng.integers(0, C, B)
     w = rng.uniform(0.1, 9, C) if weighted else np.ones(C)
@@ -224,7 +224,7 @@ def test_smoothed_and_weighted_labels_give_the_cross_entropy_of_their_definition
 
 
 @pytest.mark.parametrize("ignored", [None, 1])
-def test_weights_count_a_row_as_often_as_they_say_and_equal_ones_change_no_bit(ignored):
+def test_a_class_weight_repeats_rows_and_equal_weights_change_nothing(ignored):
     logits, targets, weights = normal(4, 3).astype(np.float32), np.array([0, 2, 1, 2]), np.array([3, 1, 2])
     repeated = np.repeat(np.arange(4), weights[targets])
     loss, (dlogits,) = cross_entropy(logits, targets, ignored, weights=weights)
@@ -239,7 +239,7 @@ def test_weights_count_a_row_as_often_as_they_say_and_equal_ones_change_no_bit(i
 
 
 def on_tape(op, x, *params, **settings):
-    """(y, backward) of an operation as the tape runs it: backward(dy) -> (dx, [gradient of each parameter])."""
+    """Run an operation on a tape. Return (y, backward), where backward(dy) -> (dx, [gradient of each parameter])."""
     names = [str(i) for i in range(len(params))]
     tape = Tape(dict(zip(names, params)), frozenset(names), input_learns=True)
     y, backward = tape(op, x, *names, **settings)
@@ -247,7 +247,7 @@ def on_tape(op, x, *params, **settings):
 
 
 @pytest.mark.parametrize("op, params", [(layernorm, (normal(3, seed=1), normal(3, seed=2))), (gelu, ())])
-def test_an_operation_in_chunks_is_that_of_the_whole_and_its_parameters_gradients_are_sums(monkeypatch, op, params):
+def test_chunks_give_the_results_and_gradients_of_the_whole(monkeypatch, op, params):
     x, dy = normal(7, 3), normal(7, 3, seed=3)
     y, functions = op(x, *params)
     monkeypatch.setattr(chunks, "CHUNK", 2 * 3 * 8)  # two rows
@@ -258,19 +258,19 @@ def test_an_operation_in_chunks_is_that_of_the_whole_and_its_parameters_gradient
         np.testing.assert_allclose(ours, function(dy), rtol=1e-13)
 
 
-def test_chunks_give_only_the_gradients_that_are_wanted(monkeypatch):
+def test_chunks_compute_only_the_wanted_gradients(monkeypatch):
     monkeypatch.setattr(chunks, "CHUNK", 2 * 3 * 8)
     params = {"gain": normal(3, seed=1), "bias": normal(3, seed=2)}
     x, dy = normal(7, 3), normal(7, 3, seed=3)
     _, (_, dgain, _) = layernorm(x, *params.values())
     tape = Tape(params, frozenset({"gain"}))
     _, backward = tape(layernorm, x, "gain", "bias")
-    assert isinstance(backward(dy), float), "nothing below learns, so no dx is formed"
+    assert isinstance(backward(dy), float), "no parameter below is trainable, so dx is not computed"
     assert tape.grads.keys() == {"gain"}
     np.testing.assert_allclose(tape.grads["gain"], dgain(dy), rtol=1e-13)
 
 
-def test_the_mean_of_rows_is_each_messages_own():
+def test_mean_rows_averages_each_message_separately():
     x = np.array([[1.0], [3.0], [10.0]])
     y, (dx,) = mean_rows(x, np.array([2, 1]))
     assert y.tolist() == [[2], [10]]
