@@ -1,5 +1,6 @@
 """Do the scores of training messages tell what happens without them? The head of `mini`, trained to its optimum on the
-sample's 700 training messages with λ = 0.001, and again without each of 50 of them, by Newton's method.
+700 training messages of the sample's first 1,000 with λ = 0.001, and again without each of 50 of them, by Newton's
+method.
 
 For each of ten test messages: Spearman's rank correlation, over the 50 messages, of the score and the change of the
 loss of the test message's answer. TracIn follows one checkpoint here, the optimum. Seconds are of one answer's scores
@@ -21,6 +22,7 @@ from numpygpt.text.sources import find_messages
 from numpygpt.training.frozen_features import FrozenPrefix
 
 REPETITIONS = 1
+MESSAGES = 1000  # the first of the sample, of which 700 train
 LEFT_OUT, ANSWERS = 50, 10
 
 
@@ -48,9 +50,10 @@ def head_of(model):
 
 
 def sets():
-    """Return ((messages, label numbers) of the sample's training set, the same of its test set)."""
+    """Return ((messages, label numbers) of the training set, the same of the test set)."""
     clf = head_of("mini")
-    (training, _, test), _ = select(read_messages(Path(find_messages("sample"))), SMALLEST, 123)
+    messages = read_messages(Path(find_messages("sample")))[:MESSAGES]
+    (training, _, test), _ = select(messages, SMALLEST, 123)
     return [(clf.encode(part["Text"].tolist()), clf.numbers(part["Label"])) for part in (training, test)]
 
 
