@@ -22,9 +22,10 @@ MESSAGE = "Your parcel is held. Pay the fee now and your parcel is sent."
 def arguments(argv=None):
     parser = command.parser(
         "trace",
-        "Follow one message through the model, forward to the loss and back, and write a page about it. The page "
-        "shows the code of every operation, with the values that each line computed. It checks each gradient against "
-        "the same derivative, found by changing one number and running all later steps again.",
+        "Follow one message through the model, forward to the loss and back, and write a page about it. The page has "
+        "a map of the model and a tour with questions. It shows the code of every operation, with the values that each "
+        "line computed. It checks each gradient against the same derivative, found by changing one number and running "
+        "all later steps again.",
         [
             "python -m numpygpt.trace",
             'python -m numpygpt.trace "Home at six?" --label ham --run runs/001',

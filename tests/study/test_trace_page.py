@@ -216,3 +216,10 @@ def test_one_operation_has_a_page_and_a_notebook_shows_it():
     assert data["update"] is None and [step["kind"] for step in data["steps"]] == ["attention"]
     assert all(check[7] for check in data["steps"][0]["checks"]) and data["steps"][0]["words"][0]
     assert step._repr_html_().startswith("<iframe")
+
+
+@pytest.mark.parametrize("name", ["h.2.attention", "h.2.sum_1", "h.0.gelu", "cross_entropy"])
+def test_a_notebook_shows_any_step_of_a_trace_also_one_without_gradients(gpt, name):
+    step = Classifier(gpt, ["ham", "spam"], "last_block").trace("Call now", "spam")[name]
+    (shown,) = data_of(operation_page(step))["steps"]
+    assert shown["name"] == name and bool(shown.get("checks")) == bool(step.gradients)

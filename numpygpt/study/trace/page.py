@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ... import ops
-from ...system.blas import parallel
+from ...system.blas import one_thread, parallel
 from ...system.errors import InputError
 from ...system.files import replacing
 from ...system.pages import template
@@ -128,14 +128,16 @@ def page_data(trace, progress=lambda done, total: None):
 def operation_data(step):
     """Like page_data, of one operation alone: no message, and each gradient checked for the loss sum(result * dy)."""
     packer = _Packer(Arrays([], 0, [], 0, 0), frozenset(step.parameters.values()))
-    checked = operation_checks(step, MOST)
+    with one_thread():  # many small products
+        checked = operation_checks(step, MOST)
+        errors = all_errors(step, checked) if step.said is None else None
     found = {
         "text": None,
         "tokens": [],
         "ids": [],
         "label": None,
         "own": step.said is not None,
-        "steps": [packer.step(step, checked, all_errors(step, checked) if step.said is None else None)],
+        "steps": [packer.step(step, checked, errors)],
         "update": None,
         "tour": [],
     }
