@@ -12,6 +12,7 @@ import numpy as np
 
 from ..model.classifier import classifier
 from ..model.lora import merge
+from ..model.shared_prefix import SharedPrefix
 from ..model.tape import Tape
 from ..model.trunk import blocks
 from ..ops.embedding import embedding
@@ -183,7 +184,7 @@ class _Margin:
             margins, gradients = self.of_rows(b + shares[some, None, None].astype(x.dtype) * step + places)
             return margins, np.tensordot(weights[:, some], gradients, 1)
 
-        margins, sums = zip(*self.in_chunks(run, len(shares), len(x)))
+        margins, sums = zip(*self.each(run, _chunks(len(shares), len(x))))
         return np.concatenate(margins), sum(sums)
 
     def of_messages(self, messages):
@@ -192,23 +193,54 @@ class _Margin:
         def run(some):
             return self.between(_logits(self.clf, self.params, messages[some]))
 
-        return np.concatenate(self.in_chunks(run, *messages.shape))
+        return np.concatenate(self.each(run, _chunks(*messages.shape)))
+
+    def of_shortened(self, ids, messages):
+        """Like `of_messages`, for a causal classifier, and messages (n, L) that lack token 0, 1, … of `ids`.
+
+        Message t begins with the first t tokens of `ids`, whose rows are computed once. Neighbours form one batch, with
+        the rows that all of them share left out; but each keeps its last row.
+        """
+        params, prefix = self.params, SharedPrefix(self.params, self.clf.config, ids)
+        n, L = messages.shape
+
+        def run(some):
+            start = min(some.start, L - 1)
+            rows = prefix.rows_from(start, messages[some])  # (n, L - start, D)
+            read = rows[:, -1]
+            if self.clf.pooling.position == "mean":
+                read = (prefix.rows[:start].sum(axis=0) + rows.sum(axis=1)) / np.asarray(L, rows.dtype)
+            return self.between(linear(read, params["head.weight"], params["head.bias"])[0])
+
+        parts, first = [], 0
+        while first < n:
+            length = max(1, L - first)
+            some = slice(first, min(n, first + max(1, BATCH_ROWS // length)))
+            parts.append((some, (some.stop - first) * length))
+            first = some.stop
+        return np.concatenate(self.each(run, parts))
 
     def between(self, logits):
         return logits[:, self.answer] - logits[:, self.runner_up]
 
-    def in_chunks(self, run, count, T):
-        """Return [run(slice)] for slices of `count` messages of T tokens, about BATCH_ROWS rows each."""
-        size = max(1, BATCH_ROWS // T)
-        self.total += count * T
+    def each(self, run, parts):
+        """Return [run(some)] for parts (some, number of rows). Report the progress in rows."""
+        self.total += sum(rows for _, rows in parts)
 
-        def noted(start):
-            result = run(slice(start, start + size))
-            self.done.append(min(size, count - start) * T)
+        def noted(part):
+            some, rows = part
+            result = run(some)
+            self.done.append(rows)
             self.progress(sum(self.done), self.total)
             return result
 
-        return parallel(noted, range(0, count, size))
+        return parallel(noted, parts)
+
+
+def _chunks(count, T):
+    """Return parts (slice, number of rows) of `count` messages of T tokens, of about BATCH_ROWS rows each."""
+    size = max(1, BATCH_ROWS // T)
+    return [(slice(start, start + size), min(size, count - start) * T) for start in range(0, count, size)]
 
 
 def _logits(clf, params, messages):
@@ -228,7 +260,10 @@ def _without_each(clf, margin, ids, padding):
         messages = np.stack([np.delete(ids, t) for t in range(own)])
         if isinstance(clf.pad_to, int):
             messages = np.pad(messages, ((0, 0), (0, 1)), constant_values=clf.encoding.eot_token)
-        found[:own] = margin.of_messages(messages)
+        alike = (
+            clf.pooling.causal and not clf.pooling.first_alone
+        )  # where only the first row counts, no other is computed
+        found[:own] = margin.of_shortened(ids, messages) if alike else margin.of_messages(messages)
     return found
 
 

@@ -16,6 +16,7 @@ from numpygpt.model.classifier import classifier
 from numpygpt.model.config import Config
 from numpygpt.model.lora import merge
 from numpygpt.model.parameters import random_parameters
+from numpygpt.model.shared_prefix import SharedPrefix
 from numpygpt.model.tape import Tape
 from numpygpt.study.trace.trace import as_float64
 from numpygpt.system.errors import InputError
@@ -102,6 +103,30 @@ def test_deletion_is_what_the_margin_loses_without_the_character(pooling):
 
 
 @pytest.mark.parametrize("pad", ["none", "end", 5])
+@pytest.mark.parametrize("rows", [1, 7, 20, 10**6])
+@pytest.mark.parametrize("pooling", POOLINGS, ids=str)
+def test_deletions_that_share_rows_are_those_that_share_none(monkeypatch, pooling, rows):
+    clf = made(**pooling)
+    monkeypatch.setattr(attribution, "BATCH_ROWS", rows)
+    found = clf.explain(TEXT).deletion
+    monkeypatch.setattr(attribution._Margin, "of_shortened", lambda margin, ids, messages: margin.of_messages(messages))
+    np.testing.assert_allclose(found, clf.explain(TEXT).deletion, rtol=1e-9, atol=1e-12)
+
+
+def test_a_deletion_computes_no_row_before_the_deleted_token(monkeypatch):
+    clf, text, computed = made(pad="none"), "a word and some others", []
+    monkeypatch.setattr(attribution, "BATCH_ROWS", 1)
+    real = SharedPrefix.rows_from
+    monkeypatch.setattr(
+        SharedPrefix,
+        "rows_from",
+        lambda self, start, some: [computed.append((start, len(some))), real(self, start, some)][1],
+    )
+    clf.explain(text)
+    T = len(text)
+    assert sorted(computed) == [(min(t, T - 2), 1) for t in range(T)]
+
+
 def test_an_only_token_cannot_be_deleted(pad):
     found = made(pad=pad).explain("a")
     assert np.isnan(found.deletion).all()
@@ -115,7 +140,7 @@ def test_a_long_message_is_explained_in_parts_with_its_progress(monkeypatch):
     found = attribution.explain(clf, TEXT, progress=lambda done, total: seen.append((done, total)))
     for name in ("integrated", "gradient_input", "deletion"):
         np.testing.assert_allclose(found.table()[name], expected.table()[name], rtol=1e-9)
-    assert seen[-1][0] == seen[-1][1] and all(done <= total for done, total in seen) and len(seen) > 10
+    assert seen[-1][0] == seen[-1][1] and all(done <= total for done, total in seen) and len(seen) > 5
 
 
 def test_what_does_not_add_up_is_said_and_never_scaled(monkeypatch):
