@@ -79,5 +79,7 @@ def test_clip_norm_scales_what_it_is_given_and_refuses_what_it_may_not_write_to(
     clip_norm(grads, 1.0)
     np.testing.assert_allclose(grads["w"], 0.5)
     grads["w"].flags.writeable = False
-    with pytest.raises(ValueError, match="read-only"):
+    grads = {"a": np.full(2, 3.0)} | grads
+    with pytest.raises(numpygpt.InputError, match="clip_norm: the gradient of w is read-only"):
         clip_norm(grads, 0.1)
+    assert (grads["a"] == 3).all()  # refused before anything has changed

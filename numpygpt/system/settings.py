@@ -81,6 +81,8 @@ PRETRAINING = {
     "seed": Number(int, 0, 2**32 - 1),
 }
 
+OPTIMIZER = {"lr": Number(float, 0, 1e3), "weight_decay": _DECAY, "eps": Number(float, 0)}
+
 EXPLAINING = {"tolerance": Number(float, 0, 1)}
 
 SAMPLING = {

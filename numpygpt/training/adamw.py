@@ -1,11 +1,13 @@
 """AdamW: Adam with decoupled weight decay (Loshchilov and Hutter 2019), as torch.optim.AdamW computes it."""
 
 import math
+from numbers import Real
 
 import numpy as np
 
 from ..system.chunks import each_chunk, scratch
 from ..system.errors import InputError
+from ..system.settings import OPTIMIZER, checked
 
 
 class AdamW:
@@ -38,7 +40,8 @@ class AdamW:
     Raises
     ------
     InputError
-        If a name is unknown, or an array cannot be updated in place: it is read-only or holds no real floats.
+        If a name is unknown; an array cannot be updated in place, because it is read-only or holds no real floats; two
+        arrays share memory; or a number is out of range.
 
     Examples
     --------
@@ -58,6 +61,12 @@ class AdamW:
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ):
+        numbers = checked(OPTIMIZER, {"lr": lr, "weight_decay": weight_decay, "eps": eps})
+        self.lr, self.weight_decay, self.eps = numbers.values()
+        pair = betas if isinstance(betas, tuple | list) else ()
+        if len(pair) != 2 or not all(isinstance(beta, Real) and 0 <= beta < 1 for beta in pair):
+            raise InputError(f"betas: expected two numbers at least 0 and less than 1, got {betas!r}")
+        self.betas = betas
         names = sorted(names)
         for name in names:
             if name not in params:
@@ -66,10 +75,10 @@ class AdamW:
                 raise InputError(f"AdamW: {name} has dtype {params[name].dtype}; only real floats can be updated")
             _check_writeable(name, params[name])
         self.params = {name: params[name] for name in names}
+        _check_distinct(self.params)
         # Sums of squares overflow float16, and its smallest number is larger than eps.
         self.m = {name: np.zeros_like(p, np.result_type(p, np.float32)) for name, p in self.params.items()}
         self.v = {name: np.zeros_like(m) for name, m in self.m.items()}
-        self.lr, self.weight_decay, self.betas, self.eps = lr, weight_decay, betas, eps
         self.t = 0
 
     def step(self, grads: dict[str, np.ndarray]) -> None:
@@ -126,6 +135,13 @@ class AdamW:
                 raise InputError(f"AdamW: the gradient of {name} has shape {g.shape}, the parameter {p.shape}")
             if g.dtype.kind != "f":
                 raise InputError(f"AdamW: the gradient of {name} has dtype {g.dtype}; expected real floats")
+
+
+def _check_distinct(params):
+    by_address = sorted(params, key=lambda name: params[name].ctypes.data)
+    for one, other in zip(by_address, by_address[1:]):
+        if np.shares_memory(params[one], params[other]):
+            raise InputError(f"AdamW: {one} and {other} share memory, so it would be updated twice. Give one of them")
 
 
 def _check_writeable(name, p):

@@ -61,8 +61,8 @@ class Evaluation:
         The most confident mistakes, at most ten: {"text", "label", "prediction", "probability"}.
     naive_bayes : Evaluation or None
         The baseline's figures.
-    repeated : int
-        The messages that occur word for word among the training texts.
+    repeated : int or None
+        The messages that occur word for word among the training texts. None if no training texts were given.
     right_repeated : int
         The right answers among the repeated messages.
 
@@ -85,7 +85,8 @@ class Evaluation:
         self.naive_bayes = Evaluation(labels) if naive_bayes else None
         self.confusion = np.zeros((len(labels), len(labels)), int)
         self.mistakes: list[dict] = []
-        self._training_texts, self.repeated, self.right_repeated = frozenset(training_texts), 0, 0
+        self._training_texts, self.right_repeated = frozenset(training_texts), 0
+        self.repeated: int | None = 0 if self._training_texts else None
         self._nats = 0.0
         self._bins = np.zeros((3, len(EDGES) - 1))  # of each bin: messages, sum of their confidences, right answers
 
@@ -112,9 +113,10 @@ class Evaluation:
         probabilities, _ = softmax(logits)
         answers, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
         np.add.at(self.confusion, (numbers, answers), 1)
-        repeated = np.array([text in self._training_texts for text in texts], bool)
-        self.repeated += int(repeated.sum())
-        self.right_repeated += int((answers == numbers)[repeated].sum())
+        if self.repeated is not None:
+            repeated = np.array([text in self._training_texts for text in texts], bool)
+            self.repeated += int(repeated.sum())
+            self.right_repeated += int((answers == numbers)[repeated].sum())
         self._nats += len(numbers) * float(cross_entropy(logits, numbers)[0])
         bins = np.searchsorted(EDGES[1:-1], confidence)
         for row, weights in zip(self._bins, (np.ones(len(bins)), confidence, answers == numbers)):
@@ -143,7 +145,9 @@ class Evaluation:
 
     @property
     def accuracy_without_repeated(self) -> float | None:
-        """The accuracy on messages that do not occur among the training texts; None if there are no others."""
+        """The accuracy on messages that do not occur among the training texts. None if there are none, or unknown."""
+        if self.repeated is None:
+            return None
         others = self.messages - self.repeated
         return (int(self.confusion.trace()) - self.right_repeated) / others if others else None
 

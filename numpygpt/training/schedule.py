@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from ..system.errors import InputError
+
 SCHEDULES = ("constant", "cosine")
 
 
@@ -44,9 +46,15 @@ def default_lr(config) -> float:
 
 
 def clip_norm(grads, limit):
-    """Scale all gradients in place so that their common norm is at most `limit`."""
+    """Scale all gradients in place so that their common norm is at most `limit`.
+
+    Raises InputError for a read-only gradient, before anything has changed.
+    """
     if math.isinf(limit):
         return
+    for name, g in grads.items():
+        if not g.flags.writeable:
+            raise InputError(f"clip_norm: the gradient of {name} is read-only. Give a copy: np.array(gradient)")
     # The bits of np.vdot depend on the number of BLAS threads, and those of a plain sum on the order of the names.
     norm = math.sqrt(math.fsum(float(np.sum(g * g)) for g in grads.values()))
     if norm > limit:

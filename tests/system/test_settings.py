@@ -15,11 +15,13 @@ from numpygpt.system.settings import (
     CLASSIFIER,
     EXPLAINING,
     FINE_TUNING,
+    OPTIMIZER,
     PRETRAINING,
     SAMPLING,
     Number,
     checked,
 )
+from numpygpt.training.adamw import AdamW
 from numpygpt.training.fine_tune import fine_tune
 from numpygpt.training.pretraining import Pretraining
 
@@ -32,6 +34,7 @@ from numpygpt.training.pretraining import Pretraining
         (Pretraining, PRETRAINING),
         (GPT.stream, SAMPLING),
         (explain, EXPLAINING),
+        (AdamW, OPTIMIZER),
     ],
 )
 def test_every_number_that_a_function_takes_is_in_its_list_with_its_default_inside(function, numbers):

@@ -113,6 +113,33 @@ def test_what_cannot_be_updated_in_place_is_refused_when_the_optimizer_is_made(p
 
 
 @pytest.mark.parametrize(
+    "numbers, message",
+    [
+        ({"lr": np.nan}, "^lr: expected a number at least 0 and at most 1000.0, got nan"),
+        ({"lr": -1}, "^lr: "),
+        ({"weight_decay": np.inf}, "^weight_decay: "),
+        ({"eps": -1e-8}, "^eps: expected a number at least 0"),
+        ({"betas": (0.9, 1.0)}, r"^betas: expected two numbers at least 0 and less than 1, got \(0.9, 1.0\)"),
+        ({"betas": (np.nan, 0.999)}, "^betas: "),
+        ({"betas": (0.9,)}, "^betas: "),
+        ({"betas": 0.9}, "^betas: "),
+    ],
+)
+def test_a_number_that_cannot_train_is_refused_when_the_optimizer_is_made(numbers, message):
+    with pytest.raises(InputError, match=message):
+        AdamW({"w": np.ones(3)}, ["w"], **{"lr": 0.1} | numbers)
+
+
+def test_one_array_under_two_names_is_refused_and_parts_that_share_nothing_are_not():
+    whole, table = np.ones(6), np.ones((4, 6))
+    for first, second in ((whole, whole), (whole[:4], whole[3:]), (table, table[1:2, 2:])):
+        with pytest.raises(InputError, match="^AdamW: [ac] and [ac] share memory, so it would be updated twice"):
+            AdamW({"a": first, "b": np.ones(2), "c": second}, "abc", lr=0.1)
+    AdamW({"a": whole[:3], "b": whole[3:], "c": table[:, ::2], "d": table[:, 1::2]}, "abcd", lr=0.1)
+    assert (AdamW({"a": whole, "b": whole}, "a", lr=0.1).params["a"] == 1).all()  # only one of the names learns
+
+
+@pytest.mark.parametrize(
     "grads, message",
     [
         ({"w": np.ones((1, 4)), "b": np.ones(4)}, r"gradient of w has shape \(1, 4\), the parameter \(3, 4\)"),

@@ -221,3 +221,4 @@ def test_messages_that_also_occur_in_the_training_set_are_counted_and_the_accura
     only.add(["seen"], np.array([0]), logits[:1])
     assert only.accuracy_without_repeated is None and "1 of these 1 messages also" in only.summary()
     assert "training set" not in str(BY_HAND)
+    assert BY_HAND.to_dict()["repeated"] is BY_HAND.to_dict()["accuracy_without_repeated"] is None  # nobody knows
