@@ -13,7 +13,7 @@ from .gpt import GPT, load
 
 # Arguments that `fit` gives itself, or that only a run of the command needs
 _GIVEN = {"gpt", "labels", "clf", "training", "validation", "eval_every", "eval_batches", "ignore_index"}
-_GIVEN |= {"report", "resume", "ranks", "exact"}
+_GIVEN |= {"report", "after_epoch", "resume", "ranks", "exact"}
 
 
 def _settings(function: Callable) -> dict[str, Any]:
