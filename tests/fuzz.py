@@ -20,10 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pandas as pd
 import tiktoken
 
 from numpygpt.checkpoints.book import to_book
+from numpygpt.checkpoints.classifier import load_classifier
+from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.checkpoints.load import load_weights
 from numpygpt.checkpoints.safetensors import write_safetensors
 from numpygpt.model.config import Config, config_json
@@ -32,7 +35,9 @@ from numpygpt.system import command
 from numpygpt.system.errors import InputError, Note
 from numpygpt.system.settings import Number
 from numpygpt.text.messages import read_messages
-from numpygpt.text.tokenizer import load_tokenizer, save_tokenizer
+from numpygpt.text.tokenizer import _parts, load_tokenizer, save_tokenizer
+from numpygpt.text.tokenizer_json import tokenizer_json
+from numpygpt.text.vocabulary import Added
 from tests.checkpoints import writers
 
 CONFIG = Config(vocab_size=5, n_positions=3, n_embd=4, n_layer=1, n_head=2)
@@ -225,6 +230,10 @@ def readers(root):
             lambda folder, content=content: (folder / "messages").write_bytes(content),
             messages,
         )
+    reader("tokenizer.json", "tokenizer.json", write_tokenizer_json, tokenizer)
+    for file in ("adapter_config.json", "adapter_model.safetensors"):
+        reader(f"PEFT's {file}", file, write_adapter)
+    reader("an exported classifier's config.json", "config.json", write_classifier, classifier)
     return found
 
 
@@ -253,6 +262,12 @@ def tokenizer(folder):
     return encoding._mergeable_ranks, encoding._special_tokens
 
 
+def classifier(folder):
+    found = load_classifier(folder)
+    params = {name: array.tobytes() for name, array in found.params.items()}
+    return found.config, params, found.labels, found.position, found.causal, found.pad_to
+
+
 def messages(folder):
     return read_messages(folder / "messages").to_dict("list")
 
@@ -262,6 +277,31 @@ def write_shards(folder):
     (folder / "model.safetensors.index.json").write_text(
         json.dumps({"weight_map": dict.fromkeys(PARAMS, "a.safetensors")})
     )
+
+
+def write_tokenizer_json(folder):
+    added = {"<|endoftext|>": Added(259), "<user>": Added(260, special=False)}
+    encoding = small_tokenizer()
+    vocab, merges, _ = _parts(encoding)
+    (folder / "tokenizer.json").write_text(tokenizer_json(vocab, merges, added, ((), (259,))), encoding="utf-8")
+
+
+def write_adapter(folder):
+    save_folder(folder / "base", CONFIG, PARAMS)
+    description = {"peft_type": "LORA", "base_model_name_or_path": "base", "r": 1, "lora_alpha": 2}
+    (folder / "adapter_config.json").write_text(json.dumps(description))
+    prefix, ones = "base_model.model.transformer.h.0.mlp.c_fc.lora", np.ones
+    tensors = {f"{prefix}_A.weight": ones((1, 4), np.float32), f"{prefix}_B.weight": ones((16, 1), np.float32)}
+    write_safetensors(folder / "adapter_model.safetensors", tensors)
+
+
+def write_classifier(folder):
+    sizes = Config(vocab_size=260, n_positions=3, n_embd=4, n_layer=1, n_head=2)
+    head = {"score.weight": np.ones((2, 4), np.float32), "score.bias": np.ones(2, np.float32)}
+    save_folder(folder, sizes, random_parameters(sizes, seed=0) | head, small_tokenizer())
+    entries = {"model_type": "numpygpt", "id2label": {"0": "ham", "1": "spam"}}
+    entries |= {"position": "mean", "causal": True, "padding": "end"}
+    (folder / "config.json").write_text(json.dumps(json.loads(config_json(sizes)) | entries))
 
 
 def write_openai(folder):

@@ -65,7 +65,7 @@ def merged(folder, tensors, head):
     config = read_json(folder / DESCRIPTION)
     for key, allowed in _PLAIN.items():
         if config.get(key) not in allowed:
-            _refuse(folder, f"{key} is {config[key]!r}")
+            _refuse(folder, f"{key} is {config.get(key)!r}")
     alpha, rank = config.get("lora_alpha"), config.get("r")
     if type(rank) is not int or rank < 1 or type(alpha) not in (int, float):
         raise InputError(f"{folder / DESCRIPTION}: expected numbers r and lora_alpha, found {rank!r} and {alpha!r}")

@@ -32,7 +32,8 @@ def factors():
 def adapter(folder, factors, base, more=(), **changes):
     folder.mkdir(exist_ok=True)
     config = {"peft_type": "LORA", "base_model_name_or_path": base, "r": 2, "lora_alpha": 8, "use_dora": False}
-    (folder / "adapter_config.json").write_text(json.dumps(config | changes))
+    config = {key: value for key, value in (config | changes).items() if value is not None}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
     names = (f"{PREFIX}.lora_A.weight", f"{PREFIX}.lora_B.weight")
     write_safetensors(folder / "adapter_model.safetensors", dict(zip(names, factors)) | dict(more))
     return folder
@@ -80,6 +81,7 @@ DAMAGE = [
         {},
         "(peft_type is 'IA3'); merge it first: with PEFT, model.merge_and_unload()",
     ),
+    (dict(peft_type=None), {}, "cannot merge (peft_type is None)"),
     (dict(use_dora=True), {}, "cannot merge (use_dora is True)"),
     (dict(rank_pattern={"c_attn": 4}), {}, "cannot merge (rank_pattern is {'c_attn': 4})"),
     (dict(r="2"), {}, "expected numbers r and lora_alpha, found '2' and 8"),
