@@ -109,6 +109,37 @@ def test_a_step_of_an_optimizer_has_places_too(tmp_path, monkeypatch):
     sys.modules.pop("adamw")
 
 
+class Doubling:
+    factor = 2.0
+
+    def op(self, x):
+        h = self.factor * x
+
+        def dx(dy):
+            dh = 3 * dy * h
+            return self.factor * dh
+
+        return h * h, (dx,)
+
+
+def test_a_method_has_places_too():
+    assert "first wrong: dh, line" in repr(numpygpt.check(Doubling().op, x=X))
+
+
+def test_a_random_forward_pass_and_a_plain_number_with_a_gradient_are_told():
+    def dropout(x):
+        kept = np.random.rand(*x.shape) > 0.5
+        return x * kept, lambda dy: dy * kept
+
+    assert "two runs on the same arguments give different results" in repr(numpygpt.check(dropout, x=X))
+
+    def times(x, a):
+        return a * x, (lambda dy: a * dy, lambda dy: (dy * x).sum())
+
+    assert "if you give it as an array: a=np.array(…)" in repr(numpygpt.check(times, x=X, a=0.5))
+    assert numpygpt.check(times, x=X, a=np.array(0.5))
+
+
 class Gradient:
     """What is called like a function and has no name of its own."""
 

@@ -9,6 +9,7 @@ is, or another one. The learner's own function is never changed.
 import ast
 import inspect
 import textwrap
+import types
 from dataclasses import dataclass, field
 
 PROBE = "__numpygpt_probe__"
@@ -52,7 +53,7 @@ class Instrumented:
         exec(self.code, namespace)
         made = namespace["__factory__"](*(cell.cell_contents for cell in cells.values()))
         made.__defaults__, made.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
-        return made
+        return types.MethodType(made, function.__self__) if inspect.ismethod(function) else made
 
     def text(self, line):
         """Return a line of the learner's text."""

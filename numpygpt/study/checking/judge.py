@@ -98,7 +98,9 @@ class Judge:
                 return f"{what} returns a list: return a tuple, {', '.join(names)}"
             thing = "function" if what == "the operation" else "result"
             count = f"{len(found)} {thing}{'s' * (len(found) > 1)}"
-            return f"{what} returns {count}, not {len(names)}: return {', '.join(names)}, in this order"
+            numbers = [n for n, a in self.draws[i].arguments.items() if type(a) is float and self.exercise is None]
+            also = f". A number has a gradient if you give it as an array: {numbers[0]}=np.array(…)" if numbers else ""
+            return f"{what} returns {count}, not {len(names)}: return {', '.join(names)}, in this order{also}"
         for place in set(range(len(found))) - set(self.at(i).values()):
             if found[place]["type"] != "None" and self.exercise and self.exercise.asked:
                 return f"d{self.exercise.gradients[place]} is not asked for here: return None in its place"

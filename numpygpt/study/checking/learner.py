@@ -91,6 +91,9 @@ def _facts_of(function, source, draw, arrays, key, derive):
     facts = {"y": value(y, arrays, f"{key}/y"), "names": None if callable(back) else list(map(name_of, back))}
     if facts["y"]["type"] not in ("array", "number"):
         return facts | {"gradients": [], "written": []}
+    copies = {name: np.array(given[name]) if name in given else a for name, a in arguments.items()}
+    if not changed(arguments, given) and not np.array_equal(function(**copies)[0], y, equal_nan=True):
+        return {"random": True}
     dy = draw["dy"]
     if dy is None:  # the first time: its shape is not known yet
         dy = np.random.default_rng(draw["seed"]).standard_normal(np.shape(y))

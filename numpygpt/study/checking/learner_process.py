@@ -15,6 +15,10 @@ from ..exercises import NAMES
 from .exercise import is_float
 
 LIMIT = 10  # seconds for all draws together
+NOT_COMPLEX = (
+    "the check runs the forward pass with complex numbers; np.zeros(shape) and float() drop the imaginary part, "
+    "np.zeros_like(x) keeps it"
+)
 FORGOTTEN = "the function ends without `return`, so its gradient is None"
 START = 60  # seconds more, in which a busy machine starts Python
 
@@ -73,8 +77,9 @@ def does_not_run(facts, label, draws):
         if "fails" in fact:
             return error_at(fact["fails"], f" ({draw.label})" if draw else "")
         if "not_complex" in fact:
-            what = "the check runs the forward pass with complex numbers, and it fails with them"
-            return error_at(fact["not_complex"], f" ({what})")
+            return error_at(fact["not_complex"], f" ({NOT_COMPLEX})")
+        if "random" in fact:
+            return f"{label}: two runs on the same arguments give different results. Make what is random an argument"
         if fact.get("y", {"type": "array"})["type"] not in ("array", "number"):
             return f"{label}: the result is a {fact['y']['type']}, not an array"
         if "no_pair" in fact:
