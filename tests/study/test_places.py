@@ -1,6 +1,7 @@
 """The place of a mistake: each line of each exercise's backward pass in turn, and no right line in its place."""
 
 import ast
+from time import process_time
 
 import pytest
 
@@ -62,6 +63,15 @@ def test_beside_a_mistake_no_name_of_another_meaning_is_accused(name, body, made
     text, line = planted(outside(name, body), made, mistake)
     found = verdict_with_places(name, text)
     assert first(found).startswith(words) and first(found).endswith(f"line {line}"), found.lines
+
+
+@pytest.mark.parametrize("name", SOLUTIONS)
+def test_a_check_with_all_intermediates_takes_less_than_3_seconds(name):
+    body, plants = SOLUTIONS[name]
+    text, _ = planted(outside(name, body), *plants[0])
+    before = process_time()  # of this process: the machine may be busy
+    assert not verdict_with_places(name, text).holds
+    assert process_time() - before < 3
 
 
 def test_what_goes_into_a_wrong_array_and_cannot_be_compared_is_named():

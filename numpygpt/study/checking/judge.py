@@ -60,7 +60,8 @@ class Judge:
         rows += [self.row_of(one) for one in self.places.shown()]
         title = "result" if self.is_step else "gradient"
         if set(states.values()) != {"holds"}:
-            said = [*self.where(states), *self.why(wrong), *problems[:MESSAGES]]
+            places = self.where(states)
+            said = [*places, *self.why(wrong, bool(places)), *problems[:MESSAGES]]
             inner = {one.name: "is wrong" if one.is_wrong else "holds" for one in self.places.shown()}
             states = inner | {self.named(n): state for n, state in states.items()}
             said.append(", ".join(f"{name} {state}" for name, state in states.items()))
@@ -234,8 +235,8 @@ class Judge:
             arrays.append((names, self.given(i, name), self.rights[i].gradients[name]))
         return arrays
 
-    def why(self, wrong):
-        """Return a line for each cause that was found, and one for each gradient without a cause and a place."""
+    def why(self, wrong, placed):
+        """Return a line for each cause that was found and, without a place, for each gradient that has no cause."""
         found = self.known(wrong)[:MESSAGES]
         lines = [f"{', '.join(map(self.named, names))}: {message}" for names, message in found]
         explained = {name for one in self.places.wrong for name in one.mends}
@@ -244,7 +245,7 @@ class Judge:
             label = self.named(name)
             cases = [self.case(i, name) for i, right in enumerate(self.rights) if name in right.gradients]
             none = f"{label}: no cause was found: no known mistake gives these numbers, and no general sign fits."
-            lines.append(sign(label, cases) or none)
+            lines += filter(None, [sign(label, cases) or (None if placed else none)])
         return lines
 
     def known(self, wrong):
