@@ -1,4 +1,4 @@
-"""Turn texts into batches: encode, cut, pad and pack messages, in the same way for training and for classify."""
+"""Encode, cut, pad and pack messages, in the same way for training and for classify."""
 
 import numpy as np
 
@@ -59,17 +59,6 @@ def encode(texts, encoding, pad_to, n_positions):
             raise InputError(f"message {number} is empty, so there is nothing to classify; remove it or add text")
         padding = {None: 0, "end": 1}.get(pad_to, most - len(ids))
         yield np.array(ids + [encoding.eot_token] * padding, np.int32)
-
-
-def batches(order, batch_size, drop_last):
-    """Cut an order of messages (N,) into arrays of batch_size. Drop a smaller last array if drop_last is true.
-
-    Raises InputError if no array is left.
-    """
-    if drop_last and len(order) < batch_size:
-        raise InputError(f"{len(order)} training messages do not fill one batch of {batch_size}: use a smaller batch")
-    end = len(order) - len(order) % batch_size if drop_last else len(order)
-    return [order[start : start + batch_size] for start in range(0, end, batch_size)]
 
 
 def pack(messages):

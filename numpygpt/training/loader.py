@@ -8,7 +8,7 @@ import numpy as np
 
 from ..system.errors import InputError
 from ..system.single_process import SingleProcess
-from ..text.batches import batches, encode
+from ..text.batches import encode
 from ..text.columns import usual_places
 from ..text.seen import noting
 from .frozen_features import FrozenPrefix
@@ -152,6 +152,17 @@ def _two_columns(part):
     return (
         isinstance(part, tuple) and len(part) == 2 and all(isinstance(c, list | np.ndarray | pd.Series) for c in part)
     )
+
+
+def batches(order, batch_size, drop_last):
+    """Cut an order of messages (N,) into arrays of batch_size. Drop a smaller last array if drop_last is true.
+
+    Raises InputError if no array is left.
+    """
+    if drop_last and len(order) < batch_size:
+        raise InputError(f"{len(order)} training messages do not fill one batch of {batch_size}: use a smaller batch")
+    end = len(order) - len(order) % batch_size if drop_last else len(order)
+    return [order[start : start + batch_size] for start in range(0, end, batch_size)]
 
 
 def check_sets(numbers, batch_size: int, ignore_index: int | None) -> None:

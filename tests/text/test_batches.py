@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numpygpt.system.errors import InputError
-from numpygpt.text.batches import batches, encode, pack, padded_length
+from numpygpt.text.batches import encode, pack, padded_length
 from numpygpt.text.messages import read_messages
 from numpygpt.text.split import balance, split
 
@@ -14,7 +14,7 @@ END = 256
 
 @pytest.fixture(scope="module")
 def byte_encoding():
-    """A token a byte, and <|endoftext|> = 256."""
+    """Return an encoding with one token per byte and <|endoftext|> = 256."""
     ranks = {bytes([byte]): byte for byte in range(256)}
     return tiktoken.Encoding("bytes", pat_str=r"[\s\S]", mergeable_ranks=ranks, special_tokens={"<|endoftext|>": END})
 
@@ -34,7 +34,7 @@ def test_the_books_longest_training_message_has_120_tokens(shared, monkeypatch):
 @pytest.mark.parametrize(
     "mode, length", [("longest", 7), ("none", None), ("end", "end"), ("context", 10), ("1", 1), ("10", 10), (5, 5)]
 )
-def test_every_way_to_pad_has_its_length(mode, length):
+def test_each_padding_mode_has_its_length(mode, length):
     assert padded_length(mode, [3, 7, 2], 10) == length
 
 
@@ -46,17 +46,17 @@ def test_every_way_to_pad_has_its_length(mode, length):
         ("end", [3], 1, "cannot pad to 'end': .*endoftext.* would take the model's only position; use 'none'$"),
     ],
 )
-def test_padding_that_cannot_be_is_refused_for_its_true_reason(mode, lengths, n_positions, message):
+def test_impossible_padding_is_refused_with_its_reason(mode, lengths, n_positions, message):
     with pytest.raises(InputError, match=message):
         padded_length(mode, lengths, n_positions)
 
 
-def test_the_longest_message_counts_no_further_than_the_positions_reach():
+def test_padding_to_the_longest_message_is_limited_to_the_positions():
     assert padded_length("longest", [3, 70], 10) == 10
 
 
 @pytest.mark.parametrize("mode", ["0", "-1", "11", "2.5", "", "long", "9" * 5000])
-def test_a_length_no_message_can_have_is_refused(mode):
+def test_an_invalid_padding_length_is_refused(mode):
     with pytest.raises(InputError, match="from 1 to 10"):
         padded_length(mode, [3], 10)
 
@@ -72,40 +72,27 @@ def test_messages_are_cut_and_padded_on_the_right_with_endoftext(byte_encoding, 
         assert ids.tolist() == kept + [END] * ((pad_to or 0) - len(kept))
 
 
-def test_one_endoftext_ends_each_message_also_one_that_is_cut(byte_encoding):
+def test_padding_to_end_adds_one_endoftext_also_to_a_cut_message(byte_encoding):
     ids = encode(["ab", "abcdefgh", "abcdefghij"], byte_encoding, "end", 9)
     assert [i.tolist() for i in ids] == [[*b"ab", END], [*b"abcdefgh", END], [*b"abcdefgh", END]]
 
 
-def test_a_message_cannot_smuggle_in_the_special_token(byte_encoding):
+def test_endoftext_in_a_message_is_ordinary_text(byte_encoding):
     assert next(encode(["<|endoftext|>"], byte_encoding, None, 99)).tolist() == list(b"<|endoftext|>")
 
 
-def test_a_message_without_tokens_is_named(byte_encoding):
+def test_an_empty_message_is_refused_with_its_number(byte_encoding):
     with pytest.raises(InputError, match="message 2 is empty"):
         list(encode(["a", "", "b"], byte_encoding, 4, 9))
 
 
 @pytest.mark.parametrize("texts, message", [("call now", "got the single text 'call now'"), (["a", None], "2 is None")])
-def test_a_single_text_is_not_taken_for_a_list_of_letters_and_what_is_no_text_is_named(byte_encoding, texts, message):
+def test_a_single_string_and_a_non_string_are_refused(byte_encoding, texts, message):
     with pytest.raises(InputError, match=message):
         list(encode(texts, byte_encoding, None, 9))
 
 
-def test_batches_keep_the_order_and_drop_only_an_incomplete_last_one():
-    order = np.array([4, 2, 0, 1, 3])
-    assert [batch.tolist() for batch in batches(order, 2, drop_last=False)] == [[4, 2], [0, 1], [3]]
-    assert [batch.tolist() for batch in batches(order, 2, drop_last=True)] == [[4, 2], [0, 1]]
-    assert [batch.tolist() for batch in batches(order, 5, drop_last=True)] == [order.tolist()]
-
-
-def test_a_training_set_smaller_than_a_batch_is_refused():
-    with pytest.raises(InputError, match="5 training messages"):
-        batches(np.arange(5), 6, drop_last=True)
-    assert len(batches(np.arange(5), 6, drop_last=False)) == 1
-
-
-def test_packing_lays_messages_end_to_end():
+def test_packing_concatenates_messages():
     ids, lengths = pack([np.array([5, 6], np.int32), np.array([7], np.int32), np.array([8, 9, 1], np.int32)])
     assert ids.tolist() == [5, 6, 7, 8, 9, 1] and ids.dtype == np.int32
     assert lengths.tolist() == [2, 1, 3]

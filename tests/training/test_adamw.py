@@ -1,4 +1,4 @@
-"""AdamW, by its formula in float64, and beside PyTorch's in float32."""
+"""AdamW follows its formula in float64 and PyTorch's optimizer in float32."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def arrays(seed, dtype=np.float64):
 
 
 def by_the_formula(params, steps, lr, weight_decay, betas, eps):
-    """The parameters after all steps. m and v are written out as the weighted sums that they are."""
+    """Return the parameters after all steps, with m and v written out as weighted sums."""
     (beta1, beta2), result = betas, {}
     for name, p in params.items():
         p = p.copy()
@@ -31,7 +31,7 @@ def by_the_formula(params, steps, lr, weight_decay, betas, eps):
 
 
 @pytest.mark.parametrize("bundle", [1, 6, 1 << 20])
-def test_six_steps_follow_the_formula_however_the_work_is_divided(monkeypatch, bundle):
+def test_adamw_follows_its_formula_however_the_work_is_divided(monkeypatch, bundle):
     monkeypatch.setattr(chunks, "BUNDLE", bundle)
     params, steps = arrays(0), [arrays(seed) for seed in range(1, 7)]
     expected = by_the_formula(params, steps, **SETTINGS)
@@ -42,7 +42,7 @@ def test_six_steps_follow_the_formula_however_the_work_is_divided(monkeypatch, b
         np.testing.assert_allclose(params[name], expected[name], rtol=1e-12, atol=1e-14)
 
 
-def test_what_is_not_told_is_torchs_default():
+def test_adamws_defaults_equal_torchs():
     params, steps = arrays(0), [arrays(seed) for seed in range(1, 4)]
     expected = by_the_formula(params, steps, lr=0.01, weight_decay=0.01, betas=(0.9, 0.999), eps=1e-8)
     optimizer = AdamW(params, params, lr=0.01)
@@ -52,13 +52,13 @@ def test_what_is_not_told_is_torchs_default():
         np.testing.assert_allclose(params[name], expected[name], rtol=1e-9, atol=1e-13)
 
 
-def test_an_array_of_several_pieces_is_updated_to_its_end():
+def test_every_chunk_of_an_array_is_updated():
     p = np.zeros((5000, 9), np.float32)
     AdamW({"p": p}, ["p"], lr=0.5, weight_decay=0).step({"p": np.ones_like(p)})
     np.testing.assert_allclose(p, -0.5, rtol=1e-5)
 
 
-def test_only_the_named_arrays_change_and_gradients_do_not():
+def test_adamw_changes_only_the_named_arrays_and_no_gradient():
     params, grads = arrays(0), arrays(1)
     before, grads_before = {k: a.copy() for k, a in params.items()}, {k: a.copy() for k, a in grads.items()}
     AdamW(params, {"b.bias"}, **SETTINGS).step({"b.bias": grads["b.bias"]})
@@ -69,13 +69,13 @@ def test_only_the_named_arrays_change_and_gradients_do_not():
     assert all(np.array_equal(grads[name], grads_before[name]) for name in grads)
 
 
-def test_without_a_gradient_a_parameter_still_decays():
+def test_a_parameter_with_zero_gradient_still_decays():
     params = {"wte.weight": np.ones((4, 2))}
     AdamW(params, params, **SETTINGS).step({"wte.weight": np.zeros((4, 2))})
     np.testing.assert_allclose(params["wte.weight"], 1 - 0.01 * 0.1, rtol=1e-15)
 
 
-def test_an_array_that_is_not_in_c_order_is_updated_in_place_too():
+def test_an_array_not_in_c_order_is_updated_in_place():
     plain, grads = arrays(0), arrays(1)
     transposed = {name: np.asfortranarray(a) for name, a in plain.items()}
     AdamW(plain, plain, **SETTINGS).step(grads)
@@ -107,7 +107,7 @@ def read_only(array):
         ({"w": np.ones(3)}, ["w", "wq"], "there is no parameter 'wq'"),
     ],
 )
-def test_what_cannot_be_updated_in_place_is_refused_when_the_optimizer_is_made(params, names, message):
+def test_adamw_refuses_arrays_it_cannot_update_in_place(params, names, message):
     with pytest.raises(InputError, match=message):
         AdamW(params, names, lr=0.1)
 
@@ -151,7 +151,7 @@ def test_one_array_under_two_names_is_refused_and_parts_that_share_nothing_are_n
         ({"w": np.ones((3, 4), np.int8), "b": np.ones(4)}, "gradient of w has dtype int8"),
     ],
 )
-def test_gradients_that_do_not_fit_are_refused_before_anything_has_moved(grads, message):
+def test_gradients_that_do_not_fit_are_refused_before_any_update(grads, message):
     params = {"b": np.ones(4), "w": np.ones((3, 4))}
     optimizer = AdamW(params, params, lr=0.1)
     with pytest.raises(InputError, match=message):
@@ -161,7 +161,7 @@ def test_gradients_that_do_not_fit_are_refused_before_anything_has_moved(grads, 
 
 
 @pytest.mark.parametrize("dtype", ["float16", ">f4", "float32", "float64"])
-def test_every_kind_of_float_is_updated_and_gradients_of_another_precision_are_taken(dtype):
+def test_adamw_updates_every_float_dtype_with_gradients_of_any_precision(dtype):
     p = np.ones((5, 3), dtype)
     optimizer = AdamW({"p": p}, ["p"], lr=0.5, weight_decay=0)
     for _ in range(2):
@@ -170,7 +170,7 @@ def test_every_kind_of_float_is_updated_and_gradients_of_another_precision_are_t
 
 
 @pytest.mark.parametrize("gradient", [0.0, 1e-5, 20.0, 300.0])
-def test_half_precision_on_either_side_overflows_nothing_and_divides_by_no_zero(gradient):
+def test_half_precision_neither_overflows_nor_divides_by_zero(gradient):
     for of_parameter, of_gradient in [("float16", "float16"), ("float16", "float32"), ("float32", "float16")]:
         p = np.ones(3, of_parameter)
         optimizer = AdamW({"p": p}, ["p"], lr=0.0625, weight_decay=0)
@@ -179,13 +179,13 @@ def test_half_precision_on_either_side_overflows_nothing_and_divides_by_no_zero(
         np.testing.assert_allclose(p, 1 - 4 * (gradient > 0), atol=0.05)
 
 
-def test_a_single_number_is_a_parameter_too():
+def test_a_scalar_parameter_is_updated():
     p = np.array(1.0)
     AdamW({"p": p}, ["p"], lr=0.5, weight_decay=0).step({"p": np.float64(2.0)})
     assert p == pytest.approx(0.5)
 
 
-def test_an_array_that_became_read_only_is_refused_before_anything_has_moved():
+def test_an_array_made_read_only_is_refused_before_any_update():
     params = {"a": np.ones(3), "b": np.ones(3)}
     optimizer = AdamW(params, params, lr=0.5)
     params["b"].flags.writeable = False
@@ -194,11 +194,11 @@ def test_an_array_that_became_read_only_is_refused_before_anything_has_moved():
     assert optimizer.t == 0 and (params["a"] == 1).all() and not optimizer.m["a"].any()
 
 
-def test_an_empty_array_is_no_error():
+def test_an_empty_array_is_accepted():
     AdamW({"p": np.empty((0, 3))}, ["p"], lr=0.5).step({"p": np.empty((0, 3))})
 
 
-def test_a_hundred_steps_stay_within_one_in_ten_thousand_of_torchs():
+def test_a_hundred_steps_equal_torchs_to_four_digits():
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
     params = {

@@ -1,4 +1,4 @@
-"""The Hessian times a vector: symmetric, the derivative of the gradient, and PyTorch's; its largest eigenvalue."""
+"""Hessian-vector products are symmetric and equal PyTorch's. Their largest eigenvalue is found."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def a_classifier(trainable="last_block", **settings):
     clf = Classifier(load("mini"), ["ham", "spam"], trainable, **settings)
     rng = np.random.default_rng(0)
     for name in clf.trainable:
-        if "lora" in name:  # LoRA's B starts at zero, where half of the second derivatives are zero
+        if "lora" in name:  # half of the second derivatives are zero at LoRA's initial B
             clf.params[name] += 0.05 * rng.standard_normal(clf.params[name].shape, np.float32)
     return clf
 
@@ -38,7 +38,7 @@ def test_the_hessian_is_symmetric(trainable):
 
 
 @pytest.mark.parametrize("position", POSITIONS)
-def test_a_product_is_the_change_of_the_gradient_in_that_direction(position):
+def test_a_hessian_vector_product_is_the_gradients_directional_derivative(position):
     clf = a_classifier(position=position)
     v, h = a_vector(clf, 1), 1e-5
     found = hessian_product(clf, TEXTS, LABELS, v)
@@ -54,7 +54,7 @@ def test_a_product_is_the_change_of_the_gradient_in_that_direction(position):
         np.testing.assert_allclose(found[name], expected, atol=1e-5 * abs(expected).max() + 1e-9, err_msg=name)
 
 
-def test_the_product_of_many_messages_is_the_mean_of_the_messages_products():
+def test_the_product_of_many_messages_is_their_mean_product():
     clf, texts = a_classifier("head"), [f"call {number} now" for number in range(11)]
     labels = ["ham", "spam"] * 5 + ["ham"]
     v = a_vector(clf, 1)
@@ -63,7 +63,7 @@ def test_the_product_of_many_messages_is_the_mean_of_the_messages_products():
         np.testing.assert_allclose(array, np.mean([one[name] for one in each], axis=0), rtol=1e-10, atol=1e-16)
 
 
-def test_the_classifier_is_left_as_it_was():
+def test_a_product_leaves_the_classifier_unchanged():
     clf = a_classifier()
     before = {name: array.copy() for name, array in clf.params.items()}
     hessian_product(clf, TEXTS, LABELS, a_vector(clf, 1))
@@ -81,7 +81,7 @@ def test_the_classifier_is_left_as_it_was():
         (lambda v: v.update({"head.bias": np.array([1, 1j])}), "real"),
     ],
 )
-def test_a_vector_that_is_not_the_parameters_is_refused(spoil, message):
+def test_a_vector_that_does_not_fit_the_parameters_is_refused(spoil, message):
     clf = a_classifier("head")
     v = a_vector(clf, 1)
     spoil(v)
@@ -89,7 +89,7 @@ def test_a_vector_that_is_not_the_parameters_is_refused(spoil, message):
         hessian_product(clf, TEXTS, LABELS, v)
 
 
-def test_texts_without_their_labels_are_refused():
+def test_texts_without_labels_are_refused():
     clf = a_classifier("head")
     with pytest.raises(InputError, match="3 texts and 2 labels"):
         hessian_product(clf, TEXTS, LABELS[:2], a_vector(clf, 1))
@@ -109,7 +109,7 @@ def test_the_largest_eigenvalue_keeps_its_sign(eigenvalues):
     assert found == pytest.approx(max(eigenvalues, key=abs), rel=1e-9)
 
 
-def test_a_product_is_that_of_pytorchs_double_backward():
+def test_a_product_equals_pytorchs_double_backward():
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     clf = a_classifier("last_block", position="last")

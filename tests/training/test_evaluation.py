@@ -1,4 +1,4 @@
-"""The figures of an evaluation: by hand, and as scikit-learn has them."""
+"""The figures of an evaluation equal hand calculations and scikit-learn's."""
 
 import io
 import json
@@ -37,14 +37,14 @@ BY_HAND = evaluation_of(
     "right, total, low, high",
     [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611), (1, 29, 0.0061, 0.1718)],
 )
-def test_the_interval_is_that_of_newcombes_table(right, total, low, high):
+def test_the_interval_equals_newcombes_table(right, total, low, high):
     """Newcombe (1998), Two-sided confidence intervals for the single proportion, table I, method 3."""
     assert wilson(right, total) == pytest.approx((low, high), abs=5e-5)
     assert wilson(total - right, total) == pytest.approx((1 - high, 1 - low), abs=5e-5)
     assert 0 <= wilson(right, total)[0] and wilson(total, total)[1] <= 1
 
 
-def test_the_figures_are_those_made_by_hand():
+def test_the_figures_equal_hand_calculations():
     found = BY_HAND
     assert found.messages == 5 and found.accuracy == 3 / 5 and found.interval == wilson(3, 5)
     assert found.confusion.tolist() == [[2, 1, 0], [0, 0, 0], [1, 0, 1]]
@@ -69,13 +69,13 @@ def test_the_figures_are_those_made_by_hand():
     assert [m["probability"] for m in found.mistakes] == pytest.approx([0.9, 0.5])
 
 
-def test_a_macro_average_leaves_out_a_label_that_occurs_nowhere():
+def test_a_macro_average_excludes_a_label_without_messages():
     found = evaluation_of([0, 1], [(0.9, 0.1, 0), (0.2, 0.8, 0)])
     assert found.macro == {"precision": 1, "recall": 1, "f1": 1}
 
 
 def drawn(count=997, labels=6, seed=3):
-    """Labels, and answers that are often right: (numbers, logits)"""
+    """Draw (label numbers, logits) whose answers are often correct."""
     rng = np.random.default_rng(seed)
     numbers = rng.integers(0, labels - 1, count)  # the last label never occurs
     logits = rng.standard_normal((count, labels)).astype(np.float32) * 2
@@ -83,7 +83,7 @@ def drawn(count=997, labels=6, seed=3):
     return numbers, logits
 
 
-def test_parts_add_up_to_the_whole():
+def test_adding_parts_gives_the_whole_evaluation():
     numbers, logits = drawn()
     labels, texts = [f"label {i}" for i in range(6)], [f"text {i}" for i in range(len(numbers))]
     whole, parts = Evaluation(labels), Evaluation(labels)
@@ -98,7 +98,7 @@ def test_parts_add_up_to_the_whole():
         assert mine == pytest.approx(theirs, rel=1e-12)
 
 
-def test_every_figure_is_scikit_learns():
+def test_every_figure_equals_scikit_learns():
     pytest.importorskip("sklearn")
     from sklearn import metrics
     from sklearn.calibration import calibration_curve
@@ -124,12 +124,12 @@ def test_every_figure_is_scikit_learns():
     assert found.calibration_error == pytest.approx(np.dot(counts, np.abs(shares - means)) / len(numbers), rel=1e-12)
 
 
-def test_a_confidence_on_an_edge_is_in_the_bin_below_as_scikit_learn_has_it():
+def test_a_confidence_on_a_bin_edge_falls_in_the_lower_bin():
     found = evaluation_of([0], [(0.5, 0.5)], labels=["a", "b"])
     assert [(row["above"], row["to"]) for row in found.calibration] == [(0.4, 0.5)]
 
 
-def test_it_prints_itself_within_80_columns_and_every_text_on_a_line():
+def test_an_evaluation_prints_within_80_columns_with_one_line_per_text():
     found = Evaluation(LABELS, NaiveBayes([("win", "bad"), ("home", "good")], LABELS))
     found.add(
         ["two\nlines, and so many words of them that it has to be cut " * 2], np.array([0]), logits_of([0.1, 0.9, 0])
@@ -145,7 +145,7 @@ def test_it_prints_itself_within_80_columns_and_every_text_on_a_line():
     assert all(len(line) <= 80 for line in shown.splitlines())
 
 
-def test_a_matrix_that_is_too_wide_is_its_most_frequent_mistakes():
+def test_a_wide_confusion_matrix_is_replaced_by_the_most_frequent_mistakes():
     labels = [f"label number {i}" for i in range(40)]
     found = Evaluation(labels)
     found.confusion += 7 * np.eye(40, dtype=int)
@@ -158,7 +158,7 @@ def test_a_matrix_that_is_too_wide_is_its_most_frequent_mistakes():
     )
 
 
-def test_its_dict_is_json_and_has_every_figure():
+def test_an_evaluations_dict_is_json_with_every_figure():
     kept = json.loads(json.dumps(BY_HAND.to_dict(), allow_nan=False))
     assert kept["messages"] == 5 and kept["naive_bayes"] is None and kept["confusion"][2] == [1, 0, 1]
     assert kept["labels"][0] == {
@@ -175,7 +175,7 @@ def clf():
     return numpygpt.Classifier(numpygpt.load("mini", weights="random"), ["ham", "a,b"], "head")
 
 
-def test_a_classifiers_answers_are_those_that_predict_gives(clf, monkeypatch):
+def test_evaluation_uses_the_answers_of_predict(clf, monkeypatch):
     monkeypatch.setattr(evaluation, "AT_ONCE", 16)
     texts = [f"message, {'x' * (i % 7)} {i}" for i in range(25)]
     labels = ["ham", "a,b"] * (len(texts) // 2) + ["ham"] * (len(texts) % 2)
@@ -209,7 +209,7 @@ def test_messages_that_cannot_be_evaluated_are_refused(clf, monkeypatch, texts, 
         clf.evaluate(texts, labels)
 
 
-def test_messages_that_also_occur_in_the_training_set_are_counted_and_the_accuracy_is_told_without_them():
+def test_the_accuracy_is_also_reported_without_messages_of_the_training_set():
     evaluation = Evaluation(["ham", "spam"], training_texts=["seen", "seen too", "not asked"])
     logits = np.array([[2.0, 0], [0, 2], [2, 0], [0, 2]])
     evaluation.add(["seen", "new", "seen too", "new too"], np.array([0, 0, 1, 1]), logits)

@@ -1,5 +1,4 @@
-"""The loop: which messages it takes in which order, when it evaluates,
-what it reports, what it changes, and that it learns."""
+"""The training loop: order of messages, evaluations, reports, updates, and that it learns."""
 
 import math
 from inspect import signature
@@ -33,7 +32,7 @@ RECIPE |= dict(label_smoothing=0.0)
 
 
 def a_classifier(choice="last_block", position="last"):
-    """(Classifier, token ids) of eleven messages, each of which tells its label by its first token and by its last."""
+    """Return (Classifier, token ids) of eleven messages. Each message's first and last token reveal its label."""
     rng = np.random.default_rng(0)
     params = random_weights(rng, parameter_shapes(SMALL) | {"head.weight": (6, 3), "head.bias": (3,)})
     params = {name: a.astype(np.float32) for name, a in params.items()}
@@ -43,7 +42,7 @@ def a_classifier(choice="last_block", position="last"):
 
 
 def a_run(choice="last_block", position="last", seed=5, batch_size=2):
-    """(Classifier, (Loader of seven messages to train, Loader of four to validate))"""
+    """Return (Classifier, (Loader of seven training messages, Loader of four validation messages))."""
     clf, messages = a_classifier(choice, position)
     generator, prefix = Generator(seed), prefix_of(clf, messages)
     return clf, (
@@ -52,13 +51,13 @@ def a_run(choice="last_block", position="last", seed=5, batch_size=2):
     )
 
 
-def test_the_rate_is_the_books_from_gpt2s_width_on_grows_for_half_of_it_and_has_a_limit():
+def test_the_default_rate_is_the_books_at_gpt2s_width_and_larger_below():
     rates = [default_lr(Config(n_embd=width, n_head=1)) for width in (1600, 768, 384, 224, 8)]
     assert rates == pytest.approx([5e-5, 5e-5, 4e-4, 1e-3, 1e-3])
 
 
 @pytest.mark.parametrize("width", [8, 768])
-def test_what_fine_tune_and_a_classifier_are_not_told_is_as_the_train_command_has_it(width):
+def test_python_defaults_equal_the_train_commands(width):
     config, args = Config(n_embd=width, n_head=1), train.arguments([])
     train.apply_recipe(args, config)
     command = vars(args)
@@ -73,7 +72,7 @@ def test_what_fine_tune_and_a_classifier_are_not_told_is_as_the_train_command_ha
 
 
 @pytest.mark.parametrize("width, frozen, position, epochs", [(8, 0, "mean", 3), (768, 1, "last", 5)])
-def test_a_classifier_and_its_training_follow_the_recipe_of_the_models_width(width, frozen, position, epochs):
+def test_the_models_width_selects_the_recipe(width, frozen, position, epochs):
     config = Config(vocab_size=10, n_positions=8, n_embd=width, n_layer=2, n_head=2)
     clf = Classifier(GPT(config, random_parameters(config, 1), None, "a test"), ["a", "b"])
     assert (clf.frozen_blocks, clf.pooling.position, clf.pad_to) == (frozen, position, None)
@@ -81,7 +80,7 @@ def test_a_classifier_and_its_training_follow_the_recipe_of_the_models_width(wid
     assert fine_tune(clf, *loaders)["epoch"].max() == epochs
 
 
-def test_a_training_loader_shuffles_and_drops_the_rest_and_the_others_do_neither():
+def test_only_a_training_loader_shuffles_and_drops_the_last_batch():
     clf, (training, validation) = a_run()
     order = loader_order(Generator(5), 7, shuffle=True)
     batches = list(training)
@@ -93,10 +92,10 @@ def test_a_training_loader_shuffles_and_drops_the_rest_and_the_others_do_neither
         assert np.array_equal(labels, LABELS[expected])
         assert np.array_equal(training.lengths(batch), lengths)
     assert [validation.take(batch)[2].tolist() for batch in validation] == [[1, 2, 0], [1]] and len(validation) == 2
-    assert [batch.tolist() for batch in training] != [batch.tolist() for batch in batches], "a new order every pass"
+    assert [batch.tolist() for batch in training] != [batch.tolist() for batch in batches], "a new order every epoch"
 
 
-def test_the_loop_takes_batches_and_evaluates_when_the_book_does():
+def test_the_loop_trains_and_evaluates_at_the_books_steps():
     task, (training, validation) = a_run()
     rows = []
     fine_tune(task, training, validation, **RECIPE, report=rows.append)
@@ -118,8 +117,8 @@ def test_the_loop_takes_batches_and_evaluates_when_the_book_does():
     ]
 
 
-def test_history_is_that_of_a_loop_written_out():
-    """An evaluation moves the generator, and comes after the update."""
+def test_history_equals_that_of_a_handwritten_loop():
+    """An evaluation advances the generator, and follows the update."""
     task, (training, validation) = a_run()
     rows = []
     fine_tune(task, training, validation, **RECIPE, report=rows.append)
@@ -154,7 +153,7 @@ def test_losses_are_averaged_over_batches_and_accuracies_over_messages():
 
 
 @pytest.mark.parametrize("accumulate, updates", [(2, [[0, 1], [2]]), (3, [[0, 1, 2]]), (5, [[0, 1, 2]])])
-def test_accumulated_batches_make_one_update_each_divided_by_their_number(accumulate, updates):
+def test_accumulated_batches_make_one_update_with_their_mean_gradient(accumulate, updates):
     recipe = RECIPE | dict(epochs=1, accumulate=accumulate, eval_every=100)
     task, (training, validation) = a_run()
     batches = [training.take(batch) for batch in a_run()[1][0]]
@@ -172,7 +171,7 @@ def test_accumulated_batches_make_one_update_each_divided_by_their_number(accumu
         np.testing.assert_allclose(task.params[name], expected.params[name], rtol=2e-4, atol=2e-6, err_msg=name)
 
 
-def test_the_rate_follows_its_schedule_from_update_to_update_and_gradients_are_clipped():
+def test_each_update_uses_the_scheduled_rate_and_clipped_gradients():
     recipe = RECIPE | dict(accumulate=2, warmup=0.5, schedule="cosine", clip=0.01, eval_every=100)
     task, (training, validation) = a_run()
     fine_tune(task, training, validation, **recipe)
@@ -183,10 +182,8 @@ def test_the_rate_follows_its_schedule_from_update_to_update_and_gradients_are_c
     for epoch in range(2):
         batches = [training.take(batch) for batch in training]
         if epoch == 0:
-            evaluations = [
-                mean_loss(expected, part, SingleProcess(), 2) for part in (training, validation)
-            ]  # they move the generator
-            del evaluations
+            for part in (training, validation):
+                mean_loss(expected, part, SingleProcess(), 2)  # advances the generator
         for update in (batches[:2], batches[2:]):
             total = dict.fromkeys(expected.trainable, 0)
             for x, lengths, labels in update:
@@ -203,7 +200,7 @@ def test_the_rate_follows_its_schedule_from_update_to_update_and_gradients_are_c
         np.testing.assert_allclose(task.params[name], expected.params[name], rtol=2e-4, atol=2e-6, err_msg=name)
 
 
-def test_a_schedule_that_does_not_exist_is_refused():
+def test_an_unknown_schedule_is_refused():
     task, (training, validation) = a_run()
     with pytest.raises(InputError, match="schedule 'up': use one of constant, cosine"):
         fine_tune(task, training, validation, schedule="up")
@@ -214,8 +211,7 @@ def log_softmax(logits):
 
 
 def pytorchs(logits, targets, ignored, smoothing, w=(1, 1, 1)):
-    """(loss, its gradient by the logits) as PyTorch's cross_entropy(…, weight, ignore_index, label_smoothing) defines
-    it."""
+    """Return (loss, dlogits) as defined by PyTorch's cross_entropy(…, weight, ignore_index, label_smoothing)."""
     counted = (targets != ignored)[:, None]
     wanted = w * ((1 - smoothing) * np.eye(3)[targets] + smoothing / 3) * counted
     total = np.sum(np.asarray(w)[targets] * counted[:, 0])
@@ -225,7 +221,7 @@ def pytorchs(logits, targets, ignored, smoothing, w=(1, 1, 1)):
 
 @pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0), (0.5, 2.5, 1.5)])
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
-def test_the_reference_for_ignored_smoothed_and_weighted_labels_is_pytorch(smoothing, weights):
+def test_the_reference_loss_equals_pytorchs(smoothing, weights):
     torch = pytest.importorskip("torch")
     logits = torch.tensor(np.random.default_rng(0).standard_normal((7, 3)), requires_grad=True)
     options = dict(ignore_index=2, label_smoothing=smoothing, weight=torch.tensor(weights, dtype=torch.float64))
@@ -244,10 +240,10 @@ def test_the_reference_for_ignored_smoothed_and_weighted_labels_is_pytorch(smoot
 def test_ignored_labels_smoothing_weights_and_accumulation_combine_as_in_pytorch(
     monkeypatch, weighted, ignored, accumulate, updates, smoothing, exact
 ):
-    """Each batch's mean is over the messages that count, and divided by `accumulate`. Of three batches of two, some
-    have one message that counts; a batch without any gives no gradient, where PyTorch's loss would be nan."""
+    """Each batch's mean excludes ignored messages, and is divided by `accumulate`. A batch of ignored messages
+    alone has no gradient, where PyTorch's loss would be nan."""
     given = []
-    monkeypatch.setattr(AdamW, "step", lambda self, grads: given.append(grads["head.bias"].copy()))  # nothing moves
+    monkeypatch.setattr(AdamW, "step", lambda self, grads: given.append(grads["head.bias"].copy()))  # changes nothing
     task, (training, validation) = a_run("head")
     batches = [(training.numbers[batch], training.take(batch)) for batch in a_run("head")[1][0]]
     recipe = RECIPE | dict(epochs=1, accumulate=accumulate, label_smoothing=smoothing, eval_every=100)
@@ -293,7 +289,7 @@ def test_ignored_labels_smoothing_weights_and_accumulation_combine_as_in_pytorch
         "seed": [-1, 2**63, None],
     }.items(),
 )
-def test_a_setting_that_cannot_be_is_refused_by_name_before_anything_is_done(name, values):
+def test_an_invalid_setting_is_refused_before_training(name, values):
     task, (training, validation) = a_run()
     before = {key: array.copy() for key, array in task.params.items()}
     for value in values:
@@ -302,7 +298,7 @@ def test_a_setting_that_cannot_be_is_refused_by_name_before_anything_is_done(nam
     assert all(np.array_equal(task.params[key], array) for key, array in before.items())
 
 
-def test_numpys_numbers_are_numbers():
+def test_numpy_scalars_are_valid_settings():
     task, sets = a_run()
     history = fine_tune(task, *sets, **RECIPE | dict(epochs=np.int64(1), lr=np.float32(1e-3), ignore_index=np.int8(1)))
     assert len(history) == 4
@@ -315,13 +311,13 @@ def test_numpys_numbers_are_numbers():
         (lambda training, validation: ([("hi", "label 0")], validation), "training, validation: expected two Loaders"),
     ],
 )
-def test_sets_of_two_kinds_are_refused(sets, message):
+def test_a_loader_and_a_plain_set_together_are_refused(sets, message):
     task, loaders = a_run()
     with pytest.raises(InputError, match=message):
         fine_tune(task, *sets(*loaders), **RECIPE)
 
 
-def test_without_a_validation_set_the_losses_are_those_without_evaluations():
+def test_training_without_a_validation_set_skips_evaluations():
     found, (training, _) = a_run()
     history = fine_tune(found, training, **RECIPE)
     expected, (training, validation) = a_run()
@@ -331,7 +327,7 @@ def test_without_a_validation_set_the_losses_are_those_without_evaluations():
     assert history["loss"][0] == other["loss"][0]  # later ones differ: an evaluation draws random numbers
 
 
-def test_an_empty_validation_set_is_called_that():
+def test_an_empty_validation_set_is_refused():
     task, (training, validation) = a_run()
     validation.indices, validation.numbers = validation.indices[:0], validation.numbers[:0]
     with pytest.raises(InputError, match="the validation set is empty. Give it at least one message"):
@@ -339,7 +335,7 @@ def test_an_empty_validation_set_is_called_that():
 
 
 @pytest.mark.parametrize("choice", ["head", "last_block", "last_two_blocks", "all", "h.1.attn.*,wpe.weight"])
-def test_what_is_frozen_is_bitwise_unchanged_and_what_is_trainable_moves(choice):
+def test_training_changes_every_trainable_parameter_and_no_frozen_one(choice):
     task, (training, validation) = a_run(choice)
     before = {name: array.copy() for name, array in task.params.items()}
     fine_tune(task, training, validation, **RECIPE, report=lambda row: None)
@@ -349,7 +345,7 @@ def test_what_is_frozen_is_bitwise_unchanged_and_what_is_trainable_moves(choice)
 
 
 @pytest.mark.parametrize("choice, position", [("last_block", "last"), ("all", "mean"), ("all", "first")])
-def test_it_learns_a_small_problem_by_heart(choice, position):
+def test_training_overfits_a_small_problem(choice, position):
     task, (training, validation) = a_run(choice, position, batch_size=7)
     rows = []
     recipe = RECIPE | dict(epochs=150, lr=1e-2, weight_decay=0, eval_every=1000)
@@ -358,14 +354,7 @@ def test_it_learns_a_small_problem_by_heart(choice, position):
     assert accuracy(task, training, SingleProcess()) == 1
 
 
-def test_a_loss_that_is_no_number_ends_the_run_and_says_where():
-    task, (training, validation) = a_run()
-    task.params["head.bias"][:] = np.nan
-    with pytest.raises(InputError, match="nan at step 0"):
-        fine_tune(task, training, validation, **RECIPE, report=lambda row: None)
-
-
-def test_too_few_messages_for_one_batch_are_refused():
+def test_training_with_fewer_messages_than_a_batch_is_refused():
     task, (training, validation) = a_run(batch_size=8)
     with pytest.raises(InputError, match="7 training messages do not fill one batch of 8"):
         fine_tune(task, training, validation, **RECIPE, report=lambda row: None)
@@ -378,7 +367,7 @@ def wide(monkeypatch):
 
 
 @pytest.mark.parametrize("choice", ["head", "last_block", "all"])
-def test_updates_during_backpropagation_give_the_bits_of_updates_after_it(choice, wide):
+def test_updates_during_backpropagation_equal_updates_afterwards(choice, wide):
     found = []
     for clip in (math.inf, 1e9):  # with a limit, all gradients are needed together
         task, sets = a_run(choice)
@@ -390,7 +379,9 @@ def test_updates_during_backpropagation_give_the_bits_of_updates_after_it(choice
         assert np.array_equal(array, found[1][0][name]), name
 
 
-def test_a_loss_that_is_not_finite_updates_nothing(wide):
+@pytest.mark.parametrize("narrow", [True, False])
+def test_a_loss_that_is_not_finite_ends_the_run_without_an_update(narrow, monkeypatch):
+    monkeypatch.setattr(Config, "narrow", narrow)
     task, sets = a_run()
     task.params["head.bias"][:] = np.nan
     before = {name: array.copy() for name, array in task.params.items()}
@@ -400,7 +391,7 @@ def test_a_loss_that_is_not_finite_updates_nothing(wide):
         np.testing.assert_array_equal(task.params[name], array)
 
 
-def test_updates_during_backpropagation_happen_where_nothing_needs_all_gradients_together(wide, monkeypatch):
+def test_parameters_are_updated_during_backpropagation_unless_all_gradients_are_needed_at_once(wide, monkeypatch):
     updates = []
     monkeypatch.setattr(AdamW, "update", lambda self, grads: updates.append(len(grads)))
     for settings, at_once in (({}, True), ({"clip": 1.0}, False), ({"accumulate": 2}, False), ({"exact": True}, False)):

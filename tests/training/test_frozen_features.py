@@ -1,5 +1,5 @@
-"""The frozen blocks' rows: made once a distinct message,
-the same from memory, a temporary file or a folder, and never stale."""
+"""The frozen blocks' rows: computed once per distinct message,
+equal from memory, a temporary file or a cache, and never stale."""
 
 import errno
 import os
@@ -33,7 +33,7 @@ PARAMS = filled()
 
 
 class Counted:
-    """A FrozenPrefix, and how many rows were computed for it."""
+    """A FrozenPrefix and the number of rows computed for it."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ def files(folder):
 
 
 @pytest.mark.parametrize("depth, position", [(1, "last"), (1, "first"), (2, "mean"), (2, "last"), (2, "first")])
-def test_a_batch_is_what_the_blocks_make_of_its_messages(depth, position):
+def test_a_batch_holds_the_frozen_blocks_rows_of_its_messages(depth, position):
     made = Counted(depth=depth, position=position).prefix
     for i in ([3, 0, 2], [1], [4, 4]):
         x, lengths = made.batch(np.array(i))
@@ -79,7 +79,7 @@ def test_each_distinct_message_is_computed_once():
     assert lengths.tolist() == [5, 5] and np.array_equal(x[:5], x[5:])
 
 
-def test_batches_hold_as_many_rows_as_a_forward_pass_may_have_and_the_shortest_messages_first(monkeypatch):
+def test_forward_batches_are_limited_in_rows_and_sorted_by_length(monkeypatch):
     batches = []
 
     def watched(tape, x, lengths, *rest):
@@ -94,7 +94,7 @@ def test_batches_hold_as_many_rows_as_a_forward_pass_may_have_and_the_shortest_m
     assert batches == [[1, 2, 3], [4], [5], [9]]
 
 
-def test_where_rows_may_be_made_again_less_is_made_with_them(monkeypatch):
+def test_forward_batches_are_smaller_where_rows_may_be_recomputed(monkeypatch):
     messages = [np.arange(length) for length in (5, 6, 9, 3, 2, 4)]
     monkeypatch.setattr(prefix, "BATCH_ROWS", 40)
     for large, batches in [(29 * 6 * 4 + 1, 1), (29 * 6 * 4, 4)]:
@@ -102,30 +102,30 @@ def test_where_rows_may_be_made_again_less_is_made_with_them(monkeypatch):
         assert len(FrozenPrefix(PARAMS, CONFIG, messages, 1).batches) == batches
 
 
-def test_what_only_the_first_token_decides_is_computed_once_for_all_that_begin_with_it():
+def test_causal_first_rows_are_computed_once_per_first_token():
     messages = [np.array([7, 1, 2]), np.array([7]), np.array([8, 1])]
     assert Counted(messages, position="first").computed == 2
     assert Counted(messages, position="first", causal=False).computed == 6
 
 
-def test_with_nothing_frozen_the_rows_are_the_token_ids():
+def test_without_frozen_blocks_the_rows_are_token_ids():
     x, lengths = Counted(depth=0).prefix.batch(np.array([4, 1]))
     assert x.tolist() == [*MESSAGES[4], *MESSAGES[1]] and lengths.tolist() == [2, 1]
 
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    """Batches of at most six rows: the five messages make four."""
+    """Limit batches to six rows, so that the five messages make four."""
     monkeypatch.setattr(prefix, "BATCH_ROWS", 6)
 
 
-IDS = 24 * 4  # bytes of the distinct messages' token ids, which the memory holds beside the rows
+IDS = 24 * 4  # bytes of the distinct messages' token ids, which memory holds beside the rows
 ROW = 6 * 4
 
 
 @pytest.mark.parametrize("rows_in_memory, in_memory, in_file", [(24, 24, 0), (23, 8, 16), (7, 3, 21), (0, 0, 24)])
 @pytest.mark.parametrize("depth, position", [(1, "last"), (2, "mean")])
-def test_rows_beyond_the_memory_are_the_same_rows_in_a_file(
+def test_rows_beyond_the_memory_limit_are_kept_in_a_file(
     small_batches, rows_in_memory, in_memory, in_file, depth, position
 ):
     expected = Counted(depth=depth, position=position)
@@ -139,10 +139,10 @@ def test_rows_beyond_the_memory_are_the_same_rows_in_a_file(
 @pytest.mark.parametrize("no_room", ["no disk", "a full disk", "a quota"])
 @pytest.mark.parametrize("rows_in_memory", [23, 7, 0])
 @pytest.mark.parametrize("position", ["last", "first"])
-def test_rows_for_which_there_is_no_room_are_made_again_and_are_the_same(
+def test_rows_that_fit_nowhere_are_recomputed_with_the_same_values(
     small_batches, monkeypatch, tmp_path, no_room, rows_in_memory, position
 ):
-    causal = position == "last"  # else the first row is all that is kept
+    causal = position == "last"  # a causal prefix keeps only the first row
     expected = Counted(position=position, causal=causal)
     if no_room == "no disk":
         monkeypatch.setattr(rows_module, "disk_folder", lambda: None)
@@ -161,14 +161,14 @@ def full(*_):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_the_disk_is_not_filled_to_its_last_byte(small_batches, monkeypatch):
+def test_rows_do_not_fill_the_disk(small_batches, monkeypatch):
     monkeypatch.setattr(rows_module.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 24 * ROW}))
     with pytest.warns(Note, match="67% of them fit neither"):
         assert Counted(memory=0).prefix.rows.kept == 8
 
 
 @pytest.mark.parametrize("first_memory, then_memory", [(1 << 20, 1 << 20), (0, 0), (1 << 20, 0), (0, 1 << 20)])
-def test_a_second_run_computes_nothing_and_has_the_same_rows(tmp_path, first_memory, then_memory):
+def test_a_second_run_reads_all_rows_from_the_cache(tmp_path, first_memory, then_memory):
     first = Counted(cache=tmp_path / "new" / "cache", memory=first_memory)
     assert first.computed == 24
     second = Counted(cache=tmp_path / "new" / "cache", memory=then_memory)
@@ -190,7 +190,7 @@ def changed(name, factor=1.001):
         {"messages": MESSAGES[::-1]},
         {
             "messages": [MESSAGES[0], np.append(MESSAGES[1], MESSAGES[2][0]), MESSAGES[2][1:], *MESSAGES[3:]]
-        },  # the same, cut elsewhere
+        },  # the same tokens, split elsewhere
         {"depth": 2},
         {"depth": 2, "position": "mean"},
         {"causal": False},
@@ -200,14 +200,14 @@ def changed(name, factor=1.001):
     ],
     ids=lambda other: " ".join(other),
 )
-def test_other_rows_are_not_taken_for_these(tmp_path, other):
+def test_a_cache_of_other_inputs_is_not_used(tmp_path, other):
     Counted(cache=tmp_path)
     found = Counted(cache=tmp_path, **other)
     assert found.computed > 0 and len(files(tmp_path)) == 2
     assert np.array_equal(found.rows, Counted(**other).rows)
 
 
-def test_the_row_that_leaves_the_last_block_is_that_of_the_position_asked_for(tmp_path):
+def test_the_cache_distinguishes_pooling_positions(tmp_path):
     last, first = (Counted(depth=2, position=position, causal=False, cache=tmp_path) for position in ("last", "first"))
     assert last.computed == first.computed > 0
     assert not np.array_equal(last.rows, first.rows)
@@ -221,7 +221,7 @@ def test_the_row_that_leaves_the_last_block_is_that_of_the_position_asked_for(tm
     ],
     ids=lambda same: " ".join(same),
 )
-def test_what_does_not_change_the_rows_does_not_make_them_anew(tmp_path, same):
+def test_a_change_that_cannot_affect_the_rows_keeps_the_cache(tmp_path, same):
     Counted(cache=tmp_path)
     assert Counted(cache=tmp_path, **same).computed == 0
 
@@ -240,7 +240,7 @@ def flipped_bit(good):
         flipped_bit,
     ],
 )
-def test_a_damaged_file_is_not_used_but_made_anew(tmp_path, damage):
+def test_a_damaged_cache_file_is_recomputed(tmp_path, damage):
     good = Counted(cache=tmp_path).rows
     (file,) = tmp_path.iterdir()
     damaged = damage(file.read_bytes())
@@ -251,7 +251,7 @@ def test_a_damaged_file_is_not_used_but_made_anew(tmp_path, damage):
 
 
 @pytest.mark.parametrize("memory", [0, 1 << 20])
-def test_a_cache_file_cut_after_its_check_is_an_error(tmp_path, memory, monkeypatch):
+def test_a_cache_file_truncated_after_its_check_is_an_error(tmp_path, memory, monkeypatch):
     file, rows = tmp_path / "a.rows", rows_module.Rows(np.ones((500, 6), np.float32))
     feature_cache.write_features(file, rows, [500])
     read = feature_cache.Rows.read
@@ -260,7 +260,7 @@ def test_a_cache_file_cut_after_its_check_is_an_error(tmp_path, memory, monkeypa
         feature_cache.read_features(file, (500, 6), np.dtype(np.float32), memory).read(0, 500)
 
 
-def test_a_cache_that_cannot_be_a_folder_is_found_out_before_the_work(tmp_path):
+def test_an_invalid_cache_folder_is_refused_before_any_computation(tmp_path):
     (tmp_path / "file").write_text("")
     shown = []
     with pytest.raises(OSError):
@@ -268,7 +268,7 @@ def test_a_cache_that_cannot_be_a_folder_is_found_out_before_the_work(tmp_path):
     assert not shown
 
 
-def test_rows_that_other_code_made_are_not_used(tmp_path, monkeypatch):
+def test_rows_cached_by_other_code_are_recomputed(tmp_path, monkeypatch):
     Counted(cache=tmp_path)
     read_bytes = feature_cache.Path.read_bytes
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""The sets of messages that Python's users have."""
+"""Loaders: the forms of a set that they accept, and their batches."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ import pytest
 
 import numpygpt
 from numpygpt.system.errors import InputError
-from numpygpt.training.loader import loaders
+from numpygpt.training.loader import batches, loaders
 
 TEXTS, LABELS = ["Home at six?", "You have won", "Call now", "See you"], ["ham", "spam", "spam", "ham"]
 
@@ -39,7 +39,7 @@ SETS = {
 
 
 @pytest.mark.parametrize("what", SETS)
-def test_a_set_is_read_in_each_form(clf, what):
+def test_a_set_is_read_in_every_form(clf, what):
     training, validation = loaders(clf, [SETS[what], SETS[what]], batch_size=2)
     assert training.numbers.tolist() == [0, 1, 1, 0]
     expected = [len(ids) for ids in clf.encode(TEXTS)]
@@ -47,7 +47,7 @@ def test_a_set_is_read_in_each_form(clf, what):
 
 
 @pytest.mark.parametrize("two", [(TEXTS[:2], LABELS[:2]), list(zip(TEXTS[:2], LABELS)), tuple(zip(TEXTS[:2], LABELS))])
-def test_two_messages_are_read_in_each_form_too(clf, two):
+def test_a_set_of_two_messages_is_read_in_every_form(clf, two):
     assert loaders(clf, [two, two], batch_size=2)[0].numbers.tolist() == [0, 1]
 
 
@@ -71,9 +71,22 @@ def test_a_set_of_another_form_is_refused(clf, part, complaint):
         loaders(clf, [part, part], batch_size=2)
 
 
-def test_a_frame_or_two_lists_train_as_the_pairs_do(made):
+def test_all_forms_of_a_set_train_alike(made):
     histories = []
     for what in ("pairs", "a frame in lower case", "texts and labels"):
         clf = numpygpt.Classifier(numpygpt.load(made / "model"), ["ham", "spam"], "head")
         histories.append(numpygpt.fine_tune(clf, SETS[what], SETS[what], epochs=1, batch_size=2))
     assert all(history.equals(histories[0]) for history in histories[1:])
+
+
+def test_batches_keep_the_order_and_drop_only_an_incomplete_last_batch():
+    order = np.array([4, 2, 0, 1, 3])
+    assert [batch.tolist() for batch in batches(order, 2, drop_last=False)] == [[4, 2], [0, 1], [3]]
+    assert [batch.tolist() for batch in batches(order, 2, drop_last=True)] == [[4, 2], [0, 1]]
+    assert [batch.tolist() for batch in batches(order, 5, drop_last=True)] == [order.tolist()]
+
+
+def test_a_training_set_smaller_than_a_batch_is_refused():
+    with pytest.raises(InputError, match="5 training messages"):
+        batches(np.arange(5), 6, drop_last=True)
+    assert len(batches(np.arange(5), 6, drop_last=False)) == 1

@@ -18,7 +18,7 @@ AWKWARD = [
 ]
 
 
-def test_its_probabilities_are_those_of_laplaces_rule():
+def test_naive_bayes_follows_laplaces_rule():
     bayes = NaiveBayes([("win Win cash", "spam"), ("home soon", "ham"), ("home", "ham")], ["ham", "spam"])
     likely = math.log(2 / 3) + math.log((2 + 1) / (3 + 4)), math.log(1 / 3) + math.log((0 + 1) / (3 + 4))
     np.testing.assert_allclose(bayes.logits(["HOME, unknown a"]), [likely], rtol=1e-14)
@@ -26,12 +26,12 @@ def test_its_probabilities_are_those_of_laplaces_rule():
     assert bayes.logits([]).shape == (0, 2)
 
 
-def test_a_label_without_a_message_is_never_the_answer():
+def test_a_label_without_messages_is_never_the_answer():
     bayes = NaiveBayes([("win", "spam"), ("home", "ham")], ["ham", "order", "spam"])
     assert bayes.logits(["parcel"])[0, 1] == -math.inf
 
 
-def test_it_is_scikit_learns_to_rounding():
+def test_naive_bayes_equals_scikit_learns():
     pytest.importorskip("sklearn")
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.naive_bayes import MultinomialNB

@@ -1,4 +1,4 @@
-"""What the curves show: every evaluation, at its place in epochs and in examples seen."""
+"""Curves show every evaluation, at its epoch and number of examples seen."""
 
 import pandas as pd
 import pytest
@@ -23,7 +23,7 @@ HISTORY = pd.DataFrame(
 
 
 def drawn(axes):
-    """{label of each line: ([x], [y])}"""
+    """Return {label of each line: ([x], [y])}."""
     return {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.get_lines()}
 
 
@@ -34,23 +34,23 @@ def figure():
     return figure
 
 
-def test_losses_and_accuracies_stand_at_the_epochs_where_they_were_measured(figure):
+def test_losses_and_accuracies_are_plotted_at_their_epochs(figure):
     loss, accuracy = map(drawn, figure.axes)
     at = pytest.approx([1 / 3, 1, 5 / 3])
     assert loss == {"training": (at, [0.8, 0.5, 0.2]), "validation": (at, [0.85, 0.55, 0.25])}
     assert accuracy == {"training": ([1, 2], [0.75, 1.0]), "validation": ([1, 2], [0.5, 0.875])}
 
 
-def test_the_axes_say_what_they_show_and_the_legend_tells_the_lines_apart(figure):
+def test_axes_and_lines_are_labelled_and_distinguishable(figure):
     assert [axes.get_ylabel() for axes in figure.axes] == ["cross-entropy, nats", "accuracy"]
     for axes in figure.axes:
         assert axes.get_xlabel() == "epochs"
         assert [text.get_text() for text in axes.get_legend().get_texts()] == ["training", "validation"]
         training, validation = axes.get_lines()
-        assert training.get_linestyle() != validation.get_linestyle()  # in black and white, too
+        assert training.get_linestyle() != validation.get_linestyle()  # also in black and white
 
 
-def test_the_upper_axis_counts_the_messages_seen(figure):
+def test_the_upper_axis_counts_examples_seen(figure):
     for axes in figure.axes:
         (upper,) = axes.child_axes
         assert upper.get_xlabel() == "examples seen"
@@ -58,7 +58,7 @@ def test_the_upper_axis_counts_the_messages_seen(figure):
         assert upper.xaxis.get_transform().transform([24.0]) == pytest.approx([2.0])
 
 
-def test_pretrainings_curve_is_perplexity_against_millions_of_tokens():
+def test_pretrainings_curve_plots_perplexity_against_millions_of_tokens():
     rows = [{"tokens": 500_000, "held_out_perplexity": 900.0}, {"tokens": 2_000_000, "held_out_perplexity": 30.0}]
     (axes,) = plot_perplexity(rows).axes
     (line,) = axes.get_lines()
@@ -67,7 +67,7 @@ def test_pretrainings_curve_is_perplexity_against_millions_of_tokens():
     assert axes.get_yscale() == "log"
 
 
-def test_the_picture_that_is_written_is_the_figure(tmp_path):
+def test_save_plot_writes_the_figure(tmp_path):
     assert save_plot(tmp_path / "curves.png", plot, HISTORY)
     from matplotlib.image import imread
 
@@ -76,7 +76,7 @@ def test_the_picture_that_is_written_is_the_figure(tmp_path):
 
 
 @pytest.mark.parametrize("backend", ["agg", "svg", "module://matplotlib_inline.backend_inline"])
-def test_a_notebook_shows_the_figure_whatever_the_backend(figure, backend):
+def test_a_notebook_shows_the_figure_with_any_backend(figure, backend):
     import matplotlib
 
     formatters = pytest.importorskip("IPython.core.formatters")

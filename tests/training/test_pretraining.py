@@ -1,5 +1,4 @@
-"""Pretraining: every token is learned from, the schedule, clipping and decay,
-and that an interruption changes nothing."""
+"""Pretraining: every token is a target, gradients and decay are correct, and resuming changes nothing."""
 
 import threading
 import weakref
@@ -24,7 +23,7 @@ END = 30
 
 
 def documents(count=12):
-    """Sentences that count upwards, so that there is something to learn."""
+    """Return documents of ascending ids, which the model can learn."""
     rng = np.random.default_rng(0)
     return [(np.arange(length) + start).astype(np.int32) for length, start in rng.integers(1, 15, (count, 2))]
 
@@ -40,8 +39,8 @@ def pretraining(params=None, **changes):
     length=st.integers(1, 7),
     seed=st.none() | st.integers(0, 99),
 )
-def test_every_id_is_predicted_once_from_all_before_it_in_its_window(lengths, length, seed):
-    numbered = np.split(np.arange(sum(lengths), dtype=np.int32), np.cumsum(lengths)[:-1])  # every id tells its place
+def test_every_token_is_predicted_once(lengths, length, seed):
+    numbered = np.split(np.arange(sum(lengths), dtype=np.int32), np.cumsum(lengths)[:-1])  # each id is its place
     found = windows(numbered, 999, length, None if seed is None else np.random.default_rng(seed))
     assert found.dtype == np.int32 and found.shape == ((sum(lengths) + len(lengths) - 1) // length, length + 1)
     assert np.array_equal(found[:-1, -1], found[1:, 0])
@@ -50,14 +49,14 @@ def test_every_id_is_predicted_once_from_all_before_it_in_its_window(lengths, le
     assert left_out <= length
     by_start = {document[0]: [*document, 999] for document in numbered}
     rest = stream
-    while rest:  # document after document, each whole but the last
+    while rest:  # the documents follow each other, each whole except the last
         document = by_start.pop(rest[0])
         assert rest[: len(document)] == document[: len(rest)]
         rest = rest[len(document) :]
     assert sum(map(len, by_start.values())) <= length
 
 
-def test_the_order_is_kept_without_a_generator_and_another_with_each_seed():
+def test_the_seed_determines_the_order_of_documents():
     def stream(rng):
         return windows(documents(), END, 8, rng)
 
@@ -67,16 +66,16 @@ def test_the_order_is_kept_without_a_generator_and_another_with_each_seed():
     assert np.array_equal(one, same) and not np.array_equal(one, other) and not np.array_equal(one, stream(None))
 
 
-def test_the_loss_falls():
+def test_pretraining_lowers_the_loss():
     run = pretraining(steps=150)
     losses = [run.step() for _ in range(150)]
-    assert losses[0] == pytest.approx(np.log(31), abs=0.2), "a new model knows nothing"
+    assert losses[0] == pytest.approx(np.log(31), abs=0.2), "a new model predicts uniformly"
     assert np.mean(losses[-10:]) < 1.2, (
-        "each number follows from the one before, but for the documents' beginnings and ends"
+        "every token follows from the previous one, except at documents' starts and ends"
     )
 
 
-def test_every_pass_takes_the_documents_in_another_order(monkeypatch):
+def test_every_epoch_has_a_new_order_of_documents(monkeypatch):
     orders = []
     monkeypatch.setattr(module, "windows", lambda *arguments: orders.append(windows(*arguments)) or orders[-1])
     run = pretraining()
@@ -86,15 +85,15 @@ def test_every_pass_takes_the_documents_in_another_order(monkeypatch):
     assert len({order.tobytes() for order in orders}) == len(orders) == 3
 
 
-@pytest.mark.parametrize("interruption", [0, 1, 7, 29])  # 7 is within the third pass over the text
-def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(tmp_path, interruption):
+@pytest.mark.parametrize("interruption", [0, 1, 7, 29])  # step 7 is in the third epoch
+def test_a_resumed_run_equals_the_uninterrupted_run_bit_for_bit(tmp_path, interruption):
     whole = pretraining()
     losses = [whole.step() for _ in range(30)]
     first = pretraining()
     before = [first.step() for _ in range(interruption)]
     first.save(tmp_path / "resume", {"lr": "0.01"})
 
-    second = pretraining(random_parameters(CONFIG, 2))  # what it starts from must not matter
+    second = pretraining(random_parameters(CONFIG, 2))  # the initial parameters must not matter
     second.resume(tmp_path / "resume", {"lr": "0.01"})
     assert second.done == interruption
     assert before + [second.step() for _ in range(30 - interruption)] == losses
@@ -108,7 +107,7 @@ def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(tmp_path, interrupti
         ({"lr": "0.01", "seed": "1", "new": "x"}, "new = None, not 'x'"),
     ],
 )
-def test_other_settings_are_refused_and_change_nothing(tmp_path, settings, differing):
+def test_resuming_with_other_settings_is_refused_and_changes_nothing(tmp_path, settings, differing):
     first = pretraining()
     first.step()
     first.save(tmp_path / "resume", {"lr": "0.01", "seed": "1"})
@@ -140,7 +139,7 @@ def done(value):
         done(b'"many"'),
     ],
 )
-def test_a_damaged_file_is_refused(tmp_path, damage):
+def test_a_damaged_resume_file_is_refused(tmp_path, damage):
     run = pretraining()
     run.save(tmp_path / "resume", {"lr": "1"})
     copies = {name: array.copy() for name, array in read_safetensors(tmp_path / "resume").items()}
@@ -150,7 +149,7 @@ def test_a_damaged_file_is_refused(tmp_path, damage):
 
 
 def whole_batch(run):
-    """(loss, grads) of the first batch at once: the definition."""
+    """Return (batch, loss, grads) of the first batch, computed at once."""
     batch = windows(documents(), END, 8, np.random.default_rng([123, 0]))[: run.batch_size]
     tape = Tape(run.params, run.params.keys())
     loss, backward = language_model(tape, batch[:, :-1].ravel(), np.full(len(batch), 8), batch[:, 1:].ravel(), CONFIG)
@@ -158,8 +157,8 @@ def whole_batch(run):
     return batch, float(loss), tape.grads
 
 
-@pytest.mark.parametrize("part", [8, 16, 24, 40])  # parts of one window; of two, and one left over; …
-def test_the_gradient_of_a_batch_in_parts_is_that_of_the_whole(monkeypatch, part):
+@pytest.mark.parametrize("part", [8, 16, 24, 40])  # parts of one window; of two with one left over; …
+def test_the_gradient_of_a_batch_in_parts_equals_the_whole_batchs(monkeypatch, part):
     monkeypatch.setattr(module, "PART", part)
     run = pretraining(batch_size=5)
     batch, expected_loss, expected = whole_batch(run)
@@ -168,12 +167,12 @@ def test_the_gradient_of_a_batch_in_parts_is_that_of_the_whole(monkeypatch, part
     assert grads.keys() == expected.keys() == run.params.keys()
     for name, gradient in expected.items():
         scale = np.abs(gradient).max()
-        if not name.endswith("c_attn.bias"):  # a third of it is zero but for rounding
+        if not name.endswith("c_attn.bias"):  # a third of it is only rounding
             np.testing.assert_allclose(grads[name], gradient, atol=2e-5 * scale, err_msg=name)
 
 
 def trained(threads):
-    """What a few steps on so many threads give: the losses, and the bytes of the parameters."""
+    """Return the losses and the bytes of the parameters after four steps on `threads` threads."""
     set_threads = blas._function("openblas_set_num_threads", None)
     before = blas.threads()
     set_threads(threads)
@@ -186,14 +185,14 @@ def trained(threads):
 
 
 @pytest.mark.skipif(not blas._function("openblas_set_num_threads", None), reason="NumPy's BLAS is not OpenBLAS")
-def test_the_number_of_threads_changes_no_bit(monkeypatch):
+def test_the_number_of_threads_changes_no_bit_of_pretraining(monkeypatch):
     monkeypatch.setattr(module, "PART", 8)
     one, *others = (trained(threads) for threads in (1, 2, 3, 7, 2, 2))
     assert all(other == one for other in others)
 
 
-def test_a_batch_of_one_part_is_refused_on_another_number_of_threads(tmp_path, monkeypatch):
-    """Its products are split over the threads, which changes their last bits."""
+def test_resuming_a_single_part_batch_with_other_threads_is_refused(tmp_path, monkeypatch):
+    """A single part's products are split over the threads, which changes their last bits."""
     first = pretraining()
     first.save(tmp_path / "resume", {})
     pretraining().resume(tmp_path / "resume", {})
@@ -207,8 +206,8 @@ def test_a_batch_of_one_part_is_refused_on_another_number_of_threads(tmp_path, m
     pretraining().resume(tmp_path / "resume", {})
 
 
-def test_one_set_of_gradients_is_kept_whatever_the_number_of_parts():
-    """Each array that a part hands over is added and let go: a model's gradients exist once, not once a core."""
+def test_only_one_set_of_gradients_is_kept_for_all_parts():
+    """The sum frees each part's gradient after adding it, so memory does not grow with the number of cores."""
     total, alive = OrderedSum(3), []
     for number in range(3):
         with total.part(number, 0.5) as grads:
@@ -221,23 +220,23 @@ def test_one_set_of_gradients_is_kept_whatever_the_number_of_parts():
     assert sum(ref() is not None for ref in alive) == 2
 
 
-def test_parts_add_in_their_order_though_a_later_one_is_faster():
+def test_parts_are_added_in_order_even_if_a_later_one_is_faster():
     total = OrderedSum(2)
 
     def add(number):
         with total.part(number, 1) as grads:
             for name in "abc":
-                grads[name] = [number]  # lists, whose sums show their order
+                grads[name] = [number]  # sums of lists show their order
 
     second = threading.Thread(target=add, args=[1])
     second.start()
-    second.join(0.1)  # time to overtake the first, if nothing held it up
+    second.join(0.1)  # time to overtake the first part, if nothing blocks it
     add(0)
     second.join()
     assert total.grads() == {"a": [0, 1], "b": [0, 1], "c": [0, 1]}
 
 
-def test_an_error_in_a_part_is_raised_and_holds_up_no_other(monkeypatch):
+def test_an_error_in_a_part_is_raised_without_blocking_the_others(monkeypatch):
     monkeypatch.setattr(module, "PART", 8)
     monkeypatch.setattr(blas, "threads", lambda: 2)
     original, calls = module.language_model, []
@@ -253,12 +252,10 @@ def test_an_error_in_a_part_is_raised_and_holds_up_no_other(monkeypatch):
         pretraining(batch_size=5).step()
 
 
-def test_matrices_decay_and_vectors_do_not():
+def test_weight_decay_applies_to_matrices_only():
     params = random_parameters(CONFIG, 1) | {"ln_f.bias": np.ones(12, np.float32)}
     before = {name: array.copy() for name, array in params.items()}
-    run = pretraining(
-        params, weight_decay=0.5, warmup=0, clip=1e-30
-    )  # gradients clipped to nothing: what changes, decay changed
+    run = pretraining(params, weight_decay=0.5, warmup=0, clip=1e-30)  # clipped to nothing: only decay is left
     run.step()
     for name, array in params.items():
         np.testing.assert_allclose(
@@ -270,17 +267,17 @@ def test_matrices_decay_and_vectors_do_not():
     "name, value",
     [("steps", 0), ("batch_size", 0), ("context", 1), ("lr", -1.0), ("warmup", 0.5), ("clip", 0), ("seed", -1)],
 )
-def test_a_setting_that_cannot_be_is_refused_by_name(name, value):
+def test_an_invalid_pretraining_setting_is_refused(name, value):
     with pytest.raises(InputError, match=f"^{name}: expected a (whole )?number .*, got {value}$"):
         pretraining(**{name: value})
 
 
-def test_text_that_does_not_fill_a_batch_is_refused():
+def test_too_little_text_for_one_batch_is_refused():
     with pytest.raises(InputError, match="does not fill one batch of 99 windows of 8 tokens"):
         pretraining(batch_size=99)
 
 
-def test_a_loss_that_is_no_number_ends_the_run():
+def test_a_loss_of_nan_ends_pretraining():
     run = pretraining(random_parameters(CONFIG, 1) | {"ln_f.bias": np.full(12, np.nan, np.float32)})
     with pytest.raises(InputError, match="the loss became nan at step 0. Lower the learning rate"):
         run.step()

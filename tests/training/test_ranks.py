@@ -1,4 +1,7 @@
-"""Several ranks do what one does, and an error of one ends all: programs that mpiexec starts, with a time limit."""
+"""Several ranks give the results of a single process, and an error on one rank ends all.
+
+mpiexec starts each program, with a time limit.
+"""
 
 import json
 import os
@@ -50,7 +53,10 @@ RUNS = {
 
 
 def program(count, body, *arguments, **settings):
-    """A Python program that has ended, within a minute: `count` ranks of main(argv, ranks); with none, without MPI."""
+    """Run `count` ranks of main(argv, ranks) for at most a minute, and return the completed process.
+
+    With count 0 the program runs without MPI.
+    """
     launcher = []
     if count:
         pytest.importorskip("mpi4py")
@@ -87,9 +93,9 @@ ALL_RUNS = f"""
 
 @pytest.fixture(scope="module")
 def ran(made, tmp_path_factory):
-    """{count: (folder of the RUNS, lines they printed, sums)} of 1, 2 and 3 ranks, and without MPI, 0."""
+    """Return {count: (folder of the RUNS, printed lines, sums)} for 1, 2 and 3 ranks, and for 0, without MPI."""
     results = {}
-    for count in (3, 2, 1, 0):  # with ranks first: where they cannot be, nothing need run
+    for count in (3, 2, 1, 0):  # ranks first, so that without MPI the test skips at once
         folder = tmp_path_factory.mktemp(f"ranks-{count}")
         shutil.copytree(made, folder, dirs_exist_ok=True)
         run = program(count, f"    os.chdir({str(folder)!r})" + SUMS + ALL_RUNS)
@@ -100,27 +106,28 @@ def ran(made, tmp_path_factory):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_the_gradient_of_a_batch_is_the_same_from_any_number_of_ranks_and_to_the_bit_when_summed_by_grains(ran, count):
+def test_a_batchs_gradient_does_not_depend_on_the_number_of_ranks(ran, count):
     (_, _, expected), (_, _, found) = ran[0], ran[count]
     assert found[1] == expected[1] and found[3] == expected[3]
     for ours, right in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, right, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["last_block", "all"])
+@pytest.mark.parametrize("name", ["last_block", "all", "pretrained"])
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_train_has_the_losses_and_the_weights_of_a_run_without_mpi(ran, count, name):
+def test_training_on_ranks_has_the_losses_and_weights_of_a_single_process(ran, count, name):
     alone, together = (ran[n][0] / name for n in (0, count))
-    history = [np.genfromtxt(folder / "history.csv", delimiter=",", skip_header=1) for folder in (alone, together)]
-    np.testing.assert_allclose(history[1], history[0], rtol=1e-4)
+    if name != "pretrained":
+        history = [np.genfromtxt(folder / "history.csv", delimiter=",", skip_header=1) for folder in (alone, together)]
+        np.testing.assert_allclose(history[1], history[0], rtol=1e-4)
     found = read_safetensors(together / "model.safetensors")
     for key, array in read_safetensors(alone / "model.safetensors").items():
-        if not key.endswith("c_attn.bias"):  # the key's has no gradient, only rounding, of which Adam makes steps
+        if not key.endswith("c_attn.bias"):  # the key's gradient is only rounding, which Adam turns into steps
             np.testing.assert_allclose(found[key], array, rtol=1e-3, atol=2e-4, err_msg=key)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_features_that_the_ranks_have_stored_are_those_that_they_made(ran, count):
+def test_ranks_read_their_cached_features_unchanged(ran, count):
     folder = ran[count][0]
     assert len(list((folder.parent / "features").iterdir())) == 1
     histories = [(folder / name / "history.csv").read_bytes() for name in ("last_block", "from-the-cache")]
@@ -129,22 +136,14 @@ def test_features_that_the_ranks_have_stored_are_those_that_they_made(ran, count
 
 @pytest.mark.parametrize("name", ["exact", "pretrained-exact"])
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_exact_has_the_same_bits_with_any_number_of_ranks(ran, count, name):
+def test_exact_gives_the_same_bits_with_any_number_of_ranks(ran, count, name):
     files = ["curve.csv"] if name == "pretrained-exact" else ["history.csv", "evaluation.json", "answers.csv"]
     for file in ["model.safetensors", *files]:
         assert (ran[count][0] / name / file).read_bytes() == (ran[0][0] / name / file).read_bytes()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_pretrain_has_the_weights_of_a_run_without_mpi(ran, count):
-    expected, found = (read_safetensors(ran[n][0] / "pretrained" / "model.safetensors") for n in (0, count))
-    for key, array in expected.items():
-        if not key.endswith("c_attn.bias"):
-            np.testing.assert_allclose(found[key], array, rtol=1e-3, atol=2e-4, err_msg=key)
-
-
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_rank_0_alone_prints_and_writes(ran, count):
+def test_only_rank_0_prints_and_writes(ran, count):
     def told(lines):
         return [line.partition(" | ")[0] for line in lines if "Ep " in line or "curacy" in line or "perplexity" in line]
 
@@ -154,7 +153,7 @@ def test_rank_0_alone_prints_and_writes(ran, count):
         assert files[0] == files[1]
 
 
-def test_a_run_that_ends_in_an_error_goes_on_with_another_number_of_ranks_and_ends_with_the_same_bits(ran, made, here):
+def test_an_exact_run_resumes_on_another_number_of_ranks_with_the_same_bits(ran, made, here):
     breaking = f"""
         def report(self, row):
             if row["step"] == 9:
@@ -182,14 +181,14 @@ def test_a_run_that_ends_in_an_error_goes_on_with_another_number_of_ranks_and_en
         ("ranks.gather(1 / (1 - ranks.rank))", 1, "Traceback *ZeroDivisionError: division by zero\n"),
     ],
 )
-def test_an_error_of_one_rank_or_of_all_ends_all_with_one_message(body, status, shown):
+def test_an_error_on_any_rank_ends_all_ranks_with_one_message(body, status, shown):
     run = program(2, body)
     start, _, end = shown.partition("*")
     assert run.returncode == status and run.stderr.startswith(start) and run.stderr.endswith(end)
     assert status == 1 or run.stderr.count("\n") == 1
 
 
-def test_a_rank_whose_parameters_drift_away_is_noticed(here):
+def test_diverging_parameters_of_a_rank_are_an_error(here):
     body = f"""
         step = AdamW.step
 
@@ -204,22 +203,22 @@ def test_a_rank_whose_parameters_drift_away_is_noticed(here):
     assert run.returncode == 2 and run.stderr.startswith("error: the ranks differ in their parameters")
 
 
-def test_a_launcher_of_another_mpi_is_noticed():
+def test_a_launcher_of_another_mpi_is_an_error():
     run = program(1, 'print("alone")', OMPI_COMM_WORLD_RANK="0", OMPI_COMM_WORLD_SIZE="2")
     assert run.returncode == 2 and "different MPIs" in run.stderr and not run.stdout
 
 
-def test_a_rank_that_is_killed_ends_all():
+def test_a_killed_rank_ends_all_ranks():
     body = "os.kill(os.getpid(), signal.SIGKILL) if ranks.rank == 1 else ranks.gather(0)"
     assert program(3, body).returncode != 0
 
 
-def test_help_is_shown_once_and_ends_well():
+def test_help_under_mpiexec_is_shown_once():
     run = program(2, 'train.main(["--help"])')
     assert (run.returncode, run.stderr, run.stdout.count("usage:")) == (0, "", 1)
 
 
-def test_the_cores_are_shared_out_to_the_ranks_threads_unless_the_user_says_how_many():
+def test_ranks_share_the_cores_unless_the_user_sets_threads():
     if not blas.describe().startswith("OpenBLAS"):
         pytest.skip("without OpenBLAS")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -228,7 +227,7 @@ def test_the_cores_are_shared_out_to_the_ranks_threads_unless_the_user_says_how_
     assert program(2, body, OPENBLAS_NUM_THREADS=str(cores)).stdout.split() == [str(cores)] * 2
 
 
-def test_without_mpiexec_nothing_of_mpi_is_imported(monkeypatch):
+def test_without_mpiexec_mpi_is_not_imported(monkeypatch):
     for name in [name for name in os.environ if name.startswith(LAUNCHERS)]:
         monkeypatch.delenv(name)
     monkeypatch.setitem(sys.modules, "mpi4py", None)
@@ -238,14 +237,14 @@ def test_without_mpiexec_nothing_of_mpi_is_imported(monkeypatch):
 
 
 @pytest.mark.parametrize("variable", ["PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK"])
-def test_under_mpiexec_without_mpi4py_one_line_says_what_to_install(monkeypatch, variable):
+def test_missing_mpi4py_under_mpiexec_is_one_line(monkeypatch, variable):
     monkeypatch.setenv(variable, "0")
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     with pytest.raises(InputError, match="pip install mpi4py mpich"):
         on_every_rank(lambda argv, ranks: None)()
 
 
-def test_the_ranks_share_the_experiments_each_of_which_is_a_process_without_mpi(here):
+def test_ranks_share_experiments_run_as_single_processes(here):
     options = "--rows 1,3 --model model --data two.csv --out table -- --epochs 1".split()
     run = program(2, f"experiments.main({options})")
     assert (run.returncode, run.stderr) == (0, "")

@@ -1,5 +1,7 @@
-"""The book's chapter-6 script, run in PyTorch with a tiny GPT-2 on the real messages, logged every step:
-ours must be the same run."""
+"""Training reproduces a logged run of the book's chapter-6 script in PyTorch.
+
+The log has every step of a tiny GPT-2 on the real messages.
+"""
 
 import json
 import shutil
@@ -20,7 +22,7 @@ from numpygpt.training.fine_tune import fine_tune
 from numpygpt.training.loader import loaders
 from numpygpt.training.measures import accuracy
 
-# The book's names of the trained tensors, less those of query, key and value, which GPT-2 keeps side by side.
+# The book's names of the trained tensors, without query, key and value, which GPT-2 stores in one tensor.
 BOOK_NAMES = {
     "trf_blocks.2.att.out_proj": "h.2.attn.c_proj",
     "trf_blocks.2.ff.layers.0": "h.2.mlp.c_fc",
@@ -33,7 +35,7 @@ BOOK_NAMES = {
 
 
 def weights(config):
-    """As the log's README says they were made."""
+    """Return weights made as the log's README describes."""
     rng = np.random.RandomState(2024)
     params = {}
     for name, shape in sorted(parameter_shapes(config).items()):
@@ -51,7 +53,7 @@ def logged(shared):
 
 @pytest.fixture(scope="module")
 def encoding(shared, tmp_path_factory):
-    """GPT-2's tokenizer, from the files that tiktoken downloads."""
+    """Return GPT-2's tokenizer from the files that tiktoken downloads."""
     folder = tmp_path_factory.mktemp("gpt2")
     shutil.copy(shared / "tiktoken" / "6c7ea1a7e38e3a7f062df639a5b80947f075ffe6", folder / "vocab.json")
     shutil.copy(shared / "tiktoken" / "6d1cbeee0f20b3d9449abfede4726ed8212e3aee", folder / "merges.txt")
@@ -60,7 +62,7 @@ def encoding(shared, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(shared, logged, encoding):
-    """(parameters after training, history, final accuracies)"""
+    """Train and return (parameters, history, final accuracies)."""
     config = Config(**logged["config"])
     params = weights(config)
     messages = read_messages(shared / "data" / "SMSSpamCollection", book_quotes=True)
@@ -98,17 +100,17 @@ def run(shared, logged, encoding):
     )
 
 
-def test_every_steps_loss_is_the_logged_one(run, logged):
+def test_every_steps_loss_equals_the_log(run, logged):
     losses = [row["loss"] for row in run[1] if "loss" in row]
     np.testing.assert_allclose(losses, logged["train_step_loss"], rtol=0, atol=1e-4)
 
 
-def test_every_evaluation_is_the_logged_one(run, logged):
+def test_every_evaluation_equals_the_log(run, logged):
     evaluations = [(row["step"], row["train_loss"], row["validation_loss"]) for row in run[1] if "train_loss" in row]
     np.testing.assert_allclose(evaluations, logged["evaluations_step_train_val"], rtol=0, atol=1e-4)
 
 
-def test_accuracies_are_the_logged_ones_exactly(run, logged):
+def test_accuracies_equal_the_log_exactly(run, logged):
     epochs = [row for row in run[1] if "train_accuracy" in row]
     assert [row["train_accuracy"] for row in epochs] == pytest.approx(logged["epoch_train_accuracy"], abs=1e-12)
     assert [row["validation_accuracy"] for row in epochs] == pytest.approx(
@@ -118,7 +120,7 @@ def test_accuracies_are_the_logged_ones_exactly(run, logged):
     assert run[2] == pytest.approx(logged["final_accuracy"], abs=1e-12)
 
 
-def test_the_trained_tensors_have_the_logged_norms(run, logged):
+def test_trained_tensors_have_the_logged_norms(run, logged):
     params, theirs = run[0], logged["final_norms_book_names"]
     for book, ours in BOOK_NAMES.items():
         for kind in ("weight", "bias"):

@@ -1,5 +1,5 @@
-"""The numbers are PyTorch's: recorded from torch 2.13,
-drawn by torch itself where it is installed, and logged by the book's script.
+"""Random numbers equal PyTorch's: recorded from torch 2.13,
+drawn by an installed torch, and logged by the book's script.
 
 Recorded with: python -c "import torch; torch.manual_seed(SEED); print(torch.empty(4).uniform_(-3, 7.3).tolist(),
 torch.empty((), dtype=torch.int64).random_().item(), torch.randperm(10).tolist())"
@@ -30,7 +30,7 @@ RECORDED = {
 
 
 @pytest.mark.parametrize("seed", RECORDED)
-def test_the_stream_is_the_one_recorded_from_torch(seed):
+def test_random_numbers_equal_those_recorded_from_torch(seed):
     uniforms, integer, permutation = RECORDED[seed]
     generator = Generator(seed)
     drawn = generator.uniform(-3, 7.3, (4,))
@@ -39,7 +39,7 @@ def test_the_stream_is_the_one_recorded_from_torch(seed):
     assert generator.randperm(10).tolist() == permutation
 
 
-def test_a_new_head_is_the_one_the_books_script_logged(shared):
+def test_a_new_head_equals_the_books_log(shared):
     logged = json.loads((shared / "reference" / "book_tiny_log.json").read_text())["head_init_first4"]
     weight, bias = linear_init(Generator(123), 48, 2)
     assert weight.shape == (48, 2) and weight.flags.c_contiguous
@@ -49,7 +49,7 @@ def test_a_new_head_is_the_one_the_books_script_logged(shared):
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(-(2**63), 2**64 - 1), n=st.integers(0, 300))
-def test_any_seed_torch_takes_gives_torchs_integers_and_permutations(seed, n):
+def test_any_seed_gives_torchs_integers_and_permutations(seed, n):
     torch = pytest.importorskip("torch")
     oracle, ours = torch.Generator().manual_seed(seed), Generator(seed)
     for _ in range(2):
@@ -58,7 +58,7 @@ def test_any_seed_torch_takes_gives_torchs_integers_and_permutations(seed, n):
 
 
 @pytest.mark.parametrize("in_features, out_features", [(1, 1), (3, 5), (48, 2), (768, 2)])
-def test_a_new_linear_layer_is_torchs_bit_for_bit(in_features, out_features):
+def test_a_new_linear_layer_equals_torchs_bit_for_bit(in_features, out_features):
     torch = pytest.importorskip("torch")
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         pytest.skip("here torch's own kernel rounds twice where its usual ones round once")
@@ -71,7 +71,7 @@ def test_a_new_linear_layer_is_torchs_bit_for_bit(in_features, out_features):
         assert np.array_equal(bias, layer.bias.detach().numpy())
 
 
-def test_passes_over_loaders_follow_torchs_dataloader_even_when_left_after_a_batch():
+def test_loader_order_equals_torchs_dataloader_even_after_a_partial_epoch():
     torch = pytest.importorskip("torch")
     data = list(range(29))
     torch.manual_seed(123)

@@ -1,4 +1,4 @@
-"""The learning rate's shape, and the limit on the gradient's norm."""
+"""Learning-rate schedules and gradient clipping."""
 
 import math
 
@@ -8,7 +8,7 @@ import pytest
 from numpygpt.training.schedule import clip_norm, learning_rate
 
 
-def test_the_learning_rate_rises_in_a_line_and_falls_in_half_a_cosine_to_a_tenth():
+def test_the_learning_rate_warms_up_linearly_and_decays_by_a_cosine_to_a_tenth():
     rates = np.array([learning_rate(step, 110, 2.0, 10) for step in range(110)])
     np.testing.assert_allclose(rates[:11], [0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0, 2.0])
     assert (np.diff(rates[10:]) < 0).all()
@@ -17,12 +17,12 @@ def test_the_learning_rate_rises_in_a_line_and_falls_in_half_a_cosine_to_a_tenth
     np.testing.assert_allclose(rates[10:60] + [learning_rate(120 - step, 110, 2.0, 10) for step in range(10, 60)], 2.2)
 
 
-def test_the_learning_rate_without_warm_up_or_with_nothing_else():
+def test_a_schedule_may_have_no_warmup_or_only_warmup():
     assert learning_rate(0, 5, 2.0, 0) == 2.0
     assert [learning_rate(step, 3, 2.0, 4) for step in range(3)] == [0.5, 1.0, 1.5]
 
 
-def test_gradients_are_clipped_together_and_keep_their_direction():
+def test_clipping_scales_all_gradients_by_one_factor():
     grads = {"a": np.array([[3.0, 0.0]]), "b": np.array([4.0])}
     clip_norm(grads, 2.5)
     assert grads["a"].tolist() == [[1.5, 0.0]] and grads["b"].tolist() == [2.0]
@@ -31,5 +31,5 @@ def test_gradients_are_clipped_together_and_keep_their_direction():
     assert grads["b"].tolist() == [2.0], "a small gradient is left as it is"
 
 
-def test_a_constant_rate_stays_after_its_warm_up():
+def test_a_constant_rate_stays_constant_after_warmup():
     assert [learning_rate(step, 5, 2.0, 2, "constant") for step in range(5)] == [1.0, 2.0, 2.0, 2.0, 2.0]
