@@ -35,7 +35,7 @@ from numpygpt.system import command
 from numpygpt.system.errors import InputError, Note
 from numpygpt.system.settings import Number
 from numpygpt.text.messages import read_messages
-from numpygpt.text.tokenizer import _parts, load_tokenizer, save_tokenizer
+from numpygpt.text.tokenizer import load_tokenizer, save_tokenizer, vocabulary_of
 from numpygpt.text.tokenizer_json import tokenizer_json
 from numpygpt.text.vocabulary import Added
 from tests.checkpoints import writers
@@ -282,7 +282,7 @@ def write_shards(folder):
 def write_tokenizer_json(folder):
     added = {"<|endoftext|>": Added(259), "<user>": Added(260, special=False)}
     encoding = small_tokenizer()
-    vocab, merges, _ = _parts(encoding)
+    vocab, merges, _ = vocabulary_of(encoding)
     (folder / "tokenizer.json").write_text(tokenizer_json(vocab, merges, added, ((), (259,))), encoding="utf-8")
 
 

@@ -18,8 +18,9 @@ from numpygpt.model.config import Config, config_json
 from numpygpt.model.parameters import random_parameters
 from numpygpt.system.errors import InputError, Note
 from numpygpt.text.bpe import learn_bpe
-from numpygpt.text.tokenizer import _parts, save_tokenizer
+from numpygpt.text.tokenizer import load_tokenizer, save_tokenizer, vocabulary_of
 from numpygpt.text.tokenizer_json import tokenizer_json
+from numpygpt.text.vocabulary import Added
 
 TEXTS = [f"Message {n}: call {'me ' * (n % 7)}now! £{n * 37} or naïve 😀 prize" for n in range(200)]
 TEXTS += ["a literal <|endoftext|> or <|pad|>", "<|endoftext|>", "much too long " * 50, "ÿ"]
@@ -120,6 +121,27 @@ def test_an_exported_folder_is_the_classifier_that_it_was(padded_length, changes
     np.testing.assert_array_equal(saved.logits(SOME), again.logits(SOME))
 
 
+@pytest.mark.parametrize("position, pad", [("last", None), ("mean", "end")])
+def test_added_tokens_survive_an_export_and_special_ones_stay_text(position, pad, tmp_path, monkeypatch, capsys):
+    vocab, merges, added = vocabulary_of(learn_bpe(TEXTS, 300))
+    added |= {"[PAD]": Added(300), "<user>": Added(301, special=False)}
+    (tmp_path / "tokenizer.json").write_text(tokenizer_json(vocab, merges, added))
+    run = make_run(2, pad, position=position)
+    wide = np.random.default_rng(0).standard_normal((302, 24), np.float32)
+    config = replace(run.config, vocab_size=302)
+    gpt = GPT(config, {**run.gpt.params, "wte.weight": wide}, load_tokenizer(tmp_path), "a test")
+    clf = Classifier(gpt, run.labels, "head", pad=pad, position=position)
+    folder = exported(clf, tmp_path / "out", monkeypatch)
+    texts = ["call <user>now", "[PAD] and <|endoftext|>", "<user><user>", "hello"]
+    np.testing.assert_allclose(load_run(folder).logits(texts), clf.logits(texts), atol=1e-4)
+    pytest.importorskip("torch"), pytest.importorskip("transformers")
+    names = {}
+    exec("\n".join(line.strip() for line in capsys.readouterr().out.splitlines()[1:4]), names)
+    answers = names["classify"](texts, top_k=None, function_to_apply="none", batch_size=2)
+    found = [{each["label"]: each["score"] for each in answer} for answer in answers]
+    np.testing.assert_allclose([[each[label] for label in run.labels] for each in found], clf.logits(texts), atol=1e-4)
+
+
 def as_before(folder, run, architecture, **tokenizer):
     """An export as the version before this one wrote it: without code, and with what the tokenizer's files said."""
     tensors = {f"transformer.{name}": array for name, array in run.params.items() if not name.startswith("head.")}
@@ -162,7 +184,7 @@ def test_an_older_export_with_an_end_token_is_known_by_its_tokenizers_template(t
     end = run.encoding.eot_token
     (folder / "vocab.json").unlink()
     (folder / "merges.txt").unlink()
-    vocab, merges, added = _parts(run.encoding)
+    vocab, merges, added = vocabulary_of(run.encoding)
     (folder / "tokenizer.json").write_text(tokenizer_json(vocab, merges, added, ((), (end,))))
     again = load_run(folder)
     assert again.pad_to == "end"
@@ -284,7 +306,7 @@ def test_a_classifier_whose_tokenizer_begins_each_text_with_a_special_token_is_r
     run = make_run(2, None, position="last")
     folder = as_before(tmp_path / "out", run, "GPT2ForSequenceClassification")
     if form == "tokenizer.json":
-        (folder / form).write_text(tokenizer_json(*_parts(run.encoding), ((run.encoding.eot_token,), ())))
+        (folder / form).write_text(tokenizer_json(*vocabulary_of(run.encoding), ((run.encoding.eot_token,), ())))
     else:
         (folder / form).write_text('{"add_bos_token": true}')
     with pytest.raises(InputError, match="its tokenizer puts special tokens around each text, which numpygpt does not"):

@@ -80,7 +80,7 @@ def tokenizer_files(encoding):
     only special token is not a last `<|endoftext|>` gets tokenizer.json and tokenizer_config.json instead. Raises
     InputError if the ids have gaps, bytes are missing, or no merge produces a token.
     """
-    vocab, merges, added = _parts(encoding)
+    vocab, merges, added = vocabulary_of(encoding)
     if list(added) != [ENDOFTEXT] or added[ENDOFTEXT].id != len(vocab):
         config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": end_token(encoding)}
         return {
@@ -96,7 +96,7 @@ def as_tokenizer_json(encoding):
 
     Raises InputError like tokenizer_files.
     """
-    vocab, merges, added = _parts(encoding)
+    vocab, merges, added = vocabulary_of(encoding)
     in_text = {token: each for token, each in added.items() if not each.special}
     return tokenizer_json(vocab | {token: each.id for token, each in added.items()}, merges, in_text)
 
@@ -111,7 +111,7 @@ def around(encoding):
     return getattr(encoding, "around", ((), ()))
 
 
-def _parts(encoding):
+def vocabulary_of(encoding):
     """Return ({characters: id}, [(first, second)] of the merges, {token: Added}) of an encoding."""
     ranks, special = encoding._mergeable_ranks, encoding._special_tokens
     tokens = sorted(ranks, key=ranks.get)
