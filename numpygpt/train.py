@@ -25,7 +25,7 @@ from .text.messages import label_names, read_messages
 from .text.reading import FORMATS, add_options, reading
 from .text.selection import ALL, SMALLEST, Selection, select
 from .text.sources import find_messages
-from .text.split import SHARES, read_split, shares, write_split
+from .text.split import FEWEST, SHARES, read_split, shares, write_split
 from .training.evaluation import evaluate_loader
 from .training.fine_tune import fine_tune
 from .training.kept_epochs import keep_epoch, mean_rate
@@ -296,7 +296,10 @@ def recipe_line(args, config):
 
 def messages_of_a_label(text):
     """An argparse type: the values of --balance."""
-    return text if text in (SMALLEST, ALL) else command.number(Number(int, 1))(text)
+    try:
+        return text if text in (SMALLEST, ALL) else command.number(Number(int, FEWEST))(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or {SMALLEST} or {ALL}") from None
 
 
 @on_every_rank

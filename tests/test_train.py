@@ -383,4 +383,6 @@ def test_a_label_that_is_in_no_validation_set_is_refused(here, capsys):
     write_labels("rare.csv", ham=60, spam=60, order=4)
     error = refusal(capsys, train.main, *"--model model --data rare.csv".split())
     assert "12 of 124 messages are used: 4 of each label, because 'order' has only 4. the validation set has" in error
-    assert "expected a whole number at least 1" in refusal(capsys, train.main, "--balance", "0")
+    for wrong in ("2", "few", "0.5"):
+        error = refusal(capsys, train.main, "--balance", wrong)
+        assert f"--balance: expected a whole number at least 3, got '{wrong}', or smallest or none" in error

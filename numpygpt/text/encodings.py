@@ -95,14 +95,14 @@ def checked(parts, encoding, where):
     """
     line = 1
     try:
-        for part in parts:
+        for number, part in enumerate(parts):
             wrong = None if part.isascii() else _ESCAPED.search(part)
             if wrong or "\0" in part:
                 line += len(_LINE_END.findall(part, 0, wrong.start() if wrong else part.index("\0")))
                 what = f"not {_shown(encoding)}" if wrong else "a NUL character"
                 raise InputError(f"{where}, line {line}: {what}; save the text as UTF-8, or pass --encoding")
             line += len(_LINE_END.findall(part))
-            yield part
+            yield part if number else part.lstrip("\ufeff")  # the mark, which some codecs leave
     except UnicodeError as error:
         raise InputError(
             f"{where}, after line {line}: not {_shown(encoding)} ({error}); pass another --encoding"

@@ -47,6 +47,8 @@ def test_an_encoding_that_is_asked_for_overrides_and_nothing_is_said(file):
         read = read_messages(file("label,text\nham,żółw\nspam,dom\n".encode("iso8859-2")), encoding="iso8859-2")
         assert read["Text"][0] == "żółw"
         assert read_messages(file(TEXT.encode("utf-16-le")), encoding="utf-16-le")["Text"][1] == "Win £900 – now"
+        marked = file(codecs.BOM_UTF16_LE + TEXT.encode("utf-16-le"))
+        assert read_messages(marked, encoding="utf-16-le")["Label"][0] == "ham", "the mark is no part of a name"
         mojibake = read_messages(file(TEXT.encode()), encoding="latin-1")["Text"][1]
     assert mojibake == "Win £900 – now".encode().decode("latin-1")
 
