@@ -42,8 +42,8 @@ def quoted_as_csv(lines):
     """Return (whether all fields are quoted as in CSV, None or a sentence for the user), from the lines of a file.
 
     They are if every line holds whole fields, every quote is in a quoted field and doubled there, and fields are quoted
-    in one of the ways of `_Style`. No line inside a quoted field may have as many tabs as a row: it could be a message
-    that the field swallows. The sentence is for a file in which a field is quoted and others contradict.
+    in one of the ways of `_Style`. No line inside a quoted field may have as many tabs as a row, or more: it could be a
+    message that the field swallows. The sentence is for a file in which a field is quoted and others contradict.
     """
     style, signature, wrong, tabs = _Style(), None, None, None
     row, began, open_quote = [], 1, False
@@ -64,7 +64,7 @@ def quoted_as_csv(lines):
             continue
         fields = _FIELDS.findall(text) if _ROW.fullmatch(text) else []
         tabs = len(fields) - 1 if tabs is None else tabs
-        if not fields or any(line.count("\t") == tabs for field in fields for line in _LINE_END.split(field)[1:]):
+        if not fields or any(line.count("\t") >= tabs for field in fields for line in _LINE_END.split(field)[1:]):
             wrong = began
         for field in fields:
             style.add(field)

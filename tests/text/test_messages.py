@@ -186,8 +186,10 @@ def test_damage_ends_in_an_input_error_or_in_messages_the_file_holds(tmp_path_fa
     held = held.replace('"', "")  # CSV quoting drops and doubles quotes; nothing else may change
     assert all(label.strip() for label in frame["Label"]) and all(text.strip() for text in frame["Text"])
     assert all(field.replace('"', "") in held for field in [*frame["Label"], *frame["Text"]])
+    # Where every line could be a message, every line is one.
     if original is UCI and not book_quotes and "\t" in held.lstrip("\r\n").splitlines()[0]:
-        assert len(frame) == sum(bool(line) for line in held.replace("\r", "\n").split("\n"))
+        lines = list(filter(None, held.replace("\r", "\n").split("\n")))
+        assert len(frame) == len(lines) or any(line.count("\t") != 1 for line in lines)
 
 
 def test_a_stream_gives_the_same_messages_one_by_one_and_needs_no_second_label(file):

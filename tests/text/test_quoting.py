@@ -66,6 +66,7 @@ def test_whatever_pandas_wrote_is_read_back(tmp_path_factory, texts, separator, 
         'ham\tHe said "WIN"\nspam\twin\n',
         'ham\t"See you\nham\tsoon\nham\tat home"\nspam\twin\n',  # four messages of two fields each
         'ham\t"open\nspam\twin\n',
+        'ham\t"See you\nham\tat "home\nspam\t""win\n',
         'ham\t"a" and "b"\nspam\t"c\n',
         "ham\thi\nspam\twin\n",
     ],
