@@ -16,13 +16,16 @@ def arguments(argv=None):
         "pretrained model continues text; it does not follow instructions. Chapter 6 begins with an example: ask a "
         "pretrained model whether a message is spam, and it goes on writing.",
         [
-            'python -m numpygpt.generate "I will be late, "',
+            'python -m numpygpt.generate "What time"',
             "python -m numpygpt.generate --model gpt2 --greedy \"Is this spam: 'You won!'\"",
         ],
     )
     number = {name: command.number(wanted) for name, wanted in SAMPLING.items()}
     parser.add_argument(
-        "prompt", nargs="?", default="", help="the beginning of the text (default: none; the model starts by itself)"
+        "prompt",
+        nargs="?",
+        default="I think",
+        help='the beginning of the text, without a space at its end; with "" the model begins by itself',
     )
     parser.add_argument(
         "--model",
@@ -52,6 +55,12 @@ def arguments(argv=None):
 def main(argv=None):
     args = arguments(argv)
     gpt = load(args.model, heads=args.heads)
+    if args.prompt.endswith(" "):
+        print(
+            "note: the prompt ends in a space. In the texts of training a space belongs to the word after it, so the "
+            "continuation will be poor. Leave the space out",
+            file=sys.stderr,
+        )
     sampling = {name: getattr(args, name) for name in ("greedy", "temperature", "top_k", "top_p", "seed")}
     pieces = gpt.stream(args.prompt, args.tokens, **sampling)
     first = next(pieces)  # before anything is printed, because a prompt that is too long is an error

@@ -16,14 +16,28 @@ from tests.tiny import save_model
 
 def test_generate_prints_the_prompt_and_its_continuation_and_nothing_else(made, capsys):
     _, _, encoding = load_checkpoint(made / "model")
-    shown = output(capsys, generate.main, "win a ", "--model", made / "model", "--greedy", "--tokens", "5")
-    assert shown.startswith("win a ") and shown.endswith("\n") and len(shown) > 8
-    assert shown == output(capsys, generate.main, "win a ", "--model", made / "model", "--top-k", "1", "--tokens", "5")
+    shown = output(capsys, generate.main, "win a", "--model", made / "model", "--greedy", "--tokens", "5")
+    assert shown.startswith("win a") and shown.endswith("\n") and len(shown) > 8
+    assert shown == output(capsys, generate.main, "win a", "--model", made / "model", "--top-k", "1", "--tokens", "5")
     drawn = [
         output(capsys, generate.main, "win", "--model", made / "model", "--seed", seed, "--tokens", "9")
         for seed in "112"
     ]
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_without_a_prompt_it_goes_on_with_words_and_an_empty_prompt_is_one(capsys):
+    shown = output(capsys, generate.main)
+    assert shown.startswith("I think ") and len(shown.split()) > 6 and "\ufffd" not in shown
+    assert not output(capsys, generate.main, "", "--tokens", "3").startswith("I think")
+
+
+@pytest.mark.parametrize("prompt, noted", [("win a ", True), ("win a", False), (" win a", False), ("", False)])
+def test_a_prompt_that_ends_in_a_space_gets_a_word_about_it(made, capsys, prompt, noted):
+    generate.main([prompt, "--model", str(made / "model"), "--tokens", "3"])
+    shown = capsys.readouterr()
+    assert shown.out.startswith(prompt)
+    assert shown.err.startswith("note: the prompt ends in a space. ") == noted and bool(shown.err) == noted
 
 
 def constant_model(folder, rows, favourite):

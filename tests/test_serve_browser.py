@@ -297,7 +297,7 @@ def test_two_messages_stand_side_by_side_and_each_keeps_its_answer(page, clf):
 def test_what_the_server_refuses_is_said_and_the_next_message_answered(page):
     typed(page, "call now")
     page.execute_script("asks[0].set('call '.repeat(20000))")
-    until(page, lambda: "at most 65,536 are read" in page.find_element("css selector", ".error").text)
+    until(page, lambda: "send at most 65,536" in page.find_element("css selector", ".error").text)
     page.execute_script("asks[0].set('home '.repeat(100))")
     until(page, lambda: "Cut: this run reads the first" in page.find_element("css selector", ".note").text)
     assert page.find_element("css selector", ".error").text == ""

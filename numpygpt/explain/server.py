@@ -1,4 +1,4 @@
-"""A classifier at a web address: a page, and JSON beneath it. Python's own http.server, for one person's machine."""
+"""Serve a classifier at a web address: a page and a JSON interface, with Python's http.server, for one user."""
 
 import ipaddress
 import json
@@ -21,12 +21,12 @@ from ..system.errors import InputError
 from ..system.pages import template
 from .attribution import BASELINES
 
-LIMIT = 64 << 10  # bytes of a request's body
-WAITING = 128  # requests that the model answers or will answer; more are refused
-PATIENCE = 20  # seconds that a connection may be silent
+LIMIT = 64 << 10  # most bytes of a request's body
+WAITING = 128  # most requests in work or waiting; further ones are refused
+PATIENCE = 20  # seconds after which a silent connection is closed
 
 GET = {"/api/model", "/api/evaluation"}
-POST = {  # and what a request holds: {name: its type, or the values it may have}
+POST = {  # path: the fields of its request, {name: type or allowed values}
     "/api/classify": {"text": str},
     "/api/explain": {"text": str, "baseline": BASELINES},
     "/api/curve": {"text": str},
@@ -34,40 +34,42 @@ POST = {  # and what a request holds: {name: its type, or the values it may have
 
 
 class Server(ThreadingHTTPServer):
-    """Answers at http://host:port/ for a Served run; with port 0, at any port that is free.
+    """Answer requests at http://host:port/ for a Served run. With port 0, the system chooses a free port.
 
-    Every connection has its thread, and the model a lock: it answers one request after another. Raises OSError where
-    the address cannot be had.
+    Each connection has a thread. A lock lets the model answer one request at a time. Raises OSError if the address
+    cannot be used.
     """
 
     request_queue_size = WAITING  # connections that the system holds until they are accepted; Python's default is 5
-    allow_reuse_address = os.name != "nt"  # there it would let two servers have one port
+    allow_reuse_address = os.name != "nt"  # on Windows, two servers could then share one port
 
     def __init__(self, served, host="127.0.0.1", port=8000):
         self.served, self.host = served, host
         self.lock, self.places = threading.Lock(), threading.BoundedSemaphore(WAITING)
         page = template(Path(__file__).with_name("serve.html"))
         self.page = page.encode()
-        # The page may load nothing from anywhere, and run its own script alone, which is known by its hash.
+        # The page may load nothing, and may run only its own style and script, which the policy names by their hashes.
         allowed = [f"{tag}-src '{_hash(page, tag)}'" for tag in ("style", "script")]
         self.policy = "; ".join(["default-src 'none'", *allowed, "connect-src 'self'", "img-src data:"])
         self.policy += "; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         super().__init__((host, port), Handler)
 
     def server_bind(self):
-        socketserver.TCPServer.server_bind(self)  # HTTPServer's looks up the host's full name, which may take seconds
+        socketserver.TCPServer.server_bind(
+            self
+        )  # HTTPServer's method looks up the host's full name, which may take seconds
 
     @property
     def address(self) -> str:
         return f"http://{self.host}:{self.server_address[1]}/"
 
     def handle_error(self, request, client_address):
-        if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):  # those: who asked has left
+        if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):  # the client has left
             super().handle_error(request, client_address)
 
 
 class Refusal(Exception):
-    """An answer that is an error: status, one line, headers."""
+    """An error response: status, one line of text, and headers."""
 
     def __init__(self, status, message, **headers):
         super().__init__(message)
@@ -75,7 +77,7 @@ class Refusal(Exception):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request, read, checked and answered."""
+    """Read, check and answer one request."""
 
     timeout = PATIENCE
     server_version, sys_version = "numpygpt", ""
@@ -94,10 +96,10 @@ class Handler(BaseHTTPRequestHandler):
             self._send_json(refusal.status, {"error": str(refusal)}, **refusal.headers)
         except InputError as error:
             self._send_json(400, {"error": str(error)})
-        except (ConnectionError, TimeoutError):  # nobody is there to be answered
+        except (ConnectionError, TimeoutError):  # the client has left
             raise
         except Exception:
-            self._send_json(500, {"error": "the server failed; its terminal says where"})
+            self._send_json(500, {"error": "the server failed; the traceback is in its terminal"})
             raise
 
     do_HEAD = do_POST = do_GET
@@ -111,33 +113,33 @@ class Handler(BaseHTTPRequestHandler):
             self._check_method("POST")
             request = _request(content, POST[path])
         else:
-            raise Refusal(404, f"nothing is at {path}; there are /, {', '.join([*sorted(GET), *POST])}")
+            raise Refusal(404, f"{path} does not exist; use /, {', '.join([*sorted(GET), *POST])}")
         with self._turn():
             return getattr(self.server.served, name)(**request)
 
     def _check_sender(self):
-        """Refuse what a page elsewhere may have sent.
+        """Refuse requests from pages of other sites.
 
-        It may point a name of its own to this machine, and read our answers as its own (DNS rebinding): then the Host
-        is that name. Or it may send a request to us blindly: then the Origin is its own, not ours.
+        Such a page may point its own host name to this machine and read the answers (DNS rebinding). The Host header
+        then has that name. Or it may send a request without reading the answer. The Origin header then has its address.
         """
         host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
         if not _is_ours(host, self.server.host):
-            raise Refusal(403, f"this server does not go by the name {host!r}; it is at {self.server.address}")
+            raise Refusal(403, f"this server has another name than {host!r}; use {self.server.address}")
         if origin not in (None, f"http://{host}"):
-            raise Refusal(403, f"a page at {origin} may not ask this server")
+            raise Refusal(403, f"pages at {origin} may not use this server")
 
     def _check_method(self, method):
         if self.command != method and (self.command, method) != ("HEAD", "GET"):
-            raise Refusal(405, f"{self.path} is asked by {method}", Allow=method)
+            raise Refusal(405, f"{self.path} takes {method}, not {self.command}", Allow=method)
 
     def _body(self):
         length = self.headers.get("Content-Length", "")
         if not re.fullmatch("[0-9]{1,15}", length):
-            raise Refusal(411, "the request must say its Content-Length")
+            raise Refusal(411, "the request needs a Content-Length header")
         if int(length) > LIMIT:
-            self.rfile.read(min(int(length), 16 * LIMIT))  # a client that still sends would not hear the answer
-            raise Refusal(413, f"the request has {int(length):,} bytes; at most {LIMIT:,} are read")
+            self.rfile.read(min(int(length), 16 * LIMIT))  # a client that is still sending would miss the answer
+            raise Refusal(413, f"the request has {int(length):,} bytes; send at most {LIMIT:,}")
         content = self.rfile.read(int(length))
         if self.headers.get_content_type() != "application/json":
             raise Refusal(415, "expected JSON, and Content-Type: application/json")
@@ -145,9 +147,9 @@ class Handler(BaseHTTPRequestHandler):
 
     @contextmanager
     def _turn(self):
-        """With the model for this request alone."""
+        """Return a context in which this request alone uses the model."""
         if not self.server.places.acquire(blocking=False):
-            raise Refusal(503, f"{WAITING} requests are waiting already; ask again later", **{"Retry-After": "1"})
+            raise Refusal(503, f"{WAITING} requests are waiting already; try again later", **{"Retry-After": "1"})
         try:
             with self.server.lock:
                 self.server.served.going = self._going
@@ -157,7 +159,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.places.release()
 
     def _going(self):
-        """Raise ConnectionError where who asked has hung up."""
+        """Raise ConnectionError if the client has closed the connection."""
         readable, _, _ = select.select([self.connection], [], [], 0)
         if readable and not self.connection.recv(1, socket.MSG_PEEK):
             raise ConnectionAbortedError
@@ -183,17 +185,17 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def send_error(self, code, message=None, explain=None):
-        """What http.server refuses by itself, a method that it does not know for one, in our form."""
+        """Send an error that http.server found, such as an unknown method, in the form of all other errors."""
         self.close_connection = True
         status = 405 if code == 501 else code
         self._send_json(status, {"error": message or HTTPStatus(status).phrase})
 
     def log_message(self, format, *args):
-        pass  # what is asked is nobody's business, and a line for each request would hide the errors
+        pass  # messages are private, and a line for each request would hide the errors
 
 
 def _request(content, fields):
-    """The fields of a JSON object, checked."""
+    """Return the checked fields of a JSON object."""
     try:
         request = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -202,7 +204,7 @@ def _request(content, fields):
         raise Refusal(400, 'expected a JSON object with a "text"')
     for name, value in request.items():
         if name not in fields:
-            raise Refusal(400, f"unknown {json.dumps(name[:100])}; there are {', '.join(fields)}")
+            raise Refusal(400, f"unknown field {json.dumps(name[:100])}; use {', '.join(fields)}")
         if fields[name] is str and not isinstance(value, str):
             raise Refusal(400, f"{name} must be a string")
         if fields[name] is not str and value not in fields[name]:
@@ -211,7 +213,7 @@ def _request(content, fields):
 
 
 def _is_ours(host, listening):
-    """Whether a Host header is the name we listen at, localhost, or a bare address, which needs no name's owner."""
+    """Return whether a Host header names this server, localhost, or an IP address, which no one else can point here."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
         if name in ("localhost", listening):
@@ -223,6 +225,6 @@ def _is_ours(host, listening):
 
 
 def _hash(page, tag):
-    """The content of a page's one element of this tag, as a Content-Security-Policy names it."""
+    """Return the hash of the page's only element with this tag, in the form of a Content-Security-Policy."""
     content = re.search(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)[1]
     return "sha256-" + b64encode(sha256(content.encode()).digest()).decode()

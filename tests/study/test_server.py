@@ -133,7 +133,7 @@ def test_any_text_gets_an_answer(server, text):
         (["text"], "an object"),
         ({"baseline": "zero"}, 'a "text"'),
         ({"text": 5}, "text must be a string"),
-        ({"text": "a", "eggs": 1}, 'unknown "eggs"; there are text, baseline'),
+        ({"text": "a", "eggs": 1}, 'unknown field "eggs"; use text, baseline'),
         ({"text": "a", "baseline": "mean"}, "baseline must be one of padding, zero"),
         ({"text": "a", "baseline": ["zero"]}, "baseline must be one of"),
         ({"text": " \n"}, "no text to classify"),
@@ -147,12 +147,12 @@ def test_a_request_that_makes_no_sense_is_refused_with_a_reason(server, request_
 @pytest.mark.parametrize(
     "method, path, body, headers, status, said",
     [
-        ("GET", "/api/classify", None, {}, 405, "by POST"),
-        ("POST", "/api/model", b"{}", {}, 405, "by GET"),
-        ("POST", "/", b"{}", {}, 405, "by GET"),
+        ("GET", "/api/classify", None, {}, 405, "takes POST, not GET"),
+        ("POST", "/api/model", b"{}", {}, 405, "takes GET, not POST"),
+        ("POST", "/", b"{}", {}, 405, "takes GET, not POST"),
         ("DELETE", "/api/model", None, {}, 405, "DELETE"),
-        ("GET", "/../etc/passwd", None, {}, 404, "nothing is at"),
-        ("POST", "/api/page", b"{}", {}, 404, "nothing is at"),
+        ("GET", "/../etc/passwd", None, {}, 404, "does not exist; use /, /api/"),
+        ("POST", "/api/page", b"{}", {}, 404, "does not exist; use /, /api/"),
         ("POST", "/api/classify", b'{"text": "a"}', {"Content-Type": "text/plain"}, 415, "application/json"),
         ("POST", "/api/classify", b"a" * (LIMIT + 1), {}, 413, "65,537 bytes"),
         ("POST", "/api/classify", None, {"Content-Length": "many"}, 411, "Content-Length"),
@@ -194,7 +194,7 @@ def test_the_machines_own_names_and_bare_addresses_are_ours(server, host):
 @pytest.mark.parametrize("path", ["/", "/api/model", "/api/classify"])
 def test_a_foreign_name_for_this_machine_is_refused(server, host, path):
     status, answer, _ = asked(server, path, {"text": "a"} if path == "/api/classify" else None, Host=host)
-    assert status == 403 and "does not go by the name" in answer["error"]
+    assert status == 403 and "has another name than" in answer["error"]
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://{host}", "http://localhost:1", ""])
@@ -294,5 +294,5 @@ def test_a_mistake_of_ours_is_a_500_and_its_traceback_is_printed(monkeypatch):
     monkeypatch.setattr(ThreadingHTTPServer, "handle_error", lambda *_: printed.put(sys.exc_info()[1]))
     with running(object()) as server:
         status, answer, _ = asked(server, "/api/model")
-    assert status == 500 and "its terminal" in answer["error"]
+    assert status == 500 and "in its terminal" in answer["error"]
     assert isinstance(printed.get(timeout=60), AttributeError)
