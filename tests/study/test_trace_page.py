@@ -32,7 +32,9 @@ def numbers(entry):
 
 @pytest.fixture(scope="module")
 def text(trace):
-    return page(trace)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page_module, "ENTRIES", ((float("inf"), 2),))  # ten entries of each gradient take long
+        return page(trace)
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +108,14 @@ def test_every_gradient_on_the_page_holds_and_every_operation_has_its_curve(data
     assert kinds == {step["kind"] for step in data["steps"] if any(len(check) == 9 for check in step.get("checks", []))}
 
 
-def test_the_reader_chooses_among_ten_entries_of_each_gradient_and_attentions_first_is_a_querys(trace, data):
-    for step in data["steps"]:
+def test_the_reader_chooses_among_ten_entries_of_each_gradient_and_attentions_first_is_a_querys(gpt):
+    trace = Classifier(gpt, ["ham", "spam"], "last_block").trace("Call now", "spam")
+    for step in page_data(trace)["steps"]:
         for argument, gradient in trace[step["name"]].gradients.items():
             found = [check for check in step["checks"] if check[0] == argument]
             useful = (np.abs(gradient) >= np.abs(gradient).max() / 100).sum()
             assert len({tuple(check[1]) for check in found}) >= min(10, useful)
-        if step["kind"] == "attention":
+        if step["kind"] == "attention" and step["back"]:
             thirds = [check[1][1] // trace.config.n_embd for check in step["checks"]]
             assert thirds[0] == 0 and set(thirds) == {0, 1, 2}
 
