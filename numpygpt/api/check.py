@@ -55,7 +55,10 @@ class Check:
 
 
 def check(f: Callable, /, **arguments: Any) -> Check:
-    """Check the gradients of an operation against the complex-step derivative of its forward pass.
+    """Check the gradients of an operation, and every intermediate, against the complex-step derivative.
+
+    An array `dscores` of the backward pass belongs to `scores` of the forward pass. It is compared with the derivative
+    by `scores`, and the first line that is wrong is named. A name that stands for something else is left out.
 
     The loss is sum(y * dy) with a random dy, because a dy of ones hides mistakes. The complex step, Im L(x + ih) / h,
     has no cancellation error, so the derivative is right to the last digits, and a gradient must agree to ten of them.
@@ -80,6 +83,7 @@ def check(f: Callable, /, **arguments: Any) -> Check:
     Check
         True or false. It prints a table of the gradients, then the place and the cause of what is wrong. An error
         inside f is part of the report and is not raised. `require()` raises AssertionError unless all gradients hold.
+        `trace()` shows every line of f with its numbers, and the right numbers beside the wrong ones.
 
     Raises
     ------
@@ -101,6 +105,8 @@ def check(f: Callable, /, **arguments: Any) -> Check:
     >>> print(found)
     gradient        shape     digits   worst entry             yours          right
     ...
+    first wrong: dfactor, line 6
+        return (dy * x).mean(axis=0)
     dfactor is right but for the factor 1/x.shape[0] (x.shape[0] = 2).
     dx holds, dfactor is wrong
     """

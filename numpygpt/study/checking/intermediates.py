@@ -291,7 +291,11 @@ class _Looking:
             for name in reads.get(left.pop(), ()):
                 values = self.base.values.get((scope, name))
                 known = (scope, name) in self.hold or name in self.scopes[scope].parameters or name in found
-                is_array = values and (list(values.values())[-1] is not None or (scope, name) in self.base.several)
+                is_array = (
+                    name != "_"
+                    and values
+                    and (list(values.values())[-1] is not None or (scope, name) in self.base.several)
+                )
                 if is_array and not known and self.base.lines[scope, name] != lines:
                     found[name] = self.base.lines[scope, name]
                     left += found[name]
