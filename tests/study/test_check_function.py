@@ -42,7 +42,8 @@ def test_an_operation_of_either_form_is_true_or_false_and_prints_its_table():
 
 def test_a_notebook_shows_a_table_and_escapes_what_is_the_learners():
     html = numpygpt.check(averaged, x=X, factor=FACTOR)._repr_html_()
-    assert html.count("<tr") == 3 and "&lt;lambda&gt;" not in html and "dfactor is right but for" in html
+    assert html.count("<tr") == 3 and "dfactor is right but for" in html and "<b>first wrong: dfactor" in html
+    assert html.count("background:") == 1, "the wrong row"
 
     def scale(x):
         raise ValueError("<b>&")

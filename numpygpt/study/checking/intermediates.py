@@ -20,6 +20,7 @@ from .signs import close, ratio
 
 MOST = 4096  # entries of an array that is compared
 DIFFERENCE = 1e-6
+LAST = 1_000_000  # the order of what is made in a lambda: it is not watched
 
 
 @dataclass
@@ -273,6 +274,9 @@ class _Looking:
         function = self.back if callable(self.back) else list(self.back)[number]
         code = getattr(function, "__code__", None)
         scope = next((scope for scope in self.base.functions if self.code(scope) is code), None)
+        first, count = self.rewritten.first, len(self.rewritten.lines)
+        if scope is None and code and first <= code.co_firstlineno < first + count:  # a lambda
+            return LAST, [code.co_firstlineno], None, {}
         if scope is None or scope not in self.base.ends:
             return None
         order, line = self.base.ends[scope]

@@ -45,8 +45,9 @@ class Verdict:
         for row in self.rows:
             colour = "" if row.wrong_in is None else "background:#c01f2e33"
             rows.append(_html_row("td", row.cells(), colour))
-        table = f'<table style="font-family:monospace;white-space:pre">{"".join(rows)}</table>' if rows else ""
-        messages = "".join(f'<div style="white-space:pre-wrap">{escape(text)}</div>' for text in self.messages)
+        style = "font-family:monospace;color:inherit;border-collapse:collapse"
+        table = f'<table style="{style}">{"".join(rows)}</table>' if rows else ""
+        messages = "".join(map(_html_message, self.messages))
         printed = "".join(f"<pre>{escape(text)}</pre>" for text in self.printed)
         colour = "#1c7a3d" if self.holds else "#c01f2e"
         return f'<div style="border-left:4px solid {colour};padding-left:.7em">{printed}{table}{messages}</div>'
@@ -57,7 +58,17 @@ def _row(cells):
     return f"{name:<16}{shape:<10}{digits:>6}   {entry:<14}{yours:>15}{right:>15}{mark}"
 
 
+def _html_message(text):
+    """Return a message. Its lines of code are indented."""
+    first, *code = escape(text).splitlines()
+    strong = f"<b>{first}</b>" if first.startswith("first wrong") else first
+    return f"<div>{strong}</div>" + "".join(f'<pre style="margin:0;color:inherit">{line}</pre>' for line in code)
+
+
 def _html_row(tag, cells, style):
     aligned = ("left", "left", "right", "left", "right", "right", "left")
-    texts = [f'<{tag} style="text-align:{a}">{escape(cell.strip())}</{tag}>' for a, cell in zip(aligned, cells)]
+    texts = [
+        f'<{tag} style="text-align:{a};padding:0 .6em 0 0">{escape(cell.strip())}</{tag}>'
+        for a, cell in zip(aligned, cells)
+    ]
     return f'<tr style="{style}">{"".join(texts)}</tr>'
