@@ -27,6 +27,15 @@ def browser(tmp_path_factory):
         yield driver
 
 
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    """A server that poses as every source of downloads."""
+    from tests.downloading import posing
+
+    with posing(monkeypatch, tmp_path) as found:
+        yield found
+
+
 @pytest.fixture(autouse=True)
 def as_on_windows(monkeypatch):
     """No file is renamed or replaced while this process has it mapped or open: Windows refuses."""

@@ -1,15 +1,14 @@
+"""The published models arrive whole, from servers that fail in every way, or one line says why not."""
+
 import hashlib
 import io
 import json
-import random
 import re
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -21,164 +20,23 @@ from numpygpt.model.config import SIZES, read_config
 from numpygpt.system import cache, downloads
 from numpygpt.system.errors import InputError, Note
 from numpygpt.text import sms
-
-VOCAB, MERGES, WEIGHTS = "vocab.json", "merges.txt", "model.safetensors"
-FILES = {VOCAB: random.Random(1).randbytes(1000), MERGES: random.Random(2).randbytes(500)}
-FILES[WEIGHTS] = random.Random(3).randbytes(100_003)
-PUBLISHED = {name: (len(content), hashlib.sha256(content).hexdigest()) for name, content in FILES.items()}
-SPAM = b"ham\tSee you at five\nspam\tYou have WON\n" * 20
-
-
-class Server(ThreadingHTTPServer):
-    """Serves `contents`, with ranges. A path in `faults` gets those REPLIES in turn instead; the last one stays."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_port}"
-        self.contents, self.faults, self.requests, self.replies = {}, {}, [], dict(REPLIES)
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-
-    def asked(self, name):
-        """The Range of each GET of the file; None where the whole was asked for."""
-        return [part for method, path, part in self.requests if method == "GET" and path.endswith(name)]
-
-    def handle_error(self, request, client):
-        pass  # a client that went away
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        self.server.requests.append((self.command, self.path, self.headers["Range"]))
-        start = int(self.headers.get("Range", "bytes=0-")[6:-1])
-        first, *later = self.server.faults.get(self.path, "honest").split()
-        if later:
-            self.server.faults[self.path] = " ".join(later)
-        content = self.server.contents.get(self.path)
-        reply = (404,) if content is None else self.server.replies[first](content, start)
-        if isinstance(reply, bytes):
-            self.wfile.write(reply)
-        else:
-            self.answer(*reply)
-        self.close_connection = True
-
-    do_HEAD = do_GET
-
-    def answer(self, status, body=b"", headers={}):  # noqa: B006
-        self.send_response(status)
-        length = {"Content-Length": len(body)} if isinstance(body, bytes) else {}
-        for name, value in (length | headers).items():
-            if value is not None:
-                self.send_header(name, str(value))
-        self.end_headers()
-        if self.command == "GET":
-            for part in [body] if isinstance(body, bytes) else body:
-                self.wfile.write(part)
-
-    def log_message(self, *_):
-        pass
-
-
-def span(content, start):
-    return {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if start else {}
-
-
-def honest(content, start):
-    return (416,) if start >= len(content) > 0 else (206 if start else 200, content[start:], span(content, start))
-
-
-def breaks(content, start):
-    """Half of what is asked for, then the connection is gone."""
-    status, body, headers = honest(content, start)
-    return status, body[: len(body) // 2], headers | {"Content-Length": len(body)}
-
-
-def flipped(content):
-    return bytes(byte ^ 1 for byte in content)
-
-
-def chunked(*chunks):
-    return 200, b"".join(chunks), {"Content-Length": None, "Transfer-Encoding": "chunked"}
-
-
-def redirect(code, target, **headers):
-    return code, b"", {"Location": target} | {name.replace("_", "-"): value for name, value in headers.items()}
-
-
-def chunk(data):
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-PAGE = b"<html>Welcome to the hotel</html>"
-REPLIES = {  # what a server can do with (content, first byte asked for): bytes, or a status, a body and headers
-    "honest": honest,
-    "breaks": breaks,
-    "breaks_then_416": lambda content, start: (416,) if start else breaks(content, start),
-    "breaks_with_wrong_bytes": lambda content, start: breaks(flipped(content), start),
-    "wrong_bytes": lambda content, start: honest(flipped(content), start),
-    "ignores_range": lambda content, start: (200, content),
-    "another_part": lambda content, start: (206, content[start + 1 :], span(content, start + 1)),
-    "unnamed_part": lambda content, start: (206, content[start:]),
-    "no_length": lambda content, start: (200, content, {"Content-Length": None}),
-    "length_too_large": lambda content, start: (200, content, {"Content-Length": len(content) + 10}),
-    "length_too_small": lambda content, start: (200, content, {"Content-Length": len(content) - 10}),
-    "length_nonsense": lambda content, start: (200, content, {"Content-Length": "-many"}),
-    "nothing": lambda content, start: (200,),
-    "login_page": lambda content, start: (200, PAGE),
-    "login_page_no_length": lambda content, start: (200, PAGE, {"Content-Length": None}),
-    "hangs_up": lambda content, start: b"",
-    "no_http": lambda content, start: b"220 this is no web server\r\n",
-    "chunks": lambda content, start: chunked(chunk(content[:99]), chunk(content[99:]), b"0\r\n\r\n"),
-    "bad_chunks": lambda content, start: chunked(chunk(b"0123456789abcdef"), b"zz\r\n"),
-    "to_bad_url": lambda content, start: redirect(302, "http://[/"),
-    "to_bad_port": lambda content, start: redirect(302, "http://127.0.0.1:port/"),
-    "to_file": lambda content, start: redirect(302, "file:///etc/hostname"),
-    "to_itself": lambda content, start: redirect(302, gpt2(WEIGHTS)),
-}
-REPLIES |= {str(code): lambda *_, code=code: (code,) for code in (403, 404, 416, 429, 500, 503)}
-REPLIES |= {f"elsewhere_{code}": lambda *_, code=code: redirect(code, "/elsewhere") for code in (301, 302, 307)}
-
-
-def gpt2(name):
-    return f"/gpt2/resolve/{models._REVISION}/{name}"
-
-
-@pytest.fixture
-def server(monkeypatch, tmp_path):
-    """A server of small files that poses as every source, an empty cache folder, and no pauses between tries."""
-    with Server() as server:
-        server.contents = {gpt2(name): content for name, content in FILES.items()} | {"/elsewhere": FILES[WEIGHTS]}
-        monkeypatch.setattr(models, "_HUB", server.url)
-        monkeypatch.setattr(models, "_OPENAI", server.url + "/openai")
-        monkeypatch.setattr(models, "_PUBLISHED", PUBLISHED)
-        monkeypatch.setattr(sms, "_URLS", (server.url + "/one.zip", server.url + "/two.zip"))
-        monkeypatch.setattr(sms, "_SIZE", len(SPAM))
-        monkeypatch.setattr(sms, "_SHA256", hashlib.sha256(SPAM).hexdigest())
-        monkeypatch.setattr(sms, "_LONGEST_ZIP", 10_000)
-        monkeypatch.setattr(downloads, "_PAUSES", (0, 0, 0))
-        monkeypatch.setattr(cache, "_POLL", 0.01)
-        monkeypatch.setattr(downloads, "_TIMEOUT", 10)
-        monkeypatch.setenv("NUMPYGPT_HOME", str(tmp_path / "cache"))
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
-        yield server
-        server.shutdown()
-
-
-def contents(folder):
-    return {name: (folder / name).read_bytes() for name in FILES if (folder / name).exists()}
-
-
-def visible(folder):
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-
-
-def one_line(raised):
-    message = str(raised.value)
-    assert "\n" not in message
-    return message
+from tests.downloading import (
+    FILES,
+    MERGES,
+    PUBLISHED,
+    REPLIES,
+    SPAM,
+    VOCAB,
+    WEIGHTS,
+    Server,
+    contents,
+    gpt2,
+    honest,
+    one_line,
+    redirect,
+    visible,
+    zipped,
+)
 
 
 def test_a_model_arrives_whole_and_is_then_used_without_a_network(server, tmp_path):
@@ -190,67 +48,59 @@ def test_a_model_arrives_whole_and_is_then_used_without_a_network(server, tmp_pa
     assert models.fetch_model("gpt2") == folder and server.requests == requests and len(requests) == 3
 
 
-@pytest.mark.parametrize(
-    "faults",
-    """breaks honest
-    breaks breaks breaks breaks breaks breaks honest
-    breaks ignores_range
-    breaks no_length
-    breaks 416 honest
-    breaks another_part honest
-    breaks unnamed_part honest
-    breaks hangs_up 500 breaks no_http honest
-    breaks wrong_bytes honest
-    breaks_with_wrong_bytes honest
-    500 503 honest
-    hangs_up honest
-    no_length
-    length_nonsense
-    chunks
-    bad_chunks honest
-    elsewhere_301
-    elsewhere_302
-    elsewhere_307
-    to_bad_url honest""".splitlines(),
-)
-def test_the_right_file_arrives_in_spite_of(server, faults):
+REPLIED = [  # what the server replies in turn, the last reply for good; and the error, if no file arrives
+    ("breaks honest", ""),
+    ("breaks breaks breaks breaks breaks breaks honest", ""),
+    ("breaks ignores_range", ""),
+    ("breaks no_length", ""),
+    ("breaks 416 honest", ""),
+    ("breaks another_part honest", ""),
+    ("breaks unnamed_part honest", ""),
+    ("breaks hangs_up 500 breaks no_http honest", ""),
+    ("breaks wrong_bytes honest", ""),
+    ("breaks_with_wrong_bytes honest", ""),
+    ("500 503 honest", ""),
+    ("hangs_up honest", ""),
+    ("no_length", ""),
+    ("length_nonsense", ""),
+    ("chunks", ""),
+    ("bad_chunks honest", ""),
+    ("elsewhere_301", ""),
+    ("elsewhere_302", ""),
+    ("elsewhere_307", ""),
+    ("to_bad_url honest", ""),
+    ("404", "HTTP 404"),
+    ("403", "HTTP 403"),
+    ("416", "HTTP 416"),
+    ("500", "HTTP 500"),
+    ("wrong_bytes", "SHA-256 differs"),
+    ("breaks_with_wrong_bytes", "broke after 100002 of 100003 bytes"),
+    ("length_too_large", "100013 bytes, expected 100003"),
+    ("length_too_small", "99993 bytes, expected 100003"),
+    ("breaks_then_416", "HTTP 416"),
+    ("login_page", "33 bytes, expected 100003"),
+    ("login_page_no_length", "broke after 33 of 100003 bytes"),
+    ("nothing", "0 bytes, expected 100003"),
+    ("hangs_up", "no valid answer"),
+    ("no_http", "no valid answer"),
+    ("bad_chunks", "broke after 16 of 100003 bytes"),
+    ("to_itself", "HTTP 302"),
+    ("to_bad_port", "no valid answer"),
+    ("to_file", "HTTP 302"),
+]
+
+
+@pytest.mark.parametrize("faults, reason", REPLIED)
+def test_the_right_file_arrives_or_one_line_says_why_not(server, faults, reason):
     server.faults[gpt2(WEIGHTS)] = faults
+    if reason:
+        with pytest.raises(InputError) as raised:
+            models.fetch_model("gpt2")
+        folder, message = cache.cache_folder() / "gpt2", one_line(raised)
+        assert reason in message and str(folder) in message and server.url + gpt2(WEIGHTS) in message
+        assert visible(folder) == ["config.json", MERGES, VOCAB]
+        server.faults.clear()  # nothing that the bad server left stands in the way
     assert contents(models.fetch_model("gpt2")) == FILES
-
-
-@pytest.mark.parametrize(
-    "fault, reason",
-    [
-        ("404", "HTTP 404"),
-        ("403", "HTTP 403"),
-        ("416", "HTTP 416"),
-        ("500", "HTTP 500"),
-        ("wrong_bytes", "SHA-256 differs"),
-        ("breaks_with_wrong_bytes", "broke after 100002 of 100003 bytes"),
-        ("length_too_large", "100013 bytes, expected 100003"),
-        ("length_too_small", "99993 bytes, expected 100003"),
-        ("breaks_then_416", "HTTP 416"),
-        ("login_page", "33 bytes, expected 100003"),
-        ("login_page_no_length", "broke after 33 of 100003 bytes"),
-        ("nothing", "0 bytes, expected 100003"),
-        ("hangs_up", "no valid answer"),
-        ("no_http", "no valid answer"),
-        ("bad_chunks", "broke after 16 of 100003 bytes"),
-        ("to_itself", "HTTP 302"),
-        ("to_bad_port", "no valid answer"),
-        ("to_file", "HTTP 302"),
-    ],
-)
-def test_no_file_but_a_clear_error_where_the_server_always(server, fault, reason):
-    server.faults[gpt2(WEIGHTS)] = fault
-    with pytest.raises(InputError) as raised:
-        models.fetch_model("gpt2")
-    folder = cache.cache_folder() / "gpt2"
-    message = one_line(raised)
-    assert reason in message and str(folder) in message and server.url + gpt2(WEIGHTS) in message
-    assert visible(folder) == ["config.json", MERGES, VOCAB]
-    server.faults.clear()
-    assert contents(models.fetch_model("gpt2")) == FILES  # nothing that the bad server left stands in the way
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -455,66 +305,6 @@ def test_a_killed_process_leaves_no_lock_and_its_part_is_continued(server):
     assert server.asked(WEIGHTS) == [None, f"bytes={had}-"]
 
 
-def test_a_cache_that_cannot_be_a_folder_is_named(server, monkeypatch, tmp_path):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("NUMPYGPT_HOME", str(tmp_path / "file"))
-    for fetch in (sms.fetch_sms, lambda: models.fetch_model("gpt2")):
-        with pytest.raises(InputError, match="set NUMPYGPT_HOME") as raised:
-            fetch()
-        assert str(tmp_path / "file") in one_line(raised)
-
-
-def zipped(compression=zipfile.ZIP_DEFLATED, **members):
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", compression) as file:
-        for name, content in members.items():
-            file.writestr(name, content)
-    return archive.getvalue()
-
-
-GOOD_ZIP = zipped(readme="who made it", SMSSpamCollection=SPAM)
-
-
-@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_the_messages_arrive_and_are_then_used_without_a_network(server, compression):
-    server.contents["/one.zip"] = zipped(compression, readme="who made it", SMSSpamCollection=SPAM)
-    server.faults["/one.zip"] = "breaks 500 honest"
-    path = sms.fetch_sms()
-    assert path.read_bytes() == SPAM and visible(path.parent) == ["SMSSpamCollection"]
-    server.requests.clear()
-    assert sms.fetch_sms() == path and not server.requests
-    path.write_bytes(SPAM[::-1])
-    assert sms.fetch_sms().read_bytes() == SPAM
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        b"",
-        b"<html>Welcome to the hotel</html>",
-        GOOD_ZIP[:-30],
-        GOOD_ZIP[:100] + b"\0\0\0\0" + GOOD_ZIP[104:],
-        zipped(readme="who made it"),
-        zipped(**{"../SMSSpamCollection": SPAM, "/SMSSpamCollection": SPAM}),
-        zipped(SMSSpamCollection=SPAM[:-1]),
-        zipped(SMSSpamCollection=SPAM + b"\n"),
-        zipped(SMSSpamCollection=bytes(5_000_000)),  # a small archive of a large file
-        zipped(zipfile.ZIP_BZIP2, SMSSpamCollection=SPAM),
-        GOOD_ZIP + bytes(10_000),
-    ],
-    ids=["empty", "page", "cut", "damaged", "lacking", "paths", "short", "long", "bomb", "bzip2", "huge"],
-)
-def test_a_bad_archive_leaves_nothing_and_the_second_source_helps(server, tmp_path, bad):
-    server.contents["/one.zip"] = bad
-    with pytest.raises(InputError) as raised:
-        sms.fetch_sms()
-    one_line(raised)
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert [path.name for path in files] == [".lock"]
-    server.contents["/two.zip"] = GOOD_ZIP
-    assert sms.fetch_sms().read_bytes() == SPAM
-
-
 def test_what_is_pinned_are_the_real_files(shared, monkeypatch, tmp_path):
     """Lengths and hashes as published: the messages through the whole way,
     the tokenizer's two files by their content."""
@@ -549,27 +339,3 @@ def test_each_file_has_one_line_and_a_terminal_a_live_one_too(server, monkeypatc
     assert re.fullmatch(rf"{WEIGHTS} 100% \| [\d,]+ kB/s \| 0 s left", line) and sys.stderr.getvalue().endswith(
         "\r\x1b[K"
     )
-
-
-@pytest.mark.parametrize(
-    "platform, variables, expected",
-    [
-        ("linux", {}, "HOME/.cache/numpygpt"),
-        ("linux", {"XDG_CACHE_HOME": "HOME/xdg"}, "HOME/xdg/numpygpt"),
-        ("linux", {"XDG_CACHE_HOME": "not/absolute"}, "HOME/.cache/numpygpt"),
-        ("darwin", {"XDG_CACHE_HOME": "HOME/xdg"}, "HOME/Library/Caches/numpygpt"),
-        ("win32", {"LOCALAPPDATA": "HOME/local"}, "HOME/local/numpygpt"),
-        ("win32", {}, "HOME/AppData/Local/numpygpt"),
-        ("linux", {"NUMPYGPT_HOME": "HOME/mine", "XDG_CACHE_HOME": "HOME/xdg"}, "HOME/mine"),
-        ("linux", {"NUMPYGPT_HOME": "~/mine"}, "HOME/mine"),
-    ],
-)
-def test_the_cache_is_where_the_platform_keeps_caches(monkeypatch, tmp_path, platform, variables, expected):
-    for name in ("NUMPYGPT_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(sys, "platform", platform)
-    for name in ("HOME", "USERPROFILE"):
-        monkeypatch.setenv(name, str(tmp_path))
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value.replace("HOME", str(tmp_path)))
-    assert cache.cache_folder() == Path(expected.replace("HOME", str(tmp_path)))
