@@ -65,12 +65,22 @@ def test_what_a_value_receives_is_the_weight_times_dy(trace, stops):
     assert f"= {said(received)}: the share" in found.answer
 
 
-def test_the_score_in_the_answer_is_weights_times_the_difference_from_the_mean(trace, stops):
-    found = stop(stops, "dscores sum to 0")
-    a, b, c, d = (
-        float(x.replace("−", "-")) for x in re.search(r"(\S+) × \((\S+) − (\S+)\) = (\S+)\. ", found.answer).groups()
-    )
-    assert a * (b - c) == pytest.approx(d, rel=0.02)
+def test_the_score_in_the_answer_is_weights_times_the_difference_from_the_mean(stops):
+    answer = stop(stops, "dscores sum to 0").answer.replace("−", "-")
+    numbers = re.search(r"Here: (\S+) × \((\S+) - (\S+)\) = (\S+)\. ", answer).groups()
+    weight, dweight, mean, dscore = (float(number.strip("()")) for number in numbers)
+    assert weight * (dweight - mean) == pytest.approx(dscore, rel=0.02)
+
+
+def test_the_counts_of_queries_and_keys_are_those_of_the_rows_with_a_gradient(gpt, trace):
+    for traced, why in (
+        (trace, "Only the query of the row that is read"),
+        (gpt.trace(TEXT), "Row 0 sees itself alone"),
+    ):
+        found, step = stop(stops_of(traced), "queries and keys"), traced["h.2.attention"]
+        asking, asked = (int(np.abs(step[name]).max(axis=(0, 1, 3)).astype(bool).sum()) for name in ("dq", "dk"))
+        assert f"in {asking} of {step['dq'].shape[2]} rows, dk in {asked}" in found.question
+        assert found.answer.startswith(why)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 FLAT = 0.05  # below this slope, hardly any gradient passes gelu
+LEFT = -1.5  # left of its lowest point, gelu comes near 0
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ def _n(number):
     return f"{number:.3g}".replace("-", "−")
 
 
+def _in(number):
+    """Return the number as part of a product or a difference: a negative one in brackets."""
+    return f"({_n(number)})" if number < 0 else _n(number)
+
+
 def _token(trace, row):
     return f"row {row} (“{trace.tokens[row]}”)"
 
@@ -74,14 +80,12 @@ def _loss(trace):
         ("logits", "loss", "dlogits"),
         "The loss: why p − y?",
         f"The logits are {every}. Softmax makes probabilities of them: {likely}. The true label is {trace.label}, so "
-        "the "
-        f"loss is −log {_n(p[true])} = {_n(trace.loss)}. The way back begins with dlogits.",
+        f"the loss is −log {_n(p[true])} = {_n(trace.loss)}. The way back begins with dlogits.",
         f"dlogits is {', '.join(map(_n, dlogits))}. Where do these numbers come from, and why do they sum to 0?",
         f"They are p − y: the probabilities, minus 1 at the true label. At {trace.label}, {_n(p[true])} − 1 = "
         f"{_n(dlogits[true])}. The logarithm cancels softmax's exp: the loss is log(sum of exp(logits)) minus the "
-        "true "
-        "logit. The first part has the derivative p, the second −1. The probabilities sum to 1, so p − y sums to 0: "
-        "adding one number to all logits does not change the loss.",
+        "true logit. The first part has the derivative p, the second −1. The probabilities sum to 1, so p − y sums "
+        "to 0: adding one number to all logits does not change the loss.",
     )
 
 
@@ -97,13 +101,11 @@ def _next_token(trace):
         ("logits", "dlogits", "dx"),
         "The loss: why p − y?",
         f"Each of the {count} rows predicts the next token. After “{trace.tokens[0]}” comes “{trace.tokens[1]}”, "
-        "which "
-        f"has the probability {_n(p[true])}. The loss is the mean of −log p over the rows, {_n(trace.loss)}.",
-        f"In row 0, dlogits is {_n(dlogits[0, true])} at the true token and positive at all "
-        f"{dlogits.shape[1] - 1} others. Where do these numbers come from, and why is a row's sum 0?",
+        f"which has the probability {_n(p[true])}. The loss is the mean of −log p over the rows, {_n(trace.loss)}.",
+        f"In row 0, dlogits is {_n(dlogits[0, true])} at the true token and positive at all {dlogits.shape[1] - 1} "
+        "others. Where do these numbers come from, and why is a row's sum 0?",
         f"They are (p − y) / {count}: the probabilities, minus 1 at the true token, divided by the number of rows, "
-        "because "
-        f"the loss is a mean. At the true token, ({_n(p[true])} − 1) / {count} = {_n(dlogits[0, true])}. The "
+        f"because the loss is a mean. At the true token, ({_n(p[true])} − 1) / {count} = {_n(dlogits[0, true])}. The "
         "probabilities sum to 1, so the row sums to 0.",
     )
 
@@ -124,8 +126,7 @@ def _head(trace):
         f"({first}) and {_n(dweight[i, 1])} ({second}). How can you compute them from x and dy?",
         f"dweight = x.T @ dy, and x has one row: x[0, {i}] = {_n(x[0, i])}, times {_n(dy[0, 0])} and times "
         f"{_n(dy[0, 1])}. In a product, the gradient of a factor is the other factor times dy. So a weight learns "
-        "fast "
-        "where its input was large.",
+        "fast where its input was large.",
     )
 
 
@@ -137,8 +138,7 @@ def _row(trace):
     below = _step(trace, f"{_block(trace)}.ln_1", "x")
     spread = (
         f" They do further down, through attention: at the bottom of the last block, {len(_has(below['dx']))} of "
-        f"{count} "
-        "rows have a gradient."
+        f"{count} rows have a gradient."
         if below
         else ""
     )
@@ -150,7 +150,7 @@ def _row(trace):
         f"{count - 1} of the {count} rows of dx are 0. Do the other tokens learn nothing from this message?",
         "Here, nothing: changing another row at this place does not change the loss, so its gradient is truly 0."
         + spread
-        + " The row that is read has looked at the other rows, and they are asked for what it took from them.",
+        + " There, the row that is read took something of the other rows, and the gradient goes back to them.",
     )
 
 
@@ -166,8 +166,8 @@ def _mean(trace):
         f"The classifier reads the mean of the {count} rows. dy is one row; in column {j} it has "
         f"{_n(step['dy'][0, j])}.",
         f"Every row of dx has {_n(step['dx'][0, j])} in column {j}. Why the same, and why so small?",
-        f"Each row enters the mean with the weight 1/{count}. So each receives dy / {count}: {_n(step['dy'][0, j])} / "
-        f"{count} = {_n(step['dx'][0, j])}.",
+        f"Each row enters the mean with the weight 1/{count}. So each receives dy / {count}: {_n(step['dy'][0, j])} "
+        f"/ {count} = {_n(step['dx'][0, j])}.",
     )
 
 
@@ -181,14 +181,12 @@ def _layernorm(trace):
         "ln_f",
         ("xhat", "g", "dx"),
         "The final layernorm: why do the rows of dx sum to 0?",
-        f"Layernorm makes mean 0 and variance 1 of each row. The row that came in had the mean {_n(x.mean())} and the "
-        f"spread {_n(x.std())}.",
+        f"Layernorm makes mean 0 and variance 1 of each row. The row that came in had the mean {_n(x.mean())} and "
+        f"the spread {_n(x.std())}.",
         f"The largest number in this row of dx is {_n(np.abs(dx).max())}, but the row sums to {_n(dx.sum())}: 0 but "
-        "for "
-        "rounding. What would "
-        "happen to the loss if all numbers of x grew equally?",
-        "Nothing: the mean grows too, and is subtracted. A direction that changes nothing has the gradient 0, so "
-        "dx has no part in the direction (1, 1, …, 1). That is what the term − mean(g) does. Scaling the row changes "
+        "for rounding. What would happen to the loss if all numbers of x grew equally?",
+        "Nothing: the mean grows too, and is subtracted. A direction that changes nothing has the gradient 0, so dx "
+        "has no part in the direction (1, 1, …, 1). That is what the term − mean(g) does. Scaling the row changes "
         f"nothing either, except through epsilon: the sum of dx * xhat is {_n((dx * xhat).sum())}. That is what the "
         "third term does.",
     )
@@ -203,20 +201,20 @@ def _mlp(trace):
     x, dy, dx = (step[name][row] for name in ("x", "dy", "dx"))
     slope = (1 + step["t"][row]) / 2 + x / 2 * (1 - step["t"][row] ** 2) * step["du_dx"][row]
     flat = np.abs(slope) < FLAT
-    i = int(np.where(flat, np.abs(dy), -1).argmax())
+    left = flat & (x < LEFT)
+    i = int(np.where(left if left.any() else flat, np.abs(dy), -1).argmax())
+    where = "far to the left the curve is flat" if x[i] < LEFT else "at its lowest point the curve is flat"
     return Stop(
         step.name,
         ("x", "du_dx", "dx"),
         "The last block's MLP: where does GELU stop the gradient?",
         f"The MLP has {len(x)} hidden numbers for each row. dx is dy times the slope of GELU's curve at x, number by "
         "number. The drawing below shows the curve, its slope, and the numbers of this message.",
-        f"At {flat.sum()} of the {len(x)} numbers of row {row}, the slope is smaller than {FLAT}. Number {i} has dy = "
-        f"{_n(dy[i])}, but dx = {_n(dx[i])}. What is its x?",
-        f"x = {_n(x[i])}: far to the left the curve is flat and y almost 0, so moving x changes nothing. The slope "
-        "there "
-        f"is {_n(slope[i])}, and {_n(dy[i])} × {_n(slope[i])} = {_n(dx[i])}. For this message these hidden numbers "
-        "are "
-        "switched off, and their weights learn almost nothing from it.",
+        f"At {flat.sum()} of the {len(x)} numbers of row {row}, the slope is smaller than {FLAT}. Number {i} has dy "
+        f"= {_n(dy[i])}, but dx = {_n(dx[i])}. What is its x?",
+        f"x = {_n(x[i])}: {where}, so moving x hardly changes y. The slope "
+        f"there is {_n(slope[i])}, and {_n(dy[i])} × {_in(slope[i])} = {_n(dx[i])}. For this message these hidden "
+        "numbers are switched off, and their weights learn almost nothing from it.",
     )
 
 
@@ -232,13 +230,12 @@ def _sums(trace):
         step.name,
         ("dy", "da"),
         "The two sums: why does the gradient not fade?",
-        f"a is used twice: the MLP reads it, and the second sum adds it. da is the sum of both gradients. As lengths: "
+        "a is used twice: the MLP reads it, and the second sum adds it. da is the sum of both gradients. As lengths: "
         f"past the MLP {sizes[0]}, through the MLP {sizes[1]}, together {sizes[2]}.",
         f"In row {row}, column {i}, da is {_n(total[row, i])}. Which part of it has passed no weight at all?",
         f"{_n(past[row, i])} of it came past the MLP, unchanged, along the residual stream; {_n(through[row, i])} "
-        "came "
-        "through the MLP's weights. A sum passes its gradient to both its terms as it is. So the loss speaks directly "
-        "to every block, however many stand above it.",
+        "came through the MLP's weights. A sum passes its gradient to both its terms as it is. So a part of the "
+        "gradient reaches every block unchanged, however many blocks are above it.",
     )
 
 
@@ -283,15 +280,14 @@ def _values(trace):
         step.name,
         ("weights", "dattended", "dv"),
         "Attention: from dy to the values",
-        f"Each row of the result is a mean of the values, weighted by a row of the weights. dy has a gradient in "
-        f"{len(rows)} of {len(trace.ids)} rows. In head {h}, {_token(trace, row)} takes {_n(weights[h, row, j])} of "
-        f"the value of {_token(trace, j)}.",
+        "Each row of the result is a mean of the values, weighted by a row of the weights. dy has a gradient in "
+        f"{len(rows)} of {dattended.shape[1]} rows. In head {h}, {_token(trace, row)} takes {_n(weights[h, row, j])} "
+        f"of the value of {_token(trace, j)}.",
         f"In row {row}, column {c}, dy (dattended, head {h}) is {_n(dattended[h, row, c])}. How much of it does the "
-        "value "
-        f"of “{trace.tokens[j]}” receive?",
-        f"{_n(weights[h, row, j])} × {_n(dattended[h, row, c])} = {_n(weights[h, row, j] * dattended[h, row, c])}: "
-        "the "
-        f"share that it gave. Going back, the same weights are used, column by column: dv = weights.T @ dy.{others}",
+        f"value of “{trace.tokens[j]}” receive?",
+        f"{_n(weights[h, row, j])} × {_in(dattended[h, row, c])} = {_n(weights[h, row, j] * dattended[h, row, c])}: "
+        "the share that it gave. Going back, the same weights are used, column by column: dv = weights.T @ "
+        f"dy.{others}",
     )
 
 
@@ -306,14 +302,13 @@ def _weights(trace):
         step.name,
         ("v", "dweights"),
         "Attention: from dy to the weights",
-        "weights[i, j] multiplies value j in row i. So its gradient is the product of dy[i] and value j: "
-        f"dweights = dy @ v.T. Look at one row: {name}.",
+        "weights[i, j] multiplies value j in row i. So its gradient is the product of dy[i] and value j: dweights = "
+        f"dy @ v.T. Look at one row: {name}.",
         f"The largest entry of that row of dweights is {_n(dweights[j])}, for “{trace.tokens[j]}”. Would the loss "
-        "grow "
-        "or fall if the row took more of this token's value, and can it?",
+        "grow or fall if the row took more of this token's value, and can it?",
         f"It would {'grow' if grows else 'fall'}, by {size} for each 1 of weight. But the weights of a row sum to 1, "
-        "so "
-        f"this weight, now {_n(weights[j])}, can grow only if others shrink. That is softmax's part: the next stop.",
+        f"so this weight, now {_n(weights[j])}, can grow only if others shrink. That is softmax's part: the next "
+        "stop.",
     )
 
 
@@ -328,12 +323,11 @@ def _scores(trace):
         ("weights", "d_scores", "dx"),
         "Attention: why does each row of dscores sum to 0?",
         f"Softmax turns scores into weights. In the row of the last stop ({name}), the mean of dweights, weighted by "
-        "the "
-        f"weights, is {_n(mean)}. dscores = weights * (dweights − mean).",
+        f"the weights, is {_n(mean)}. dscores = weights * (dweights − mean).",
         f"The largest entry of the row is {_n(dscores[j])}, for “{trace.tokens[j]}”; the row sums to "
         f"{_n(dscores.sum())}. Why 0, and what does the sign say?",
-        f"Adding one number to all scores of a row does not change its weights, so the gradient has no part in that "
-        f"direction. Here: {_n(weights[j])} × ({_n(dweights[j])} − {_n(mean)}) = {_n(dscores[j])}. "
+        "Adding one number to all scores of a row does not change its weights, so the gradient has no part in that "
+        f"direction. Here: {_n(weights[j])} × ({_n(dweights[j])} − {_in(mean)}) = {_n(dscores[j])}. "
         + (
             "It is positive: more attention to this token raises the loss more than the row's mean does. "
             if dscores[j] > 0
@@ -350,15 +344,20 @@ def _queries(trace):
     h = _steepest(step["d_scores"][0])
     asking, asked = (_has(step[name][0].swapaxes(0, 1)) for name in ("dq", "dk"))
     row = _steepest(step["dq"][0, h])
-    why = (
-        "Only the row that is read has asked: its query alone changes the loss. But it met every key, so each key "
-        "that it "
-        "met receives a gradient."
-        if len(asking) == 1
-        else "Every row that has a gradient asks with its query. A key is met by the queries of its own row and of "
-        "later "
-        "ones."
-    )
+    rows, question = step["dq"].shape[2], "Why not in the same ones?"
+    if len(asking) == 1:
+        why = (
+            "Only the query of the row that is read changes the loss. But it was compared with every key, so each of "
+            "these keys receives a gradient."
+        )
+    elif len(asking) < len(asked):
+        why = (
+            "Row 0 sees itself alone: its one weight is 1, whatever its query is, so its query has the gradient 0. Its "
+            "key is compared with the queries of later rows, too."
+        )
+    else:
+        question = "Where does the gradient of one key come from?"
+        why = "A key is compared with the query of every row that sees it. Its gradient is a sum over these rows."
     key = int(np.abs(step["d_scores"][0, h, row]).argmax())
     return Stop(
         step.name,
@@ -366,7 +365,7 @@ def _queries(trace):
         "Attention: from the scores to queries and keys",
         "A score is the product of a query and a key, divided by sqrt(d). So each receives the other, times dscores: "
         "dq = dscores @ k / sqrt(d), and dk = dscores.T @ q / sqrt(d).",
-        f"dq has a gradient in {len(asking)} of {len(trace.ids)} rows, dk in {len(asked)}. Why not in the same ones?",
+        f"dq has a gradient in {len(asking)} of {rows} rows, dk in {len(asked)}. {question}",
         f"{why} For example in head {h}: dscores[{row}, {key}] = {_n(step['d_scores'][0, h, row, key])} / "
         f"{_n(step['sqrt_d'])} times the query of {_token(trace, row)} goes to the key of {_token(trace, key)}.",
     )
@@ -387,7 +386,8 @@ def _frozen(trace):
         f"gradient functions of {last.name} that are dimmed here were not called.",
         f"The {len(below)} operations below this one have no gradient at all. Is it 0?",
         "No: it was never computed, and the arrays that it would need were not kept. Changing these parameters would "
-        "change the loss, but nobody asks by how much. This is why training the last block alone is fast.",
+        "change the loss, but training does not need to know by how much. This is why training the last block alone "
+        "is fast.",
     )
 
 
@@ -420,10 +420,10 @@ def _embedding(trace):
         title,
         f"Each token copied its row of wte. “{text}” occurs {len(places)} times, at positions "
         f"{', '.join(map(str, places))}, and copied the same row each time.",
-        f"In column {c}, the gradients at these places are {' and '.join(terms)}. What does row {twice} of "
-        "dwte receive?",
-        f"Their sum: {' + '.join(terms)} = {_n(dwte[twice, c])}. The row changed the loss once through each place. The "
-        f"other {others} rows of wte, of tokens that are not in the message, receive 0 here.{elsewhere}",
+        f"In column {c}, the gradients at these places are {' and '.join(terms)}. What does row {twice} of dwte "
+        "receive?",
+        f"Their sum: {' + '.join(terms)} = {_n(dwte[twice, c])}. The row changed the loss once through each place. "
+        f"The other {others} rows of wte, of tokens that are not in the message, receive 0 here.{elsewhere}",
     )
 
 
@@ -438,9 +438,8 @@ def _update(update):
         f"reach from {_n(gradient[some].min())} to {_n(gradient.max())}. The learning rate is {_n(update.lr)}.",
         f"The changes reach from {_n(change[some].min())} to {_n(change[some].max())}. Why are they almost equal?",
         "In the first step m and v contain this one gradient, so m / sqrt(v) is g / |g|: its sign. Each number moves "
-        "by "
-        "about the learning rate; weight decay and eps make the small difference. Only later steps, when gradients "
-        "agree or disagree, "
-        f"tell the numbers apart. This step moves the loss from {_n(update.before)} to {_n(update.after)}.",
+        "by about the learning rate; weight decay and eps make the small difference. Only later steps, when "
+        f"gradients agree or disagree, tell the numbers apart. This step moves the loss from {_n(update.before)} to "
+        f"{_n(update.after)}.",
         back=False,
     )
