@@ -11,6 +11,7 @@ import numpygpt
 from numpygpt.ops.embedding import embedding
 from numpygpt.ops.linear import linear as shipped_linear
 from numpygpt.study import exercises
+from numpygpt.study.checking.check import check
 from numpygpt.study.checking.exercise import built
 from numpygpt.system.errors import InputError
 
@@ -66,6 +67,16 @@ def test_an_exercise_needs_no_arguments_and_its_mistakes_are_known_by_the_functi
     sample = dict(x=normal((5, 4)), weight=normal((4, 3)), bias=normal(3))
     for found in (numpygpt.check(wrong), numpygpt.check(wrong, **sample)):
         assert not found and message in repr(found)
+
+
+def test_a_file_and_a_function_get_the_same_answer(tmp_path, monkeypatch):
+    _, _, text = exercises.exercise("gelu").mistakes()[3]
+    (tmp_path / "gelu.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("gelu", None)
+    found = numpygpt.check(importlib.import_module("gelu").gelu)
+    assert repr(found) == "\n".join(check(tmp_path / "gelu.py").lines)
+    sys.modules.pop("gelu")
 
 
 def test_another_function_of_an_exercises_name_is_checked_by_its_own_derivative():
