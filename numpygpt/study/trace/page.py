@@ -6,42 +6,19 @@ from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 
-import numpy as np
-
-from ... import ops
 from ...system.blas import one_thread, parallel
 from ...system.errors import InputError
 from ...system.files import replacing
 from ...system.pages import template
-from ...training import adamw
-from .. import exercises
-from ..checking.complex_step import STEP
-from ..formulas import FORMULAS, formula, latex
-from ..mathml import mathml
 from .arrays import Arrays
-from .beside import right_of, wrong_entries
-from .check import DIFFERENCE, checks, errors_by_step, operation_checks
-from .source import Function
+from .check import checks, errors_by_step, operation_checks
+from .packer import Packer
 from .tour import tour
 from .update import update_of
-from .words import WORDS, words_of
 
-ROOT = Path(__file__).parents[3]
-SHIPPED = Path(ops.__file__).parent, Path(exercises.__file__).parent
-ADAMW = Path(adamw.__file__)
 WEB = Path(__file__).with_name("web")
 TEMPLATE = WEB / "trace.html"
-SCRIPTS = (
-    "numbers",
-    "large",
-    "code",
-    "figure",
-    "proof",
-    "steps",
-    "map",
-    "tour",
-    "start",
-)  # in the order in which the page runs them
+SCRIPTS = "numbers large code figure proof steps map tour start".split()  # in the order in which the page runs them
 MOST = 10  # entries of each gradient that are checked, or fewer where that takes minutes
 ENTRIES = ((2e9, MOST), (5e9, 3), (float("inf"), 1))  # up to so many parameters times steps: so many entries
 
@@ -103,7 +80,7 @@ def page_data(trace, progress=lambda done, total: None):
     if trace.labels:
         sizes.insert(4, ("C", len(trace.labels)))
     update = update_of(trace)
-    packer = _Packer(Arrays(sizes, N, trace.ids, config.vocab_size, config.n_positions), trace.trainable)
+    packer = Packer(Arrays(sizes, N, trace.ids, config.vocab_size, config.n_positions), trace.trainable)
     found = {
         "text": trace.text,
         "tokens": trace.tokens,
@@ -127,7 +104,7 @@ def page_data(trace, progress=lambda done, total: None):
 
 def operation_data(step):
     """Like page_data, of one operation alone: no message, and each gradient checked for the loss sum(result * dy)."""
-    packer = _Packer(Arrays([], 0, [], 0, 0), frozenset(step.parameters.values()))
+    packer = Packer(Arrays([], 0, [], 0, 0), frozenset(step.parameters.values()))
     with one_thread():  # many small products
         checked = operation_checks(step, MOST)
         errors = all_errors(step, checked) if step.said is None else None
@@ -167,137 +144,3 @@ def proofs(trace, progress=lambda done, total: None):
 def all_errors(step, checked):
     """[errors_by_step] of these Checks."""
     return [errors_by_step(step, check.argument, check.index) for check in checked]
-
-
-class _Packer:
-    """Makes the page's form of steps: functions and arrays become numbers of the lists that they stand in."""
-
-    def __init__(self, arrays, trainable):
-        self.arrays, self.trainable = arrays, trainable
-        self.functions, self.function_numbers = [], {}
-
-    def packed(self):
-        """What the packed steps refer to."""
-        arrays, most = self.arrays.packed()
-        return {
-            "words": {name: WORDS[name] for name in ("tokens", "AdamW")},
-            "functions": self.functions,
-            "arrays": arrays,
-            "most": most,
-            "h": [f"{STEP:.0e}", f"{DIFFERENCE:.0e}"],
-        }
-
-    def step(self, step, checked, errors):
-        """A Step, with its Checks and, or None, their all_errors."""
-        called = {(call.function.outer, call.function.name) for top in step.backward or [] for call in top.all()}
-        idle = [f for name, f in step.forward[0].functions.items() if (step.kind, name) not in called and step.op]
-        found = {
-            "name": step.name,
-            "kind": step.kind,
-            "shape": " × ".join(map(str, np.shape(step.result))),
-            "words": words_of(step),
-            "calls": self._calls(step.forward, called),
-            "back": None if step.backward is None else self._calls(step.backward, beside=step.beside),
-            "idle": [self.function(function) for function in idle],
-            "ends": step.ends,
-            "parameters": step.parameters,
-            "frozen": [a for a, name in step.parameters.items() if name not in self.trainable],
-            "sums": [
-                [added.what, self._values(dict(added.terms)), self._values(dict([added.total]))[0]]
-                for added in step.sums
-            ],
-        }
-        if checked:
-            found["checks"] = [_check(*pair) for pair in zip(checked, errors or [None] * len(checked))]
-        return found
-
-    def _calls(self, tops, called=frozenset(), beside=()):
-        """Return the calls worth showing, outermost first. Repeated calls of one function become one entry with
-        several runs.
-
-        called   (outer function, name) of the gradient functions that were called: what they keep is underlined
-        beside   a Step's
-        """
-        found: dict[tuple, dict] = {}
-        for call in [call for top in tops for call in top.shown()]:
-            kept = [names for name, names in call.kept.items() if (call.function.name, name) in called]
-            lines = {str(line): [self._values(made, beside) for made in runs] for line, runs in call.lines.items()}
-            run = {
-                "args": self._values(call.constants | call.arguments),
-                "lines": lines,
-                "kept": list(dict.fromkeys(name for names in kept for name in names)),
-                "from": None if call in tops else call.called_from,
-            }
-            number = self.function(call.function)
-            entry = {"f": number, "title": call.title, "by": _caller(call, tops), "runs": []}
-            found.setdefault((number, call.title), entry)["runs"].append(run)
-        return list(found.values())
-
-    def _values(self, values, beside=()):
-        """[name, array] of each value; of a wrong one also the right array, and the numbers of the wrong entries."""
-        found = []
-        for name, value in values.items():
-            found.append([name, self.arrays.add(value)])
-            if (right := right_of(name, value, beside)) is not None:
-                found[-1] += [self.arrays.add(right), np.flatnonzero(wrong_entries(value, right)).tolist()]
-        return found
-
-    def function(self, function: Function):
-        """The function's number on the page."""
-        if function not in self.function_numbers:
-            self.function_numbers[function] = len(self.functions)
-            file = function.file
-            name = file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT) else file.name
-            self.functions.append(
-                {
-                    "file": name,
-                    "name": function.name,
-                    "outer": function.outer,
-                    "first": function.first,
-                    "lines": function.lines,
-                    "doc": function.doc,
-                    "hidden": function.hidden,
-                    "formulas": _formulas(function),
-                }
-            )
-        return self.function_numbers[function]
-
-    def update(self, update):
-        """An Update."""
-        return {
-            "name": update.name,
-            "calls": self._calls(update.calls),
-            "lr": update.lr,
-            "before": f"{update.before:.8g}",
-            "after": f"{update.after:.8g}",
-        }
-
-
-def _formulas(function):
-    """The formulas, in MathML, of an operation, of one of its gradient functions, or of AdamW's update."""
-    if function.file == ADAMW:
-        return list(map(mathml, formula("AdamW").forward_latex())) if not function.nested else []
-    if function.file.parent not in SHIPPED or function.outer not in FORMULAS:
-        return []
-    found = formula(function.outer)
-    if function.name == function.outer:
-        return list(map(mathml, found.forward_latex()))
-    if function.name == "backward":  # one function for all gradients
-        return list(map(mathml, found.backward_latex()))
-    shared = found.shared if function.name == next(iter(found.gradients)) else ()
-    return [mathml(latex(line)) for line in (*shared, found.gradients.get(function.name)) if line]
-
-
-def _caller(call, tops):
-    """The operation whose line called this one, or None where the page shows it without being told."""
-    caller = call.parent and call.parent.function.outer
-    return None if call in tops or caller == tops[0].function.outer else caller
-
-
-def _check(check, errors):
-    numbers = [f"{number:.13g}" for number in (check.by_hand, check.complex_step, check.difference)]
-    digits = [round(check.digits, 1), round(check.difference_digits, 1)]
-    found = [check.argument, list(check.index), *numbers, *digits, int(check.holds)]
-    if errors:
-        found.append([[None if np.isnan(e) else float(f"{e:.1e}") for e in pair] for _, *pair in errors])
-    return found
