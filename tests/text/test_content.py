@@ -91,7 +91,7 @@ def test_what_is_no_table_is_refused_by_its_name(tmp_path, what):
     assert "\n" not in str(caught.value) and "UTF-8" not in str(caught.value)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(what=st.sampled_from(sorted(PACKED)), place=st.integers(0, 400), byte=st.integers(0, 255))
 def test_a_damaged_archive_is_refused_or_gives_its_own_messages(tmp_path_factory, what, place, byte):
     content = bytearray(PACKED[what])

@@ -37,7 +37,7 @@ def test_a_tsv_is_read_as_excel_wrote_it_which_quotes_commas_too():
     assert not quoted_as_csv(lines(excel.replace("spam\tc", "spam\tc, d")))[0]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     texts=st.lists(
         st.text(st.sampled_from("a\",\t\n '7£") | st.characters(exclude_categories=["Cs", "Cc"]), max_size=12),
