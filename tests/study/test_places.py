@@ -3,6 +3,7 @@
 import ast
 from time import process_time
 
+import numpy as np
 import pytest
 
 from numpygpt.study import exercises
@@ -94,3 +95,11 @@ def test_an_intermediate_is_compared_before_anything_that_uses_it_is_written():
         assert found.messages[-1].startswith(
             "dweights holds, " + (f"d_scores {state}, " if state else "dq is not written")
         )
+
+
+@pytest.mark.parametrize("mistake", ["dweights / 0", "weights * dweights + np.nan", "np.ones_like(weights) * dy.sum()"])
+def test_an_intermediate_that_is_not_finite_or_should_be_zero_is_told_like_any_other(mistake):
+    """With one token the weights are 1, and dscores is 0."""
+    text, line = planted(outside("attention", SOLUTIONS["attention"][0]), "dscores", mistake)
+    with np.errstate(all="ignore"):
+        assert first(verdict_with_places("attention", text)) == f"first wrong: dscores, line {line}"

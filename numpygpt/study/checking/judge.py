@@ -195,11 +195,11 @@ class Judge:
 
     def row(self, label, pairs):
         """Return the Row of {draw: (given, right)}: of the draw in which it is worst."""
-        errors = {i: entry_errors(*pair) for i, pair in pairs.items()}
+        errors = {i: np.nan_to_num(entry_errors(*pair), nan=np.inf) for i, pair in pairs.items()}
         i = max(errors, key=lambda i: errors[i].max(initial=0))
         (given, right), error = pairs[i], errors[i].max(initial=0)
         at = np.unravel_index(np.argmax(errors[i]), right.shape)
-        digits = 15 if error < 1e-15 else max(0, int(-np.log10(error)))
+        digits = 15 if error < 1e-15 else int(max(0, -np.log10(error)))
         wrong_in = None if error <= BOUND else self.draws[i].label
         return Row(label, _shape(right), digits, _index(at), given[at], right[at], wrong_in)
 
