@@ -1,4 +1,4 @@
-"""python -m bench.label_errors FILE: how many flipped labels `numpygpt.review` finds in the bundled sample, and in FILE,
+"""python -m bench.label_errors FILE: how many flipped labels `numpygpt.review` finds, in the sample and in FILE,
 the UCI SMS Spam Collection.
 
 Of 5, 10 and 20 % of the messages, drawn at random, the label is replaced by the other. The messages are then ranked by
