@@ -1,5 +1,6 @@
 """`import numpygpt` in a notebook: the few names, what they give, and that they leave the process alone."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -253,10 +254,12 @@ def test_what_cannot_be_is_refused_in_one_line(gpt, make, message):
 def test_the_readmes_section_from_python_runs_as_it_stands(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     section = README.read_text(encoding="utf-8").split("## From Python")[1].split("\n## ")[0]
-    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    code, estimators = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     names = {}
     exec(code, names)
+    if importlib.util.find_spec("sklearn"):
+        exec(estimators, names)
     assert (tmp_path / "runs" / "mine" / "run.json").is_file()
     assert names["loss"] > 0 and set(names["grads"]) == names["spam"].trainable
 
