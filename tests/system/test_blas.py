@@ -1,4 +1,4 @@
-"""Work on all cores: the results and errors of a plain loop, and the BLAS left with the threads that it had."""
+"""`parallel` gives a plain loop's results and errors on all cores, and restores the BLAS threads."""
 
 import os
 import re
@@ -15,12 +15,12 @@ import numpygpt
 from numpygpt.system import blas
 from numpygpt.system.errors import InputError
 
-LONG = 60  # seconds until what waits for ever has failed
+LONG = 60  # seconds until a wait counts as endless
 
 
 @pytest.fixture
 def set_to(monkeypatch):
-    """A BLAS that has two threads; the list of the numbers of threads that it was set to since."""
+    """Simulate a BLAS with two threads. Return the list of thread numbers it is set to."""
     now = [2]
     functions = {"openblas_set_num_threads": now.append, "openblas_get_num_threads": lambda: now[-1]}
     monkeypatch.setattr(blas, "_function", lambda name, restype: functions.get(name))
@@ -29,7 +29,7 @@ def set_to(monkeypatch):
 
 @pytest.fixture
 def unknown_library(monkeypatch):
-    """A BLAS of which nothing is known, on two cores."""
+    """Simulate an unknown BLAS on two cores."""
     monkeypatch.setattr(blas, "_SPELLINGS", ())
     monkeypatch.setattr(blas, "_cores", lambda: 2)
     for name in blas._VARIABLES:
@@ -40,7 +40,7 @@ def unknown_library(monkeypatch):
 
 
 def at_once(count):
-    """A function that returns its argument once `count` threads are in it."""
+    """Return a function that returns its argument once `count` threads have called it."""
     barrier = threading.Barrier(count, timeout=LONG)
 
     def meet(item):
@@ -56,7 +56,7 @@ openblas = pytest.mark.skipif(
 
 
 @openblas
-def test_the_openblas_of_numpys_wheel_is_named_with_its_kernel_and_its_threads():
+def test_describe_names_openblas_its_kernel_and_its_threads():
     count = blas.threads()
     assert (
         blas.describe()
@@ -70,7 +70,7 @@ def test_the_openblas_of_numpys_wheel_is_named_with_its_kernel_and_its_threads()
 
 
 @openblas
-def test_the_openblas_of_numpys_wheel_multiplies_with_one_thread_for_each_worker_and_then_with_its_own_number_again():
+def test_parallel_gives_openblas_one_thread_per_worker_and_restores_its_number():
     read = blas._function("openblas_get_num_threads", blas.ctypes.c_int)
     before = read()
     if before == 1:
@@ -79,15 +79,13 @@ def test_the_openblas_of_numpys_wheel_multiplies_with_one_thread_for_each_worker
     assert read() == before
 
 
-def test_a_library_whose_threads_cannot_be_set_is_named_and_the_rest_of_the_work_uses_all_cores(unknown_library):
+def test_parallel_uses_all_cores_with_a_library_whose_threads_cannot_be_set(unknown_library):
     name = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
     assert blas.describe() == f"{name} with its own threads, 2 threads for the rest"
     assert blas.parallel(at_once(2), [3, 4]) == [3, 4]
 
 
-def test_a_library_whose_threads_cannot_be_set_is_used_with_the_threads_that_the_environment_asks_for(
-    unknown_library, monkeypatch
-):
+def test_a_library_whose_threads_cannot_be_set_follows_the_environment(unknown_library, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert blas.threads() == 1
     blas.one_thread_for_exact()
@@ -106,7 +104,7 @@ def test_a_library_whose_threads_cannot_be_set_is_used_with_the_threads_that_the
         ("openblas", {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}, True),
     ],
 )
-def test_exact_trusts_only_the_variables_that_the_library_reads_and_only_if_they_agree(
+def test_exact_trusts_only_environment_variables_that_the_library_reads_and_that_agree(
     unknown_library, monkeypatch, name, variables, promised
 ):
     monkeypatch.setattr(blas, "_name", lambda: name)
@@ -120,7 +118,7 @@ def test_exact_trusts_only_the_variables_that_the_library_reads_and_only_if_they
             blas.one_thread_for_exact()
 
 
-def test_mkls_threads_are_read_and_set_by_its_own_functions(monkeypatch):
+def test_mkls_threads_are_read_and_set(monkeypatch):
     now = [4]
     functions = {"MKL_Set_Num_Threads": now.append, "MKL_Get_Max_Threads": lambda: now[-1]}
     monkeypatch.setattr(blas, "_function", lambda name, restype: functions.get(name))
@@ -129,7 +127,7 @@ def test_mkls_threads_are_read_and_set_by_its_own_functions(monkeypatch):
     assert blas.threads() == now[-1] == 3
 
 
-def test_openblas_is_found_through_numpys_extension_module_where_no_library_lies_beside_it(monkeypatch):
+def test_openblas_is_found_through_numpys_extension_module(monkeypatch):
     if "OpenBLAS" not in blas.describe() or sys.platform == "win32":
         pytest.skip("another library, or another way to it")
     monkeypatch.setattr(blas, "_FOLDERS", ())
@@ -142,8 +140,8 @@ SOURCES = [path for path in Path(numpygpt.__file__).parent.rglob("*.py") if "cty
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
-def test_ctypes_is_given_numbers_only_and_never_the_memory_of_an_array(path):
-    assert path.parent.name == "system", "only system/ asks libraries"
+def test_ctypes_never_gets_an_arrays_memory(path):
+    assert path.parent.name == "system", "only system/ may call libraries"
     text = path.read_text("utf-8")
     for word in (
         "c_void_p",
@@ -160,17 +158,17 @@ def test_ctypes_is_given_numbers_only_and_never_the_memory_of_an_array(path):
 
 
 @pytest.mark.parametrize("count", [0, 1, 7])
-def test_results_come_in_the_order_of_the_items(set_to, count):
+def test_parallel_returns_results_in_the_order_of_the_items(set_to, count):
     assert blas.parallel(lambda n: n * n, range(count)) == [n * n for n in range(count)]
 
 
-def test_two_items_are_worked_on_at_once_and_each_with_one_thread(set_to):
+def test_parallel_runs_two_items_at_once_with_one_blas_thread_each(set_to):
     together = at_once(2)
     assert blas.parallel(lambda item: together(item) and set_to[-1], "ab") == [1, 1]
     assert set_to[0] == set_to[-1] == 2 and set(set_to) == {1, 2}
 
 
-def test_the_first_items_error_comes_through_and_leaves_the_threads_as_they_were(set_to):
+def test_parallel_raises_the_first_items_error_and_restores_the_threads(set_to):
     together, seen = at_once(2), []
 
     def fail(n):
@@ -180,16 +178,16 @@ def test_the_first_items_error_comes_through_and_leaves_the_threads_as_they_were
 
     with pytest.raises(KeyError, match="0"):
         blas.parallel(fail, range(9))
-    assert sorted(seen) == [0, 1], "nothing is begun after an error"
+    assert sorted(seen) == [0, 1], "no item starts after an error"
     assert set_to[-1] == 2
     assert blas.parallel(at_once(2), [3, 4]) == [3, 4]
 
 
-def test_called_inside_itself_it_is_a_plain_loop(set_to):
+def test_a_nested_parallel_is_a_plain_loop(set_to):
     together = at_once(2)
 
     def outer(n):
-        together(n)  # both workers are taken
+        together(n)  # both workers are busy
         assert blas.threads() == 1
         return set(blas.parallel(lambda _: threading.get_ident(), range(5))) == {threading.get_ident()}
 
@@ -197,7 +195,7 @@ def test_called_inside_itself_it_is_a_plain_loop(set_to):
     assert set_to[-1] == 2
 
 
-def test_two_threads_of_a_program_do_not_wait_for_each_other_and_the_last_one_gives_the_threads_back(set_to):
+def test_two_calling_threads_do_not_block_each_other_and_the_last_restores_the_blas_threads(set_to):
     inside, other_has_ended = threading.Semaphore(0), threading.Event()
 
     def work(item):
@@ -210,17 +208,17 @@ def test_two_threads_of_a_program_do_not_wait_for_each_other_and_the_last_one_gi
     first.start()
     for _ in range(2):
         assert inside.acquire(timeout=LONG)
-    assert set_to[-1] == 1 and blas.threads() == 2, "the other thread's work is not this one's limit"
+    assert set_to[-1] == 1 and blas.threads() == 2, "another thread's work does not limit this one"
     assert blas.parallel(at_once(2), [3, 4]) == [3, 4]
     with pytest.raises(ZeroDivisionError):
         blas.parallel(lambda n: 1 / n, [0, 1])
-    assert set_to == [2, 1], "the first still works"
+    assert set_to == [2, 1], "the first thread is still working"
     other_has_ended.set()
     first.join(LONG)
     assert results == [0, 1] and set_to == [2, 1, 2]
 
 
-def test_a_number_of_threads_that_someone_sets_meanwhile_stays(set_to):
+def test_parallel_keeps_a_number_of_threads_set_meanwhile(set_to):
     together = at_once(2)
     blas.parallel(lambda n: (together(n), set_to.append(3)), range(2))
     assert set_to[-1] == 3
@@ -228,9 +226,12 @@ def test_a_number_of_threads_that_someone_sets_meanwhile_stays(set_to):
 
 @pytest.fixture
 def interrupted(monkeypatch):
-    """interrupted(where, then, ended) has two items begin, the caller's and the helper's, and Ctrl-C come: "working",
-    while the caller is at its item, or "waiting", for the helper. When `parallel` waits again `then` is called.
-    `ended` receives the items that end."""
+    """Return interrupted(where, then, ended), which starts two items, the caller's and the helper's, and sends Ctrl-C.
+
+    where   "working": while the caller works on its item; "waiting": while it waits for the helper
+    then    called when `parallel` waits again
+    ended   receives the items that end
+    """
 
     def interrupt(where, then, ended):
         both, caller = threading.Barrier(2), threading.get_ident()
@@ -258,7 +259,7 @@ def _ctrl_c(*_):
 
 
 @pytest.mark.parametrize("where, ends", [("working", 1), ("waiting", 2)])
-def test_ctrl_c_waits_for_what_was_begun_and_begins_nothing_else(where, ends, set_to, interrupted):
+def test_ctrl_c_waits_for_running_items_and_starts_no_other(where, ends, set_to, interrupted):
     ended = []
     interrupted(where, lambda helpers: (interrupted.go_on.set(), wait(helpers)), ended)
     assert len(ended) == ends
@@ -266,7 +267,7 @@ def test_ctrl_c_waits_for_what_was_begun_and_begins_nothing_else(where, ends, se
 
 
 @pytest.mark.parametrize("where", ["working", "waiting"])
-def test_after_a_second_ctrl_c_the_threads_come_back_when_the_helper_has_ended(where, set_to, interrupted):
+def test_after_a_second_ctrl_c_the_threads_are_restored_when_the_helper_ends(where, set_to, interrupted):
     interrupted(where, _ctrl_c, [])
     assert set_to == [2, 1] and blas.threads() == 2
     interrupted.go_on.set()
@@ -280,7 +281,7 @@ import multiprocessing, os, threading, warnings
 import numpy as np
 from numpygpt.system import blas
 
-warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12's, of a fork beside threads
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of a fork beside threads
 blas._cores = lambda: 2
 if blas.threads() == 1:
     blas._SPELLINGS = ()
@@ -302,12 +303,12 @@ def ask():
 
 assert blas.parallel(work, range(4)) == [0, 300, 600, 900]
 ask()
-blas.parallel(lambda n: ask(), range(2))  # a child of a worker is no worker
+blas.parallel(lambda n: ask(), range(2))  # a worker's child is not a worker
 both = threading.Barrier(3)
 working = threading.Thread(target=lambda: blas.parallel(lambda n: (both.wait(), both.wait()), range(2)))
 working.start()
 both.wait()
-ask()  # a child of a process that works just now
+ask()  # fork while the process is working
 both.wait()
 working.join()
 assert blas.threads() == count and blas.parallel(work, range(4)) == [0, 300, 600, 900]
@@ -316,12 +317,12 @@ print("done")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_works_as_its_parent_does():
+def test_parallel_works_in_a_forked_child():
     run = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=LONG)
     assert (run.stdout, run.stderr) == ("done\n", "")
 
 
-def test_small_products_have_one_thread_each_and_large_ones_all_while_parallel_keeps_its_own(set_to):
+def test_one_thread_limits_blas_and_restores_its_threads(set_to):
     with blas.one_thread():
         assert set_to[-1] == 1 and blas.threads() == 2
         with blas.one_thread():

@@ -1,4 +1,4 @@
-"""What turns the end of a command into its exit status; its arguments; its progress line."""
+"""A command's exit status, arguments and progress line."""
 
 import contextlib
 import io
@@ -32,7 +32,7 @@ from tests.calls import python
         ("import warnings; warnings.warn_explicit('odd', UserWarning, 'file', 3)", 0, "file:3: UserWarning: odd\n"),
     ],
 )
-def test_what_ends_a_command_is_its_exit_status_and_one_line(body, status, error):
+def test_each_end_of_a_command_has_its_exit_status_and_one_line(body, status, error):
     script = (
         f"import sys\nfrom numpygpt.system import command\nfrom numpygpt.system.errors import InputError, Note\n"
         f"def main():\n    print('printed before')\n    {body}\ncommand.run(main)"
@@ -42,7 +42,7 @@ def test_what_ends_a_command_is_its_exit_status_and_one_line(body, status, error
     assert (process.returncode, out, err) == (status, b"printed before\n", error.encode())
 
 
-def test_both_outputs_in_one_pipe_keep_their_order():
+def test_stdout_and_stderr_in_one_pipe_keep_their_order():
     script = (
         "import sys, warnings\nfrom numpygpt.system import command\nfrom numpygpt.system.errors import Note\n"
         "def main():\n    print('one')\n    warnings.warn('two', Note)\n    print('three')\ncommand.run(main)"
@@ -51,14 +51,14 @@ def test_both_outputs_in_one_pipe_keep_their_order():
     assert process.communicate()[0] == b"one\nnote: two\nthree\n"
 
 
-def test_a_character_that_the_terminal_lacks_does_not_end_a_command():
+def test_a_character_the_terminal_cannot_show_is_escaped():
     script = "from numpygpt.system import command\ncommand.run(lambda: print('\\xe9\\udcff'))"
     process = python("-c", script, env=os.environ | {"PYTHONIOENCODING": "ascii"})
     assert process.communicate() == (b"\\xe9\\udcff\n", b"")
 
 
 @pytest.mark.parametrize("body, status", [("print('shown')", None), ("raise InputError('bad')", 2)])
-def test_a_command_runs_where_standard_output_is_no_file(body, status, capsys):
+def test_a_command_runs_without_a_real_standard_output(body, status, capsys):
     out, filters = io.StringIO(), list(warnings.filters)
     with contextlib.redirect_stdout(out):
         try:
@@ -74,7 +74,7 @@ def test_a_command_runs_where_standard_output_is_no_file(body, status, capsys):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_output_that_cannot_be_written_is_one_line():
+def test_a_failed_write_to_standard_output_is_one_line():
     with open("/dev/full", "w") as full:
         process = python("-m", "numpygpt", stdout=full)
         _, err = process.communicate()
@@ -85,23 +85,23 @@ def test_output_that_cannot_be_written_is_one_line():
     "text, size",
     [("0", 0), ("4GB", 4 * 10**9), ("1.5 mb", 1_500_000), ("1e3", 1000), ("2T", 2 * 10**12)],
 )
-def test_a_size_has_a_unit(text, size):
+def test_a_size_with_a_unit_is_read_in_bytes(text, size):
     assert command.memory_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "GB", "-1GB", "4 gigabytes", "1.2.3", "1e999", "4GiB"])
-def test_what_is_no_size_is_refused(text):
+def test_an_invalid_size_is_refused(text):
     with pytest.raises(Exception, match="expected a size such as 4GB or 500MB, got"):
         command.memory_size(text)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "x", "", "nan", "9" * 5000])
-def test_a_number_out_of_range_is_no_number(text):
+def test_a_number_out_of_range_is_refused(text):
     with pytest.raises(Exception, match="expected a whole number at least 1 and at most 9, got"):
         command.number(Number(int, 1, 9))(text)
 
 
-def test_numbers_at_the_bounds():
+def test_numbers_at_the_bounds_are_accepted():
     assert command.number(Number(int, 1, 9))("9") == 9 and command.number(Number(float, 0))("0") == 0
     with pytest.raises(Exception, match="expected a number above 0, got '0'"):
         command.number(Number(float, 0, above=True))("0")
@@ -121,7 +121,7 @@ def test_numbers_at_the_bounds():
         ("-- one -- --flag -x", ("one", ["--", "--flag", "-x"])),
     ],
 )
-def test_what_follows_two_dashes_is_a_value_also_two_dashes(arguments, values):
+def test_arguments_after_two_dashes_are_values(arguments, values):
     parser = command.parser("name", "what it does", [])
     parser.add_argument("first", type=Path)
     parser.add_argument("rest", nargs="*", default=[])
@@ -130,7 +130,7 @@ def test_what_follows_two_dashes_is_a_value_also_two_dashes(arguments, values):
     assert (str(found.first), found.rest) == values and not found.flag
 
 
-def test_two_dashes_too_many_are_refused_as_they_were_given(capsys):
+def test_surplus_arguments_after_two_dashes_are_refused_unchanged(capsys):
     parser = command.parser("name", "what it does", [])
     parser.add_argument("only")
     with pytest.raises(SystemExit):
@@ -138,7 +138,7 @@ def test_two_dashes_too_many_are_refused_as_they_were_given(capsys):
     assert "unrecognized arguments: --" in capsys.readouterr().err
 
 
-def test_a_description_fills_the_lines_and_keeps_its_lists(capsys, monkeypatch):
+def test_help_wraps_paragraphs_and_keeps_lists(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     command.parser(
         "name", "one\ntwo --as-long as-it gets, and more words\n\n  a list,   kept as it is, wide or not\nend", []
@@ -150,7 +150,7 @@ def test_a_description_fills_the_lines_and_keeps_its_lists(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_progress_shows_on_a_terminal_only_and_can_be_removed(capsys, monkeypatch, terminal):
+def test_progress_is_shown_only_on_a_terminal_and_can_be_removed(capsys, monkeypatch, terminal):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     progress = command.Progress("frozen blocks", "tokens")
     progress(50, 200, " | note")
@@ -161,7 +161,7 @@ def test_progress_shows_on_a_terminal_only_and_can_be_removed(capsys, monkeypatc
         assert re.fullmatch(r"\r\x1b\[Kfrozen blocks  25% \| [\d,]+ tokens/s \| \d+ s left \| note\r\x1b\[K", shown)
 
 
-def test_the_rate_of_a_resumed_work_leaves_out_what_was_done_before(capsys, monkeypatch):
+def test_the_rate_of_resumed_work_excludes_earlier_work(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     clock = iter([100.0, 110.0])
     monkeypatch.setattr(command.time, "monotonic", lambda: next(clock))

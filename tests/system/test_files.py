@@ -1,4 +1,4 @@
-"""A file is replaced whole or not at all."""
+"""A file is replaced completely or not at all."""
 
 import os
 import stat
@@ -8,7 +8,7 @@ import pytest
 from numpygpt.system.files import replacing
 
 
-def test_a_finished_write_replaces_the_file_and_leaves_nothing_beside_it(tmp_path):
+def test_a_finished_write_replaces_the_file_and_leaves_no_temporary_file(tmp_path):
     path = tmp_path / "weights"
     path.write_bytes(b"old")
     with replacing(path) as file:
@@ -19,7 +19,7 @@ def test_a_finished_write_replaces_the_file_and_leaves_nothing_beside_it(tmp_pat
 
 
 @pytest.mark.parametrize("interruption", [OSError("No space left on device"), KeyboardInterrupt(), ValueError()])
-def test_an_interrupted_write_keeps_the_old_file_and_leaves_nothing_beside_it(tmp_path, interruption):
+def test_an_interrupted_write_keeps_the_old_file_and_leaves_no_temporary_file(tmp_path, interruption):
     path = tmp_path / "weights"
     path.write_bytes(b"old")
     with pytest.raises(type(interruption)):
@@ -30,7 +30,7 @@ def test_an_interrupted_write_keeps_the_old_file_and_leaves_nothing_beside_it(tm
     assert os.listdir(tmp_path) == ["weights"]
 
 
-def test_a_missing_folder_is_an_oserror_naming_the_file_that_was_asked_for(tmp_path):
+def test_an_oserror_for_a_missing_folder_names_the_requested_file(tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         with replacing(tmp_path / "absent" / "weights"):
             pass
@@ -38,7 +38,7 @@ def test_a_missing_folder_is_an_oserror_naming_the_file_that_was_asked_for(tmp_p
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
-def test_the_new_file_is_as_readable_to_others_as_any_new_file(tmp_path):
+def test_the_new_file_has_default_permissions(tmp_path):
     (tmp_path / "plain").write_bytes(b"")
     with replacing(tmp_path / "replaced"):
         pass

@@ -1,4 +1,4 @@
-"""Rows in memory and in a file, and where a file for them may lie."""
+"""Rows in memory and in a file, and the folder of that file."""
 
 import sys
 import tempfile
@@ -12,7 +12,7 @@ from numpygpt.system.errors import InputError
 from numpygpt.system.rows import disk_folder, reserve
 
 
-def test_what_several_threads_write_is_read_again_from_memory_and_from_the_file():
+def test_rows_written_by_several_threads_are_read_back_from_memory_and_file():
     rows = reserve(np.arange(10, 101, 10), 3, np.dtype(np.float32), 35 * 3 * 4)
     assert (len(rows.memory), rows.kept) == (30, 100)
     expected = np.random.default_rng(0).standard_normal((100, 3), np.float32)
@@ -27,21 +27,21 @@ def test_what_several_threads_write_is_read_again_from_memory_and_from_the_file(
 
 
 @pytest.mark.parametrize("fits, kept", [(9, 0), (10, 10), (29, 20), (1000, 100)])
-def test_pieces_are_kept_whole(fits, kept, monkeypatch):
+def test_a_piece_of_rows_is_never_split(fits, kept, monkeypatch):
     monkeypatch.setattr(rows_module, "disk_folder", lambda: None)
     rows = reserve(np.arange(10, 101, 10), 3, np.dtype(np.float32), fits * 3 * 4)
     assert rows.kept == len(rows.memory) == kept
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what lies in memory")
-def test_a_folder_in_memory_is_no_disk(monkeypatch):
+def test_a_folder_in_memory_is_not_used_as_a_disk(monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", "/dev/shm")
     assert disk_folder() in ("/var/tmp", None)
     monkeypatch.setattr(rows_module, "_in_memory", lambda folder: False)
     assert disk_folder() == "/dev/shm"
 
 
-def test_a_file_that_became_shorter_is_an_error_and_not_uninitialised_rows():
+def test_a_truncated_file_of_rows_is_an_error():
     rows = reserve(np.arange(10, 31, 10), 3, np.dtype(np.float32), 10 * 3 * 4)
     for start in range(0, 30, 10):
         rows.write(start, np.ones((10, 3), np.float32))

@@ -1,4 +1,4 @@
-"""The numbers that a user may set: their bounds, and that each function's and each command's are in the list."""
+"""Every number a user may set has bounds, which functions and commands share."""
 
 import math
 from inspect import signature
@@ -37,7 +37,7 @@ from numpygpt.training.pretraining import Pretraining
         (AdamW, OPTIMIZER),
     ],
 )
-def test_every_number_that_a_function_takes_is_in_its_list_with_its_default_inside(function, numbers):
+def test_every_number_of_a_function_has_bounds_that_include_its_default(function, numbers):
     parameters = signature(function).parameters
     for name, number in numbers.items():
         default = parameters[name].default
@@ -54,7 +54,7 @@ def test_every_number_that_a_function_takes_is_in_its_list_with_its_default_insi
         (lambda *more: pretrain.arguments(["text.txt", "--out", "new", *more]), PRETRAINING),
     ],
 )
-def test_a_command_refuses_the_numbers_that_the_function_refuses(arguments, numbers, capsys):
+def test_commands_and_functions_refuse_the_same_numbers(arguments, numbers, capsys):
     for name, number in numbers.items():
         if number.low == -math.inf:
             continue
@@ -63,7 +63,7 @@ def test_a_command_refuses_the_numbers_that_the_function_refuses(arguments, numb
         assert f"expected {number}, got '{number.low - 1}'" in capsys.readouterr().err
 
 
-def test_a_value_inside_comes_back_as_pythons_own_number():
+def test_a_valid_number_is_returned_as_a_python_number():
     numbers = {"count": Number(int, 1), "share": Number(float, 0, 1, above=True), "none": Number(int, optional=True)}
     values = checked(numbers, {"count": np.int8(1), "share": 1, "none": None})
     assert values == {"count": 1, "share": 1.0, "none": None}
@@ -78,7 +78,7 @@ def test_a_value_inside_comes_back_as_pythons_own_number():
         (Number(float, 0, above=True), [10**400, np.ones((40, 40))]),
     ],
 )
-def test_a_value_outside_is_refused_by_name_on_one_line(number, outside):
+def test_an_invalid_number_is_refused_by_name_in_one_line(number, outside):
     for value in outside:
         with pytest.raises(InputError, match=f"^it: expected {number}, got ") as raised:
             checked({"it": number}, {"it": value})

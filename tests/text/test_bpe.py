@@ -1,4 +1,4 @@
-"""Learning a vocabulary: by hand, against the definition, and what holds for every text."""
+"""Learning a vocabulary: by hand, by definition, and for any text."""
 
 import re
 from collections import Counter
@@ -18,7 +18,7 @@ LETTERS = st.lists(st.text("ab", min_size=1, max_size=12), min_size=1, max_size=
 
 
 def tokens_of(encoding):
-    """Its tokens but for <|endoftext|>, in the order of their ids."""
+    """Return the tokens except <|endoftext|>, in the order of their ids."""
     return sorted(encoding._mergeable_ranks, key=encoding._mergeable_ranks.get)
 
 
@@ -27,14 +27,14 @@ def merges(encoding):
 
 
 def largest(texts):
-    """The size of the largest vocabulary that the texts yield, which the error for a larger one tells."""
+    """Return the largest vocabulary size that the texts yield, taken from the error for a larger one."""
     with pytest.raises(InputError, match=r"the text yields only \d+ vocabulary entries, not 100000") as error:
         learn_bpe(texts, 100_000)
     return int(re.search(r"only (\d+)", str(error.value))[1])
 
 
 def by_definition(text, size):
-    """(tokens, text as ids): every step counts all pairs anew and merges the most frequent one, from left to right."""
+    """Return (tokens, text as ids). Each step recounts all pairs and merges the most frequent from left to right."""
     words = [[SINGLE_BYTES.index(byte) for byte in word.encode()] for word in re.findall(" ?[ab]+", text)]
     tokens = [bytes([byte]) for byte in SINGLE_BYTES]
     while len(tokens) < size - 1:
@@ -50,8 +50,8 @@ def by_definition(text, size):
     return tokens, sum(words, [])
 
 
-def test_a_case_done_by_hand():
-    # "low" once, " low" 4 times, " lower" twice. (l, o) and (o, w) occur 7 times each: (l, o), of the smaller ids,
+def test_merges_equal_a_hand_calculation():
+    # "low" once, " low" 4 times, " lower" twice. (l, o) and (o, w) occur 7 times each. (l, o) has the smaller ids and
     # comes first. Then (lo, w) 7 times, (space, low) 6. Then (e, r) and (space-low, e), twice each; then (space-low,
     # er), and no pair is left.
     texts = ["low low low low low", " lower lower"]
@@ -63,17 +63,17 @@ def test_a_case_done_by_hand():
 
 @settings(max_examples=60, deadline=None)
 @given(text=LETTERS)
-def test_counting_as_one_goes_is_counting_anew(text):
+def test_incremental_pair_counts_equal_full_recounts(text):
     size = largest([text])
     encoding = learn_bpe([text], size)
     tokens, ids = by_definition(text, size)
     assert tokens_of(encoding) == tokens
-    assert encoding.encode_ordinary(text) == ids, "the encoding cuts the text otherwise than learning did"
+    assert encoding.encode_ordinary(text) == ids, "encoding splits the text differently from learning"
 
 
 @settings(max_examples=60, deadline=None)
 @given(texts=st.lists(ANY_TEXT | LETTERS, max_size=5), text=ANY_TEXT)
-def test_any_text_gives_a_whole_vocabulary_that_takes_any_text_to_ids_and_back(texts, text):
+def test_a_vocabulary_from_any_text_encodes_and_decodes_any_text(texts, text):
     size = largest(texts)
     for asked in {257, size}:
         encoding = learn_bpe(texts, asked)
@@ -85,14 +85,14 @@ def test_any_text_gives_a_whole_vocabulary_that_takes_any_text_to_ids_and_back(t
 
 @settings(max_examples=30, deadline=None)
 @given(texts=st.lists(LETTERS, min_size=1, max_size=6), data=st.data())
-def test_the_order_of_the_texts_does_not_matter_nor_the_day(texts, data):
+def test_learning_is_deterministic_and_ignores_the_order_of_texts(texts, data):
     size = largest(texts)
     assert merges(learn_bpe(texts, size)) == merges(learn_bpe(data.draw(st.permutations(texts)), size))
 
 
 @settings(max_examples=20, deadline=None)
 @given(texts=st.lists(ANY_TEXT | LETTERS, max_size=5), text=ANY_TEXT)
-def test_it_can_be_stored_as_a_folder(tmp_path_factory, texts, text):
+def test_a_learned_vocabulary_survives_saving(tmp_path_factory, texts, text):
     encoding, folder = learn_bpe(texts, largest(texts)), tmp_path_factory.mktemp("learned")
     save_tokenizer(encoding, folder)
     stored = load_tokenizer(folder)
@@ -101,17 +101,17 @@ def test_it_can_be_stored_as_a_folder(tmp_path_factory, texts, text):
 
 
 @given(text=st.text(st.characters(min_codepoint=32, max_codepoint=126) | st.sampled_from("\n\t\r'")))
-def test_learning_cuts_ascii_text_into_gpt2s_words(text):
+def test_learning_splits_ascii_text_into_gpt2s_words(text):
     regex = pytest.importorskip("regex")
     assert bpe._SPLIT.findall(text) == regex.findall(WORDS, text)
 
 
 @given(text=ANY_TEXT)
-def test_learning_loses_no_character(text):
+def test_splitting_into_words_loses_no_character(text):
     assert "".join(bpe._SPLIT.findall(text)) == text
 
 
-def test_no_token_reaches_over_a_word_a_number_or_punctuation():
+def test_no_token_crosses_a_word_number_or_punctuation_boundary():
     texts = ["the2nd cat's hat!! "] * 50
     learned = merges(learn_bpe(texts, largest(texts)))
     assert not [token for token in learned if re.search(rb"[a-z][^a-z']|[0-9][^0-9]|[^ ][ ]|!['a-z]", token)]
@@ -119,6 +119,6 @@ def test_no_token_reaches_over_a_word_a_number_or_punctuation():
 
 
 @pytest.mark.parametrize("size", [256, 0, -1])
-def test_fewer_entries_than_there_are_bytes_are_refused(size):
+def test_a_vocabulary_smaller_than_all_bytes_is_refused(size):
     with pytest.raises(InputError, match=f"a vocabulary of {size} entries is too small"):
         learn_bpe(["some text"], size)

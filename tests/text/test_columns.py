@@ -1,4 +1,4 @@
-"""Which column is the label and which the text, in files as people have them: without a header, the text first."""
+"""Recognise the label column and the text column, also without a header or with the text first."""
 
 import warnings
 
@@ -26,7 +26,7 @@ def csv_rows(*columns):
 
 
 def notes(path, **reading):
-    """(frame, the notes) of reading a file."""
+    """Read a file and return (frame, notes)."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         frame = read_messages(path, **reading)
@@ -38,7 +38,7 @@ def check(frame):
 
 
 @pytest.mark.parametrize("order", [(TEXTS, LABELS), (LABELS, TEXTS)])
-def test_columns_have_numbers_where_there_is_no_header(file, order):
+def test_columns_of_a_file_without_header_are_chosen_by_number(file, order):
     numbers = dict(text_column=str(order.index(TEXTS) + 1), label_column=str(order.index(LABELS) + 1))
     for path, some in [
         (file(zip(*order)), numbers),
@@ -51,7 +51,7 @@ def test_columns_have_numbers_where_there_is_no_header(file, order):
         assert not said
 
 
-def test_a_header_over_numbered_columns_is_told_by_its_label_which_no_message_has(file):
+def test_a_header_over_numbered_columns_is_recognised_by_its_unique_label(file):
     frame, said = notes(file([["body", "stars"], *zip(TEXTS, LABELS)]), text_column="1", label_column="2")
     check(frame)
     assert "line 1 is read as the columns' names, because 'stars' is the label of no other" in said[0]
@@ -60,18 +60,18 @@ def test_a_header_over_numbered_columns_is_told_by_its_label_which_no_message_ha
     assert frame["Label"][0] == "7" and len(frame) == 13
 
 
-def test_a_name_goes_before_a_number(file):
+def test_a_column_name_takes_precedence_over_a_number(file):
     rows = [["2", "1"], *zip(TEXTS, ["pos", "neg"] * 6)]
     assert read_messages(file(rows), text_column="2", label_column="1")["Text"].tolist() == TEXTS
 
 
-def test_a_header_that_no_one_named_is_no_label_of_a_long_file_either(file):
+def test_an_unrecognised_header_is_refused_as_a_unique_label(file):
     with pytest.raises(InputError, match="line 1: no other message has the label 'kind'; if this line is a header"):
         read_messages(file([["kind", "body"], *zip(LABELS, TEXTS)]))
 
 
 @pytest.mark.parametrize("separator", ["\t", ","])
-def test_a_file_without_header_is_read_where_its_values_tell_the_columns_apart_and_it_is_said(file, separator):
+def test_a_file_without_header_is_read_with_a_note_if_its_values_identify_the_columns(file, separator):
     ids = [str(i) for i in range(12)]
     for columns in ([TEXTS, LABELS], [ids, TEXTS, LABELS], [LABELS, ids, TEXTS]):
         frame, said = notes(file(csv_rows(*columns) if separator == "," else zip(*columns), separator))
@@ -80,8 +80,8 @@ def test_a_file_without_header_is_read_where_its_values_tell_the_columns_apart_a
         assert f"Column {label}, which has few values, is read as the label, and column {text} as the text" in said[0]
 
 
-def test_a_text_that_occurs_twice_makes_no_sentences_into_labels(file):
-    """The file that once trained with every sentence as a label."""
+def test_sentences_are_not_taken_for_labels(file):
+    """Such a file once trained with every sentence as a label."""
     rows = [*zip(TEXTS, LABELS), (TEXTS[0], LABELS[0])]
     frame, said = notes(file(rows))
     assert set(frame["Label"]) == {"0", "1"} and len(said) == 1
@@ -91,13 +91,13 @@ def test_a_text_that_occurs_twice_makes_no_sentences_into_labels(file):
     assert len(read_messages(file(few), text_column="1", label_column="2")) == 5
 
 
-def test_the_first_labels_alone_tell_nothing_where_the_file_is_sorted(file):
+def test_columns_of_a_sorted_file_are_not_guessed_from_its_first_labels(file):
     rows = [(f"text {i}", "pos" if i < 1500 else "neg") for i in range(3000)]
     with pytest.raises(InputError, match="3,000 labels for 3,000 messages, such as 'text 0'"):
         read_messages(file(rows))
 
 
-def test_labels_that_nearly_all_differ_are_refused_in_any_file(file):
+def test_labels_that_nearly_all_differ_are_refused(file):
     with pytest.raises(InputError, match="4 labels for 6 messages, such as 'a'"):
         read_messages(file([["label", "text"], *zip("abcdaa", TEXTS)], "\t"))
 
@@ -115,23 +115,23 @@ def test_labels_that_nearly_all_differ_are_refused_in_any_file(file):
         ([TEXTS, TEXTS[::-1], LABELS], {}, "cannot tell which column is the label"),
     ],
 )
-def test_columns_that_cannot_be_told_are_refused(file, rows, options, complaint):
+def test_ambiguous_columns_are_refused(file, rows, options, complaint):
     with pytest.raises(InputError, match=complaint):
         read_messages(file(csv_rows(*rows), ","), **options)
 
 
-def test_a_first_row_that_is_told_apart_but_has_a_label_of_its_own_may_be_a_header_and_is_refused(file):
+def test_a_first_row_with_a_unique_label_is_refused_as_a_possible_header(file):
     with pytest.raises(InputError, match="cannot tell which column is the label.*'body', 'stars'"):
         read_messages(file([['"body"', '"stars"'], *csv_rows(TEXTS, LABELS)], ","))
 
 
-def test_texts_that_go_on_in_columns_without_a_name_are_counted(file):
-    """Kaggle's spam.csv has three columns without a name, into which fifty of its messages were broken."""
+def test_text_in_unnamed_columns_is_counted_in_a_note(file):
+    """Kaggle's spam.csv has three unnamed columns, which hold the ends of fifty messages."""
     rows = [["v1", "v2", "", ""], ["ham", "hi", "", ""], ["spam", "win", " now", ""], ["ham", "so", "on", "and on"]]
     messages = Messages(file(rows, ","))
     with pytest.warns(Note, match="2 messages have more text in columns without a name.*first: line 3"):
         assert [text for text, _ in messages] == ["hi", "win", "so"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert len([*messages]) == 3, "it is said once"
-        assert len([*Messages(file([["", "label", "text"], ["0", "ham", "hi"]], ","))]) == 1, "an index is no text"
+        assert len([*messages]) == 3, "the note appears once"
+        assert len([*Messages(file([["", "label", "text"], ["0", "ham", "hi"]], ","))]) == 1, "an index is not text"

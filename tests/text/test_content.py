@@ -1,4 +1,4 @@
-"""Files known by their content: compressed, in an archive, or something that is no table at all."""
+"""Files are recognised by their content: compressed, in an archive, or no table at all."""
 
 import bz2
 import gzip
@@ -41,7 +41,7 @@ PACKED = {
 
 @pytest.mark.parametrize("name", ["messages", "messages.csv", "messages.gz"])
 @pytest.mark.parametrize("what", PACKED)
-def test_a_compressed_file_is_known_by_its_content_whatever_its_name(tmp_path, what, name):
+def test_a_compressed_file_is_recognised_by_its_content(tmp_path, what, name):
     (tmp_path / name).write_bytes(PACKED[what])
     assert read_messages(tmp_path / name).to_dict("list") == {"Label": ["ham", "spam"], "Text": ["hi", "win"]}
 
@@ -83,7 +83,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_is_no_table_is_refused_by_its_name(tmp_path, what):
+def test_a_file_that_is_no_table_is_refused_with_its_kind(tmp_path, what):
     content, complaint = REFUSED[what]
     (tmp_path / "data.csv").write_bytes(content)
     with pytest.raises(InputError, match=f"data.csv: .*{complaint}") as caught:
@@ -93,7 +93,7 @@ def test_what_is_no_table_is_refused_by_its_name(tmp_path, what):
 
 @settings(max_examples=80, deadline=None)
 @given(what=st.sampled_from(sorted(PACKED)), place=st.integers(0, 400), byte=st.integers(0, 255))
-def test_a_damaged_archive_is_refused_or_gives_its_own_messages(tmp_path_factory, what, place, byte):
+def test_a_damaged_archive_is_refused_or_gives_its_own_messages_only(tmp_path_factory, what, place, byte):
     content = bytearray(PACKED[what])
     content[place % len(content)] = byte
     path = tmp_path_factory.mktemp("damaged") / "a"
@@ -107,7 +107,7 @@ def test_a_damaged_archive_is_refused_or_gives_its_own_messages(tmp_path_factory
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_a_pipe_is_read_once_and_gives_all_its_messages(tmp_path):
+def test_a_pipe_is_read_once_and_completely(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[PACKED["gz"]])
     writer.start()
@@ -115,7 +115,7 @@ def test_a_pipe_is_read_once_and_gives_all_its_messages(tmp_path):
     writer.join()
 
 
-def test_no_file_stays_open(tmp_path):
+def test_reading_leaves_no_file_open(tmp_path):
     (tmp_path / "a").write_bytes(PACKED["a zip in a gz"])
     content = Content(tmp_path / "a")
     with content.open() as file:
@@ -124,8 +124,8 @@ def test_no_file_stays_open(tmp_path):
 
 
 @pytest.mark.parametrize("places", [1, 2])
-def test_a_zip_whose_names_are_damaged_is_refused(tmp_path, places):
-    """A member's name stands twice in it: before the member and in the directory at the end."""
+def test_a_zip_with_damaged_member_names_is_refused(tmp_path, places):
+    """A zip has each member's name twice: before the member and in the directory at the end."""
     (tmp_path / "a").write_bytes(archive(**{"é.csv": TEXT}).replace("é".encode(), b"\xff\xff", places))
     with pytest.raises(InputError, match="damaged or encrypted"):
         read_messages(tmp_path / "a")

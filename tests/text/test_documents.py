@@ -16,28 +16,28 @@ def write(tmp_path):
     return write
 
 
-def test_a_file_is_one_document_without_its_surrounding_blanks(write):
+def test_a_file_is_one_stripped_document(write):
     paths = [write("a", "  one\ntwo\n\n"), write("b", "\t\n"), write("c", "drei\n")]
     assert read_documents(paths) == ["one\ntwo", "drei"]
 
 
-def test_a_line_is_one_document_if_asked_for(write):
+def test_each_line_is_a_document_on_request(write):
     paths = [write("a", " one \r\n\r\n \ntwo\u2028still two\x0b\x85three"), write("b", "four\n")]
     assert read_documents(paths, lines=True) == ["one", "two\u2028still two\x0b\x85three", "four"]
 
 
-def test_a_byte_order_mark_is_no_text(write):
+def test_a_byte_order_mark_is_removed(write):
     assert read_documents([write("a", codecs.BOM_UTF8 + "é".encode())]) == ["é"]
 
 
 @pytest.mark.parametrize("content", ["", " \n\t\n"])
 @pytest.mark.parametrize("lines, weight", [(False, 1), (False, 0.5), (True, 0.5)])
-def test_files_without_text_are_refused_all_by_name(write, content, lines, weight):
+def test_all_files_without_text_are_named(write, content, lines, weight):
     with pytest.raises(InputError, match="a, .*b: there is no text"):
         read_documents([write("a", content), write("b", "")], lines, [weight, weight])
 
 
-def test_the_line_that_is_not_utf8_is_named(write):
+def test_a_line_that_is_not_utf8_is_named(write):
     with pytest.raises(InputError, match="latin, line 3: not UTF-8"):
         read_documents([write("good", "fine"), write("latin", "a\n\né".encode("latin-1"))])
 
@@ -48,7 +48,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
         read_documents([tmp_path / name])
 
 
-def test_weights_say_how_often_each_document_comes(write):
+def test_a_weight_repeats_each_document_of_a_file(write):
     paths = [write("a", "one\n\ntwo\nthree\nfour\n"), write("b", "five"), write("c", "six\nseven\n")]
     assert read_documents(paths, lines=True, weights=[0.5, 1, 1.5]) == ["two", "four", "five", "six", "seven", "seven"]
 
@@ -61,8 +61,6 @@ def test_weights_say_how_often_each_document_comes(write):
         ("one\ntwo\n", True, 0.4, "a: a weight of 0.4 leaves out all of its 2 documents; use a larger weight"),
     ],
 )
-def test_a_weight_that_drops_a_file_or_is_rounded_is_refused_though_other_files_have_text(
-    write, text, lines, weight, message
-):
+def test_a_weight_that_drops_or_rounds_a_file_is_refused(write, text, lines, weight, message):
     with pytest.raises(InputError, match=message):
         read_documents([write("a", text), write("b", "three\nfour")], lines, [weight, 1])

@@ -1,4 +1,4 @@
-"""Texts in the encodings that people have."""
+"""Texts in common encodings."""
 
 import codecs
 import warnings
@@ -26,7 +26,7 @@ def file(tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
-def test_a_text_with_a_mark_or_in_utf8_is_read_and_nothing_is_said(file, encoding):
+def test_utf8_and_marked_texts_are_read_without_a_note(file, encoding):
     content = codecs.BOM_UTF16_BE + TEXT.encode(encoding) if encoding == "utf-16-be" else TEXT.encode(encoding)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -34,14 +34,14 @@ def test_a_text_with_a_mark_or_in_utf8_is_read_and_nothing_is_said(file, encodin
     assert read["Text"].tolist() == ["“See you” at six… £5", "Win £900 – now"]
 
 
-def test_any_other_text_is_windows_1252_with_a_line_that_says_so(file):
-    """As Kaggle's spam.csv."""
+def test_any_other_text_is_read_as_windows_1252_with_a_note(file):
+    """Kaggle's spam.csv is such a file."""
     with pytest.warns(Note, match=r"messages is not UTF-8 \(line 2\). It is read as windows-1252; --encoding names"):
         read = read_messages(file(TEXT.encode("windows-1252")))
     assert read["Text"].tolist() == ["“See you” at six… £5", "Win £900 – now"]
 
 
-def test_an_encoding_that_is_asked_for_overrides_and_nothing_is_said(file):
+def test_a_requested_encoding_is_used_without_a_note(file):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read = read_messages(file("label,text\nham,żółw\nspam,dom\n".encode("iso8859-2")), encoding="iso8859-2")
@@ -68,13 +68,13 @@ def test_an_encoding_that_is_asked_for_overrides_and_nothing_is_said(file):
     ],
 )
 @pytest.mark.filterwarnings("ignore::numpygpt.system.errors.Note")
-def test_bytes_that_are_not_in_the_encoding_are_refused_and_named(file, content, encoding, complaint):
+def test_bytes_invalid_in_the_encoding_are_refused_with_their_place(file, content, encoding, complaint):
     with pytest.raises(InputError, match=complaint) as caught:
         read_messages(file(content), encoding=encoding and known_encoding(encoding))
     assert "\n" not in str(caught.value)
 
 
-def test_only_texts_have_an_encoding():
+def test_only_text_encodings_are_accepted():
     assert known_encoding("latin1") == known_encoding("ISO-8859-1") and known_encoding("UTF8") == "utf-8-sig"
     for name in ("klingon", "base64", "rot13", ""):
         with pytest.raises(ValueError):
@@ -86,7 +86,7 @@ def test_only_texts_have_an_encoding():
     text=st.text(st.sampled_from("aé£€“\r\n") | st.characters(codec="utf-8", exclude_characters="\0"), max_size=30),
     encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32", "windows-1252"]),
 )
-def test_a_text_is_the_same_whatever_it_was_written_in(tmp_path_factory, text, encoding):
+def test_a_text_is_read_alike_from_any_encoding(tmp_path_factory, text, encoding):
     try:
         written = text.encode(encoding)
     except UnicodeEncodeError:

@@ -13,7 +13,7 @@ UCI = (
     'ham\tGo until jurong point, crazy..\nspam\t"WINNER!! £900, call now\nham\tOk lar... "Joking"\nspam\tURGENT, call\n'
 )
 CSV = 'id,Label,Text\n1,ham,"Go, now"\n2,spam,"He said ""WIN"""\n3,ham,"two\nlines"\n4,spam,£900\n'
-# Messages that some reader would take for something else: missing values, quotes, a header, whitespace at the ends.
+# Messages that a reader could misread: missing values, quotes, a header, whitespace at the ends.
 AWKWARD = [
     "NA",
     "None",
@@ -42,7 +42,7 @@ def file(tmp_path):
     return write
 
 
-def test_the_published_file_gives_all_its_messages(shared):
+def test_all_messages_of_the_published_file_are_read(shared):
     frame = read_messages(shared / "data" / "SMSSpamCollection")
     lines = (shared / "data" / "SMSSpamCollection").read_text(encoding="utf-8").split("\n")[:-1]
     assert len(frame) == 5574 and (frame["Label"] == "spam").sum() == 747
@@ -50,7 +50,7 @@ def test_the_published_file_gives_all_its_messages(shared):
     assert label_names(frame) == ["ham", "spam"]
 
 
-def test_the_books_reading_is_pandas_default(shared):
+def test_book_quotes_reads_like_pandas_default(shared):
     path = shared / "data" / "SMSSpamCollection"
     book = pd.read_csv(path, sep="\t", header=None, names=["Label", "Text"])
     frame = read_messages(path, book_quotes=True)
@@ -79,7 +79,7 @@ def test_awkward_messages_survive_a_csv_that_pandas_wrote(tmp_path_factory, text
 @pytest.mark.parametrize(
     "form, book_quotes", [("{},{}\n", False), ('"{}","{}"\n', False), ("{}\t{}\n", False), ('{}\t"{}"\n', True)]
 )
-def test_a_text_may_be_longer_than_csvs_own_limit_which_stays_as_it_was(file, form, book_quotes):
+def test_a_text_may_exceed_csvs_field_limit_which_is_restored(file, form, book_quotes):
     limit = csv.field_size_limit()
     texts = ["win " * limit, "home"]
     rows = [("label", "text"), ("spam", texts[0]), ("ham", texts[1])]
@@ -91,7 +91,7 @@ def test_a_text_may_be_longer_than_csvs_own_limit_which_stays_as_it_was(file, fo
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
-def test_bom_blank_lines_line_endings_and_a_missing_last_newline_change_nothing(file, ending):
+def test_bom_blank_lines_line_endings_and_a_missing_last_newline_do_not_matter(file, ending):
     plain = read_messages(file(UCI))
     changed = "\n" + UCI.replace("ham\tOk", "\nham\tOk").rstrip("\n")
     assert read_messages(file(codecs.BOM_UTF8 + changed.replace("\n", ending).encode())).equals(plain)
@@ -107,7 +107,7 @@ def test_bom_blank_lines_line_endings_and_a_missing_last_newline_change_nothing(
         ("label,class,message", {"label_column": "class"}),
     ],
 )
-def test_columns_are_found_by_usual_names_or_by_the_names_asked_for(file, header, chosen):
+def test_columns_are_found_by_usual_or_requested_names(file, header, chosen):
     frame = read_messages(file(CSV.replace("id,Label,Text", header)), **chosen)
     assert frame["Label"].tolist() == ["ham", "spam"] * 2
     assert frame["Text"].tolist() == ["Go, now", 'He said "WIN"', "two\nlines", "£900"]
@@ -118,7 +118,7 @@ def test_a_header_over_tab_separated_messages_is_not_a_message(file, header, cho
     assert read_messages(file(f"{header}\n{UCI}"), **chosen).equals(read_messages(file(UCI)))
 
 
-def test_columns_that_are_not_first_are_used_in_a_tab_separated_file(file):
+def test_named_columns_of_a_tab_separated_file_may_have_any_place(file):
     frame = read_messages(file("text\tn\tlabel\nhi\t1\tham\nwin\t2\tspam\n"))
     assert frame.to_dict("list") == {"Label": ["ham", "spam"], "Text": ["hi", "win"]}
 
@@ -149,7 +149,7 @@ def test_columns_that_are_not_first_are_used_in_a_tab_separated_file(file):
         ("ham,Go now\nspam,win\n", {}, "which column is the label.*'ham', 'Go now'"),
     ],
 )
-def test_a_bad_file_is_refused_in_one_line_that_says_where(file, content, options, complaint):
+def test_a_bad_file_is_refused_in_one_line_with_its_place(file, content, options, complaint):
     path = file(content)
     with pytest.raises(InputError, match=complaint) as caught:
         read_messages(path, **options)
@@ -165,7 +165,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 @pytest.mark.filterwarnings("ignore::numpygpt.system.errors.Note")
 @settings(max_examples=300, deadline=None)
 @given(original=st.sampled_from([UCI, CSV]), data=st.data(), book_quotes=st.booleans())
-def test_damage_ends_in_an_input_error_or_in_messages_the_file_holds(tmp_path_factory, original, data, book_quotes):
+def test_a_damaged_file_is_refused_or_gives_its_own_messages(tmp_path_factory, original, data, book_quotes):
     content = original.encode()
     for _ in range(data.draw(st.integers(1, 3))):
         start, length = data.draw(st.integers(0, len(content))), data.draw(st.integers(0, 9))
@@ -183,7 +183,7 @@ def test_damage_ends_in_an_input_error_or_in_messages_the_file_holds(tmp_path_fa
         held = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         held = content.decode("windows-1252")
-    held = held.replace('"', "")  # CSV quoting drops and doubles quotes; nothing else may change
+    held = held.replace('"', "")  # CSV quoting drops and doubles quotes, and changes nothing else
     assert all(label.strip() for label in frame["Label"]) and all(text.strip() for text in frame["Text"])
     assert all(field.replace('"', "") in held for field in [*frame["Label"], *frame["Text"]])
     # Where every line could be a message, every line is one.
@@ -192,7 +192,7 @@ def test_damage_ends_in_an_input_error_or_in_messages_the_file_holds(tmp_path_fa
         assert len(frame) == len(lines) or any(line.count("\t") != 1 for line in lines)
 
 
-def test_a_stream_gives_the_same_messages_one_by_one_and_needs_no_second_label(file):
+def test_a_stream_gives_the_same_messages_also_of_a_single_label(file):
     for content in (UCI, CSV):
         frame = read_messages(file(content))
         assert list(Messages(file(content))) == list(zip(frame["Text"], frame["Label"]))
@@ -200,7 +200,7 @@ def test_a_stream_gives_the_same_messages_one_by_one_and_needs_no_second_label(f
     assert list(Messages(file("label,text\n"))) == []
 
 
-def test_a_stream_reads_no_further_than_it_is_asked(file):
+def test_a_stream_reads_lazily(file):
     stream = iter(Messages(file("label,text\n" + 5000 * "ham,hi\n" + "ham\n")))
     assert all(next(stream) == ("hi", "ham") for _ in range(5000))
     with pytest.raises(InputError, match="line 5002: expected 2 fields, found 1"):

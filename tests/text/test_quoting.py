@@ -1,4 +1,4 @@
-"""Tab-separated files whose fields are quoted as in CSV, or not."""
+"""Tab-separated files with and without CSV quoting."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ def lines(text):
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC, csv.QUOTE_ALL])
 @pytest.mark.parametrize("header", [True, False])
 @pytest.mark.parametrize("columns", [["Label", "Text"], ["Text", "Label"], ["id", "Text", "Label"]])
-def test_a_tsv_is_read_as_pandas_wrote_it(tmp_path, quoting, header, columns):
+def test_a_tsv_written_by_pandas_is_read_back(tmp_path, quoting, header, columns):
     frame = pd.DataFrame({"Label": ["ham", "spam"] * 6, "Text": [*TEXTS, "e", "f", "g", "h"], "id": range(12)})
     frame[columns].to_csv(tmp_path / "a.tsv", sep="\t", index=False, header=header, quoting=quoting)
     numbers = {"text_column": str(columns.index("Text") + 1), "label_column": str(columns.index("Label") + 1)}
@@ -31,7 +31,7 @@ def test_a_tsv_is_read_as_pandas_wrote_it(tmp_path, quoting, header, columns):
     assert read["Text"].tolist() == frame["Text"].tolist() and read["Label"].tolist() == frame["Label"].tolist()
 
 
-def test_a_tsv_is_read_as_excel_wrote_it_which_quotes_commas_too():
+def test_a_tsv_written_by_excel_is_read_back():
     excel = 'label\ttext\nham\t"a, b"\nspam\tc\nham\t"say ""x"""\n'
     assert quoted_as_csv(lines(excel)) == (True, None)
     assert not quoted_as_csv(lines(excel.replace("spam\tc", "spam\tc, d")))[0]
@@ -48,9 +48,9 @@ def test_a_tsv_is_read_as_excel_wrote_it_which_quotes_commas_too():
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC, csv.QUOTE_ALL]),
 )
 @example(texts=["\n\t"] * 2, separator=",", quoting=csv.QUOTE_MINIMAL)
-def test_whatever_pandas_wrote_is_read_back(tmp_path_factory, texts, separator, quoting):
+def test_any_texts_written_by_pandas_are_read_back(tmp_path_factory, texts, separator, quoting):
     texts = [text if text.strip() else "." for text in texts]
-    # A line inside a text, with as many tabs as a row: the file may be without quoting, and this line a message.
+    # A line inside a text with as many tabs as a row could be a message of a file without quoting.
     assume(separator != "\t" or not any("\t" in line for text in texts for line in text.split("\n")[1:]))
     path = tmp_path_factory.mktemp("written") / "messages"
     frame = pd.DataFrame({"Label": ["ham", "spam"] * len(texts), "Text": [*texts, *texts]})
@@ -62,7 +62,7 @@ def test_whatever_pandas_wrote_is_read_back(tmp_path_factory, texts, separator, 
 @pytest.mark.parametrize(
     "text",
     [
-        'ham\t"Hi its Kate"\nspam\twin\n',  # a message that its writer put in quotes
+        'ham\t"Hi its Kate"\nspam\twin\n',  # a message in quotes
         'ham\tHe said "WIN"\nspam\twin\n',
         'ham\t"See you\nham\tsoon\nham\tat home"\nspam\twin\n',  # four messages of two fields each
         'ham\t"open\nspam\twin\n',
@@ -71,7 +71,7 @@ def test_whatever_pandas_wrote_is_read_back(tmp_path_factory, texts, separator, 
         "ham\thi\nspam\twin\n",
     ],
 )
-def test_quotes_that_csv_would_not_write_are_ordinary_characters_and_nothing_is_said(tmp_path, text):
+def test_quotes_not_written_by_csv_are_ordinary_characters(tmp_path, text):
     (tmp_path / "a.tsv").write_text(text)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -80,7 +80,7 @@ def test_quotes_that_csv_would_not_write_are_ordinary_characters_and_nothing_is_
 
 
 @pytest.mark.parametrize("other", ['5" screen', '"open', '"a" b'])
-def test_a_file_that_is_quoted_in_one_line_and_contradicts_in_another_is_read_as_it_is_and_said(tmp_path, other):
+def test_a_file_with_inconsistent_quotes_is_read_literally_with_a_note(tmp_path, other):
     text = f'ham\t"say ""x"""\nspam\t{other}\n'
     (tmp_path / "a.tsv").write_text(text)
     with pytest.warns(Note, match="a.tsv: line 1 looks quoted as in CSV, but line 2 is not. All quotes"):

@@ -10,11 +10,11 @@ SETTINGS = {"text_column": "2", "label_column": "kind", "no_header": True, "enco
 
 
 @pytest.mark.parametrize("command, before", [(train, []), (evaluate, ["run", "data"]), (experiments, [])])
-def test_every_command_that_reads_messages_has_the_same_options(command, before):
+def test_all_commands_that_read_messages_share_their_options(command, before):
     assert reading(command.arguments([*before, *OPTIONS])) == SETTINGS
 
 
-def test_options_can_be_given_to_another_command():
+def test_reading_options_can_be_passed_to_another_command():
     parser = argparse.ArgumentParser()
     add_options(parser)
     for options in ([], OPTIONS, OPTIONS[:4], ["--text-column=-x"], ["--encoding", "utf-8"]):

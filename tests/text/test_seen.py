@@ -1,4 +1,4 @@
-"""Which tokens the training messages had: noted while they are read, kept in the run folder, and what is said of it."""
+"""The tokens of the training messages are noted, kept in the run folder, and used in a remark on unseen ones."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def fitted(gpt, texts, **settings):
 
 
 @pytest.mark.parametrize("pad", ["none", "end", 12])
-def test_only_the_training_messages_count_and_padding_does_not(gpt, pad):
+def test_only_tokens_of_training_messages_are_noted(gpt, pad):
     clf = numpygpt.Classifier(gpt, ["ham", "spam"], "head", pad=pad)
     assert np.isnan(clf.unseen(["win"])).all()
     training, validation = [("win £", "spam"), ("home", "ham")] * 4, [("你", "ham")]
@@ -33,7 +33,7 @@ def test_only_the_training_messages_count_and_padding_does_not(gpt, pad):
     assert expected[0] == 0 and expected[2] == 1 and 0 < expected[1] < 1
 
 
-def test_a_second_training_adds_its_tokens_and_a_run_folder_keeps_all(gpt, tmp_path):
+def test_a_second_training_adds_its_tokens_and_a_run_keeps_them(gpt, tmp_path):
     clf = fitted(gpt, ["win"] * 8)
     assert clf.unseen(["win", "home"]).tolist() == [0, 1]
     numpygpt.fine_tune(clf, [("home", "ham"), ("home", "spam")] * 4, epochs=1)
@@ -44,12 +44,12 @@ def test_a_second_training_adds_its_tokens_and_a_run_folder_keeps_all(gpt, tmp_p
     assert again.trainable == clf.trainable
 
 
-def test_a_classifier_whose_messages_are_unknown_says_nothing_before_or_after_it_is_saved(gpt, tmp_path):
+def test_a_classifier_without_known_training_messages_makes_no_remark(gpt, tmp_path):
     numpygpt.Classifier(gpt, ["ham", "spam"]).save(tmp_path / "run")
     assert np.isnan(load_run(tmp_path / "run").unseen(["win", "你"])).all()
 
 
-def test_loaders_know_the_tokens_of_the_first_set(gpt):
+def test_loaders_note_the_tokens_of_the_training_set(gpt):
     clf = numpygpt.Classifier(gpt, ["ham", "spam"])
     training, _ = loaders(clf, [[("win", "spam")] * 8, [("home", "ham")]])
     assert unseen_share(np.array(gpt.encode("win")), -1, training.seen) == 0
@@ -57,5 +57,5 @@ def test_loaders_know_the_tokens_of_the_first_set(gpt):
 
 
 @pytest.mark.parametrize("share, said", [(0.5, "50%"), (1.0, "100%"), (0.49, None), (0.0, None), (np.nan, None)])
-def test_a_remark_is_made_from_a_half_on(share, said):
+def test_a_remark_needs_at_least_half_unseen_tokens(share, said):
     assert remark(share) == (said and f"{said} of its tokens occur in no training message")

@@ -1,4 +1,4 @@
-"""Which messages of a file are used, and what is said of the others."""
+"""Select messages of a file, and report the unused ones."""
 
 from collections import Counter
 from dataclasses import asdict
@@ -19,7 +19,7 @@ def numbered(counts):
     return pd.DataFrame(rows, columns=["Label", "Text"])
 
 
-def test_smallest_is_the_books_balance_and_split():
+def test_smallest_equals_the_books_balance_and_split():
     frame = numbered({"ham": 60, "spam": 30})
     sets, chosen = select(frame, "smallest", seed=5)
     expected = split(balance(frame, 5), seed=5)
@@ -29,11 +29,11 @@ def test_smallest_is_the_books_balance_and_split():
     )
 
 
-def test_a_balanced_file_is_used_whole_and_nothing_is_said():
+def test_a_balanced_file_is_used_whole_without_a_note():
     assert select(numbered({"ham": 30, "spam": 30}))[1].complete
 
 
-def test_the_shares_of_the_sets_may_be_other_than_the_books():
+def test_the_shares_of_the_sets_can_be_chosen():
     sets, _ = select(numbered({"ham": 30, "spam": 30}), shares=(0.5, 0.2))
     assert [len(part) for part in sets] == [30, 12, 18]
 
@@ -44,7 +44,7 @@ def test_the_shares_of_the_sets_may_be_other_than_the_books():
     how=st.just("none") | st.integers(3, 30),
     seed=st.integers(0, 99),
 )
-def test_all_or_some_messages_of_each_label_are_split_by_label_and_none_is_lost(counts, how, seed):
+def test_a_split_by_label_loses_no_message(counts, how, seed):
     frame = numbered(counts)
     sets, chosen = select(frame, how, seed)
     used = {label: count if how == "none" else min(count, how) for label, count in counts.items()}
@@ -58,7 +58,7 @@ def test_all_or_some_messages_of_each_label_are_split_by_label_and_none_is_lost(
 
 
 def test_the_validation_set_of_a_split_by_label_is_shuffled():
-    """An evaluation reads its first batches: they must not all have one label."""
+    """An evaluation may read only the first batches, which must not all have one label."""
     (_, validation, _), _ = select(numbered({"ham": 300, "spam": 300}), "none")
     assert 10 < (validation["Label"][:40] == "ham").sum() < 30
 
@@ -86,13 +86,13 @@ def test_the_validation_set_of_a_split_by_label_is_shuffled():
         ),
     ],
 )
-def test_balancing_that_empties_a_label_is_refused_and_names_the_labels_and_the_way_out(counts, complaint):
+def test_balancing_that_empties_a_label_is_refused_with_an_alternative(counts, complaint):
     with pytest.raises(InputError, match=f"^{complaint}") as caught:
         select(numbered(counts))
     assert "remove rare labels, or pass --balance none, which splits each label by itself" in str(caught.value)
 
 
-def test_a_label_too_rare_for_three_sets_is_refused_however_the_rest_is_chosen():
+def test_a_label_too_rare_for_three_sets_is_refused():
     for how in ("none", 50):
         with pytest.raises(InputError, match="no message of 'c' .2 used.; use more messages, at least 3 of each"):
             select(numbered({"a": 60, "b": 60, "c": 2}), how)
@@ -100,8 +100,8 @@ def test_a_label_too_rare_for_three_sets_is_refused_however_the_rest_is_chosen()
         select(numbered({"a": 10, "b": 10}), seed=0)
 
 
-def test_the_warnings_precision_is_that_of_the_files_shares():
-    """What is measured on 100 messages of each label is counted again for a file with 900 and 100 messages."""
+def test_the_warnings_precision_uses_the_files_label_shares():
+    """Counts measured on 100 messages of each label are weighted for a file with 900 and 100 messages."""
     chosen = Selection({"ham": 900, "spam": 100}, 100, "spam")
     text = chosen.warning(np.array([[90, 10], [20, 80]]), np.array([90 / 110, 80 / 90]))
     expected = 0.1 * 0.8 / (0.1 * 0.8 + 0.9 * 0.1)
@@ -111,7 +111,7 @@ def test_the_warnings_precision_is_that_of_the_files_shares():
     assert "here 0.00% of the answers 'spam' are right, there about 0.00%" in nothing
 
 
-def test_a_selection_survives_json():
+def test_a_selection_survives_json_serialisation():
     chosen = select(numbered({"ham": 60, "spam": 30}))[1]
     assert Selection(**asdict(chosen)) == chosen
     assert all(type(count) is int for count in chosen.counts.values()) and type(chosen.most) is int

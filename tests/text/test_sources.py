@@ -1,10 +1,10 @@
-"""Which file a name stands for, and how its messages are split."""
+"""A name selects a file or a bundled data set, and its split."""
 
 from numpygpt.text.sources import SAMPLE, find_messages
 from numpygpt.text.split import SHARES, shares
 
 
-def test_a_file_goes_before_a_data_set_of_its_name_and_is_split_as_the_book_does(tmp_path, monkeypatch):
+def test_a_file_takes_precedence_over_a_data_set_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_messages("sample") == SAMPLE and shares(SAMPLE) != SHARES
     (tmp_path / "sample").write_text("ham\tHi\n")

@@ -14,12 +14,12 @@ FILES = {"train": "train.csv", "validation": "validation.csv", "test": "test.csv
 
 
 def numbered(**counts):
-    """A frame with so many messages of each label, each text its own."""
+    """Return a frame with the given number of messages of each label. All texts differ."""
     rows = [(label, f"{label} {i}") for label, count in counts.items() for i in range(count)]
     return pd.DataFrame(rows, columns=["Label", "Text"])
 
 
-def test_the_books_three_files_come_out_byte_for_byte(shared, tmp_path):
+def test_the_books_three_files_are_reproduced_byte_for_byte(shared, tmp_path):
     frame = read_messages(shared / "data" / "SMSSpamCollection", book_quotes=True)
     sets = split(balance(frame))
     assert [len(part) for part in sets] == [1045, 149, 300]
@@ -28,7 +28,7 @@ def test_the_books_three_files_come_out_byte_for_byte(shared, tmp_path):
     assert {name: hashlib.sha256((tmp_path / file).read_bytes()).hexdigest() for name, file in FILES.items()} == logged
 
 
-def test_every_label_is_drawn_down_to_the_rarest_which_stays_in_file_order():
+def test_balance_reduces_every_label_to_the_rarest():
     frame = numbered(b=9, a=4, c=6).sample(frac=1, random_state=0)
     balanced = balance(frame, seed=5)
     assert balanced["Label"].tolist() == ["a"] * 4 + ["b"] * 4 + ["c"] * 4
@@ -41,7 +41,7 @@ def test_every_label_is_drawn_down_to_the_rarest_which_stays_in_file_order():
 @given(
     n=st.integers(1, 40), train=st.floats(0.01, 0.98), validation=st.floats(0.01, 0.98), seed=st.integers(0, 2**32 - 1)
 )
-def test_a_split_loses_and_repeats_no_message_or_is_refused(n, train, validation, seed):
+def test_a_split_neither_loses_nor_repeats_a_message(n, train, validation, seed):
     frame = numbered(ham=n)
     try:
         sets = split(frame, train, validation, seed)
@@ -58,7 +58,7 @@ def test_a_split_loses_and_repeats_no_message_or_is_refused(n, train, validation
 @pytest.mark.parametrize(
     "train, validation", [(0, 0.1), (0.7, 0), (0.7, 0.3), (-0.7, 0.1), (1.2, -0.5), (float("nan"), 0.1)]
 )
-def test_fractions_that_leave_a_set_empty_are_refused(train, validation):
+def test_fractions_that_empty_a_set_are_refused(train, validation):
     with pytest.raises(InputError, match="fractions"):
         split(numbered(ham=100), train, validation)
 
@@ -77,7 +77,7 @@ def test_too_few_messages_for_three_sets_are_refused_with_the_sizes():
         max_size=20,
     )
 )
-def test_written_texts_and_labels_read_back_as_they_were(tmp_path_factory, texts):
+def test_written_sets_are_read_back_unchanged(tmp_path_factory, texts):
     folder = tmp_path_factory.mktemp("split")
     part = pd.DataFrame({"Label": ["spam" if i % 3 else "ham" for i in range(len(texts))], "Text": texts})
     write_split(folder, (part, part, part[:1]), ["ham", "spam"])
@@ -89,7 +89,7 @@ def test_written_texts_and_labels_read_back_as_they_were(tmp_path_factory, texts
             assert list(SplitSet(folder / file, ["ham", "spam"])) == list(zip(written["Text"], written["Label"]))
 
 
-def test_a_label_that_has_no_number_leaves_the_file_before_it_whole(tmp_path):
+def test_a_failed_write_keeps_the_previous_file(tmp_path):
     write_split(tmp_path, [numbered(ham=2)] * 3, ["ham"])
     before = (tmp_path / "test.csv").read_bytes()
     with pytest.raises(ValueError):
@@ -97,7 +97,7 @@ def test_a_label_that_has_no_number_leaves_the_file_before_it_whole(tmp_path):
     assert (tmp_path / "test.csv").read_bytes() == before
 
 
-def test_a_set_whose_labels_are_not_the_runs_numbers_is_refused(tmp_path):
+def test_a_set_with_unknown_label_numbers_is_refused(tmp_path):
     (tmp_path / "test.csv").write_text("Label,Text\n1,hi\n2,ho\n")
     with pytest.raises(InputError, match="test.csv: label '2' is not one of 0 to 1"):
         list(SplitSet(tmp_path / "test.csv", ["ham", "spam"]))

@@ -1,4 +1,4 @@
-"""Tables in the formats that people have: separators, JSON, Parquet, Excel. What pandas writes is read back."""
+"""Tables with any separator and in JSON, Parquet and Excel: files written by pandas are read back."""
 
 import json
 import sys
@@ -46,7 +46,7 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_what_pandas_wrote_is_read_back_whatever_the_files_name(tmp_path, kind):
+def test_tables_written_by_pandas_are_read_back_under_any_name(tmp_path, kind):
     WRITERS[kind](FRAME, tmp_path / "messages")
     with warnings.catch_warnings():
         warnings.simplefilter("error", Note)
@@ -61,7 +61,7 @@ def test_what_pandas_wrote_is_read_back_whatever_the_files_name(tmp_path, kind):
     texts=st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=9), min_size=2),
     kind=st.sampled_from(["json lines", "json", "json with lines"]),
 )
-def test_any_text_survives_json(tmp_path_factory, texts, kind):
+def test_any_text_survives_json_tables(tmp_path_factory, texts, kind):
     texts = [text if text.strip() else "." for text in texts]
     path = tmp_path_factory.mktemp("json") / "messages"
     labels = [["ham", "spam"][i % 2] for i in range(len(texts))]
@@ -71,18 +71,18 @@ def test_any_text_survives_json(tmp_path_factory, texts, kind):
 
 
 @pytest.mark.parametrize("kind", sorted(set(WRITERS) - {"xlsx"}))
-def test_labels_that_are_numbers_or_truth_values_have_the_same_names_in_every_format(tmp_path, kind):
+def test_number_and_boolean_labels_have_the_same_names_in_every_format(tmp_path, kind):
     for values in ([0, 1, 1], [True, False, True], [0.5, 1.0, 0.5]):
         WRITERS[kind](pd.DataFrame({"label": values, "text": ["a", "b", "c"]}), tmp_path / "messages")
         assert read_messages(tmp_path / "messages")["Label"].tolist() == list(map(str, values))
 
 
-def test_a_categorical_column_of_a_parquet_file_gives_its_names(tmp_path):
+def test_a_categorical_parquet_column_gives_its_names(tmp_path):
     parquet(FRAME.astype({"label": "category"}), tmp_path / "messages")
     assert read_messages(tmp_path / "messages")["Label"].tolist() == FRAME["label"].tolist()
 
 
-def test_an_excel_sheet_has_blank_rows_blank_columns_and_a_second_sheet_which_is_named(tmp_path):
+def test_an_excel_sheet_may_have_blank_rows_and_columns_and_other_sheets_are_noted(tmp_path):
     openpyxl = pytest.importorskip("openpyxl")
     book = openpyxl.Workbook()
     book.active.title = "messages"
@@ -100,7 +100,7 @@ def test_an_excel_sheet_has_blank_rows_blank_columns_and_a_second_sheet_which_is
 @pytest.mark.parametrize(
     "kind, module, package", [("parquet", "pyarrow.parquet", "pyarrow"), ("xlsx", "openpyxl", "openpyxl")]
 )
-def test_an_absent_package_is_named(tmp_path, monkeypatch, kind, module, package):
+def test_a_missing_package_is_named(tmp_path, monkeypatch, kind, module, package):
     WRITERS[kind](FRAME, tmp_path / "messages")
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InputError, match=rf"for which {package} is missing. Install it: pip install {package}, or"):
@@ -141,7 +141,7 @@ GOOD = '{"text": "hi", "label": "ham"}'
         ("[" * 100_000, "record 1: "),
     ],
 )
-def test_json_that_is_no_records_is_refused_with_its_place(tmp_path, content, complaint):
+def test_json_without_records_is_refused_with_its_place(tmp_path, content, complaint):
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(InputError, match=f"a.csv.*{complaint}") as caught:
         read_messages(tmp_path / "a.csv")
@@ -153,7 +153,7 @@ def test_json_that_is_no_records_is_refused_with_its_place(tmp_path, content, co
     ["label,text\nham,a; b\nspam,c\n", "label;text\nham;a, b\nspam;c\n", "label;text;date\nham;a, b;1\nspam;c;2\n"]
     + ["kind;body\nham;a, b\nspam;c\n", "[x],label,text\n1,ham,a; b\n2,spam,c\n", "{x};label;text\n1;ham;a; b\n"],
 )
-def test_the_separator_is_the_one_that_gives_the_columns(tmp_path, text):
+def test_the_separator_is_recognised_by_the_columns_it_gives(tmp_path, text):
     (tmp_path / "a").write_text(text)
     chosen = {"text_column": "body", "label_column": "kind"} if "kind" in text else {}
     if text.startswith("{x}"):
@@ -164,14 +164,14 @@ def test_the_separator_is_the_one_that_gives_the_columns(tmp_path, text):
     assert read["Label"].tolist() == ["ham", "spam"] and read["Text"][1] == "c" and len(read["Text"][0]) == 4
 
 
-def test_a_semicolon_file_without_header_is_read_where_every_row_has_as_many(tmp_path):
+def test_a_semicolon_file_without_header_is_read(tmp_path):
     rows = [f"{['ham', 'spam'][i % 2]};text {i}, and on" + ", further" * (i % 3) for i in range(12)]
     (tmp_path / "a").write_text("\n".join(rows) + "\n")
     with pytest.warns(Note, match="Column 1, which has few values"):
         assert read_messages(tmp_path / "a")["Text"][1] == "text 1, and on, further"
 
 
-def test_records_have_names_so_no_header_is_refused(tmp_path):
+def test_no_header_is_refused_for_json_records(tmp_path):
     (tmp_path / "a").write_text(GOOD)
     with pytest.raises(InputError, match="its columns have names; leave --no-header out"):
         Messages(tmp_path / "a", no_header=True)
@@ -190,7 +190,7 @@ def test_a_long_file_is_streamed_in_every_format(tmp_path, kind):
     assert peak < 8e6
 
 
-def test_a_json_array_in_one_line_is_read_a_part_at_a_time(tmp_path):
+def test_a_json_array_in_one_line_is_read_in_parts(tmp_path):
     records = [{"text": "x" * 70_000 + str(i), "label": "ab"[i % 2]} for i in range(6)]  # each longer than a part
     (tmp_path / "a").write_text(json.dumps(records))
     assert [text for text, _ in Messages(tmp_path / "a")] == [record["text"] for record in records]

@@ -1,4 +1,4 @@
-"""The tokenizer of a folder, against tiktoken's GPT-2, transformers, and damaged files."""
+"""A folder's tokenizer equals tiktoken's GPT-2 and transformers', and damaged files are refused."""
 
 import collections
 import json
@@ -31,14 +31,14 @@ VARIED = [
 
 
 def byte_characters():
-    """[character of byte 0, …, of byte 255], as openai/gpt-2's bytes_to_unicode writes them."""
+    """Return [character of byte 0, …, of byte 255], as in openai/gpt-2's bytes_to_unicode."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [byte for byte in range(256) if byte not in printable]
     return [chr(byte) if byte in printable else chr(256 + hidden.index(byte)) for byte in range(256)]
 
 
 def train(text, merges):
-    """(vocab, lines of merges.txt) of a small BPE: the most frequent pair of each round is merged."""
+    """Return (vocab, lines of merges.txt) of a small BPE. Each round merges the most frequent pair."""
     characters = byte_characters()
     words = [[characters[byte] for byte in f" {word}".encode()] for word in text.split()]
     vocab = {character: number for number, character in enumerate(sorted(characters, key=ord))}
@@ -52,7 +52,7 @@ def train(text, merges):
         vocab[first + second] = len(vocab)
         for word in words:
             place = 0
-            while place < len(word) - 1:  # from the left, as encoding does
+            while place < len(word) - 1:  # from left to right, as in encoding
                 if word[place : place + 2] == [first, second]:
                     word[place : place + 2] = [first + second]
                 place += 1
@@ -78,7 +78,7 @@ def folder(tmp_path, small):
 
 @pytest.fixture(scope="session")
 def published(shared, tmp_path_factory):
-    """A folder with GPT-2's own two files."""
+    """Return a folder with GPT-2's own two files."""
     folder = tmp_path_factory.mktemp("published")
     shutil.copy(shared / "tiktoken" / "6c7ea1a7e38e3a7f062df639a5b80947f075ffe6", folder / "vocab.json")
     shutil.copy(shared / "tiktoken" / "6d1cbeee0f20b3d9449abfede4726ed8212e3aee", folder / "merges.txt")
@@ -92,7 +92,7 @@ def gpt2(published):
 
 @pytest.fixture(scope="session")
 def tiktokens_own(shared, tmp_path_factory):
-    """tiktoken's gpt2, from a copy of its cache: it deletes a cached file whose hash is wrong."""
+    """Return tiktoken's gpt2 from a copy of its cache, because it deletes a cached file with a wrong hash."""
     cache = tmp_path_factory.mktemp("cache") / "tiktoken"
     shutil.copytree(shared / "tiktoken", cache)
     with pytest.MonkeyPatch.context() as patch:
@@ -107,7 +107,7 @@ def refusal(folder):
     return str(caught.value)
 
 
-def test_the_published_files_give_tiktokens_own_ids(gpt2, tiktokens_own):
+def test_the_published_files_give_tiktokens_ids(gpt2, tiktokens_own):
     assert gpt2._mergeable_ranks == tiktokens_own._mergeable_ranks
     assert gpt2._special_tokens == tiktokens_own._special_tokens and gpt2.n_vocab == 50257
     for text in VARIED:
@@ -122,35 +122,35 @@ def test_any_text_gets_the_same_ids_from_the_folder_as_from_tiktoken(gpt2, tikto
     assert ids == tiktokens_own.encode_ordinary(text) and gpt2.decode(ids) == text
 
 
-def test_every_message_of_the_data_set_gets_tiktokens_ids(gpt2, tiktokens_own, shared):
+def test_every_message_of_the_data_set_gets_tiktokens_ids_from_the_folder(gpt2, tiktokens_own, shared):
     messages = (shared / "data" / "SMSSpamCollection").read_text(encoding="utf-8").split("\n")
     assert len(messages) > 5000
     assert gpt2.encode_ordinary_batch(messages) == tiktokens_own.encode_ordinary_batch(messages)
 
 
-def test_gpt2s_own_files_are_written_byte_for_byte(gpt2, published, tmp_path):
+def test_gpt2s_files_are_written_byte_for_byte(gpt2, published, tmp_path):
     save_tokenizer(gpt2, tmp_path)
     for name in ("vocab.json", "merges.txt"):
         assert (tmp_path / name).read_bytes() == (published / name).read_bytes()
 
 
-def test_openais_names_of_the_files_serve_too(published, gpt2, tmp_path):
+def test_openais_file_names_are_accepted(published, gpt2, tmp_path):
     shutil.copy(published / "vocab.json", tmp_path / "encoder.json")
     shutil.copy(published / "merges.txt", tmp_path / "vocab.bpe")
     assert load_tokenizer(tmp_path)._mergeable_ranks == gpt2._mergeable_ranks
 
 
-def test_the_literal_end_of_text_in_a_message_is_ordinary_text(folder):
+def test_literal_endoftext_in_a_message_is_ordinary_text(folder):
     encoding = load_tokenizer(folder)
     ids = encode_message(encoding, "buy <|endoftext|> now")
     assert encoding.eot_token not in ids and encoding.decode(ids) == "buy <|endoftext|> now"
 
 
-def test_a_message_with_half_a_surrogate_pair_does_not_raise(folder):
+def test_half_a_surrogate_pair_in_a_message_is_encoded(folder):
     assert encode_message(load_tokenizer(folder), "a\ud83d") != []
 
 
-def test_ids_are_those_of_the_folders_vocabulary(folder, small):
+def test_ids_come_from_the_folders_vocabulary(folder, small):
     vocab, lines = small
     encoding = load_tokenizer(str(folder))
     assert encoding.n_vocab == len(vocab) and encoding.eot_token == len(vocab) - 1
@@ -161,13 +161,13 @@ def test_ids_are_those_of_the_folders_vocabulary(folder, small):
     assert vocab["Ġthe"] in encode_message(encoding, "in the north")
 
 
-def test_a_vocabulary_without_merges_encodes_bytes(tmp_path):
+def test_a_vocabulary_without_merges_encodes_single_bytes(tmp_path):
     encoding = load_tokenizer(write(tmp_path / "bytes", *train("", 0)))
     assert encoding.n_vocab == 257 and encoding.decode(encode_message(encoding, "é€")) == "é€"
     assert len(encode_message(encoding, "é€")) == 5
 
 
-def test_a_small_vocabulary_comes_back_after_saving(folder, small, tmp_path):
+def test_a_small_vocabulary_survives_saving(folder, small, tmp_path):
     vocab, lines = small
     encoding = load_tokenizer(folder)
     texts = tokenizer_files(encoding)
@@ -175,24 +175,24 @@ def test_a_small_vocabulary_comes_back_after_saving(folder, small, tmp_path):
     assert texts["merges.txt"] == (folder / "merges.txt").read_text(encoding="utf-8")
 
 
-def test_a_folder_needs_neither_the_network_nor_tiktokens_cache(folder, tmp_path, monkeypatch):
+def test_loading_a_folder_needs_neither_network_nor_tiktokens_cache(folder, tmp_path, monkeypatch):
     (tmp_path / "cache").mkdir()
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(tiktoken, "get_encoding", None)
     before = load_tokenizer(folder).n_vocab
     write(folder, *train(TRAINING_TEXT, 20))
-    assert load_tokenizer(folder).n_vocab < before  # a cache would still give the old one
+    assert load_tokenizer(folder).n_vocab < before  # a cache would still give the old size
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_local_folder_named_gpt2_wins_over_the_download(tmp_path, monkeypatch, small):
+def test_a_local_folder_named_gpt2_takes_precedence_over_the_download(tmp_path, monkeypatch, small):
     write(tmp_path / "gpt2", *small)
     monkeypatch.chdir(tmp_path)
     assert load_tokenizer("gpt2").n_vocab == len(small[0])
 
 
 @pytest.mark.parametrize("failure", [ConnectionError("Max retries\nexceeded"), ValueError("Hash mismatch")])
-def test_without_network_the_error_says_what_to_do(tmp_path, monkeypatch, failure):
+def test_a_network_error_says_what_to_do(tmp_path, monkeypatch, failure):
     def fail(name):
         raise failure
 
@@ -202,13 +202,13 @@ def test_without_network_the_error_says_what_to_do(tmp_path, monkeypatch, failur
     assert "network" in message and "vocab.json" in message and "TIKTOKEN_CACHE_DIR" in message
 
 
-def test_an_absent_folder_and_one_without_tokenizer_are_named(tmp_path):
+def test_a_missing_folder_and_one_without_tokenizer_are_named(tmp_path):
     assert f"{tmp_path / 'absent'}: no such folder" in refusal(tmp_path / "absent")
     assert f"{tmp_path}: the folder has no tokenizer" in refusal(tmp_path)
 
 
 def vocab_with(**ids):
-    """The damage of setting ids in the vocabulary; None takes a token out."""
+    """Return a function that sets ids in the vocabulary. None removes a token."""
 
     def damage(vocab, lines):
         vocab |= ids
@@ -223,7 +223,7 @@ def line_6(text):
 
 
 END = "<|endoftext|>"
-DAMAGE = [  # of the vocabulary and the merges, and what is said
+DAMAGE = [  # (damage of vocabulary and merges, error)
     (vocab_with(a=None), "vocab.json: byte 97 ('a') has no id"),
     (vocab_with(a=300), "vocab.json: no token has id 64, expected ids from 0 to 296"),
     (lambda vocab, lines: vocab.update(a=vocab["b"]), "vocab.json: no token has id 64, expected ids from 0 to 296"),
@@ -245,7 +245,7 @@ DAMAGE = [  # of the vocabulary and the merges, and what is said
 
 
 @pytest.mark.parametrize("damage, message", DAMAGE, ids=[message for _, message in DAMAGE])
-def test_files_that_contradict_each_other_are_refused_where_they_do(tmp_path, small, damage, message):
+def test_contradictory_tokenizer_files_are_refused_with_the_place(tmp_path, small, damage, message):
     vocab, lines = small
     the = next(number for number, line in enumerate(lines) if line.replace(" ", "") == "Ġthe")
     damage(vocab, lines)
@@ -257,12 +257,12 @@ def test_files_that_contradict_each_other_are_refused_where_they_do(tmp_path, sm
     [("merges.txt", b"#version: 0.2\n\xff \xfe\n", "merges.txt: not UTF-8"), ("vocab.json", b"[]", "a JSON object")]
     + [("vocab.json", content, "not a JSON file") for content in (b"", b"\xff", b'{"a": 1', b"[" * 100_000)],
 )
-def test_a_file_of_another_kind_is_named(folder, name, content, message):
+def test_a_tokenizer_file_of_another_kind_is_named(folder, name, content, message):
     (folder / name).write_bytes(content)
     assert f"{folder / name}: " in refusal(folder) and message in refusal(folder)
 
 
-def test_windows_line_ends_and_a_missing_version_line_change_nothing(folder):
+def test_windows_line_ends_and_a_missing_version_line_are_accepted(folder):
     expected = load_tokenizer(folder)._mergeable_ranks
     text = (folder / "merges.txt").read_bytes()
     (folder / "merges.txt").write_bytes(text.replace(b"\n", b"\r\n"))
@@ -278,7 +278,7 @@ def scratch(tmp_path_factory):
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_damaged_files_are_refused_or_give_a_tokenizer_that_decodes_what_it_encodes(scratch, data):
+def test_damaged_files_are_refused_or_give_a_consistent_tokenizer(scratch, data):
     path = scratch / data.draw(st.sampled_from(["vocab.json", "merges.txt"]))
     whole = path.read_bytes()
     place = data.draw(st.integers(0, len(whole) - 1))
@@ -306,7 +306,7 @@ def encoding_of(ranks, special):
         ({b"abc": 256, b"ab": 257}, {"<|endoftext|>": 258}, "token 256 (b'abc') is not a merge"),
     ],
 )
-def test_an_encoding_that_two_files_cannot_say_is_refused_before_anything_is_written(tmp_path, more, special, reason):
+def test_an_encoding_the_file_format_cannot_hold_is_refused_before_writing(tmp_path, more, special, reason):
     ranks = {bytes([byte]): byte for byte in range(256)} | more
     with pytest.raises(InputError) as caught:
         save_tokenizer(encoding_of(ranks, special), tmp_path)
@@ -314,7 +314,7 @@ def test_an_encoding_that_two_files_cannot_say_is_refused_before_anything_is_wri
 
 
 @pytest.mark.parametrize("size", ["small", "published"])
-def test_transformers_tokenizes_a_saved_folder_as_we_do(size, request, tmp_path):
+def test_transformers_tokenizes_a_saved_folder_alike(size, request, tmp_path):
     transformers = pytest.importorskip("transformers")
     encoding = load_tokenizer(request.getfixturevalue("folder" if size == "small" else size))
     config = Config(vocab_size=encoding.n_vocab, n_positions=8, n_embd=2, n_layer=1, n_head=1)
@@ -331,7 +331,7 @@ def test_transformers_tokenizes_a_saved_folder_as_we_do(size, request, tmp_path)
 @given(
     st.text(alphabet="abc ", min_size=20, max_size=200), st.lists(st.text(alphabet="abc ", max_size=40), max_size=10)
 )
-def test_any_trained_vocabulary_tokenizes_as_the_tokenizers_library_does(tmp_path_factory, text, messages):
+def test_any_trained_vocabulary_tokenizes_like_the_tokenizers_library(tmp_path_factory, text, messages):
     tokenizers = pytest.importorskip("tokenizers")
     folder = write(tmp_path_factory.mktemp("trained") / "t", *train(text, 40))
     encoding = load_tokenizer(folder)

@@ -1,4 +1,4 @@
-"""tokenizer.json and added tokens: the ids of Hugging Face's libraries, and refusal of all that would change them."""
+"""tokenizer.json and added tokens give the ids of Hugging Face's libraries, or are refused."""
 
 import json
 import pickle
@@ -14,7 +14,7 @@ TEXTS = [*VARIED, TRAINING_TEXT, "a<user>b <user>", "<user><user>s", "x <users> 
 
 
 def content(small, added=(), **changes):
-    """A tokenizer.json like transformers' for a small vocabulary; changes of its model are named model_KEY."""
+    """Return a tokenizer.json like transformers' for a small vocabulary. model_KEY=… changes its model."""
     vocab, lines = small
     entries = [{"id": vocab[ENDOFTEXT], "content": ENDOFTEXT, "special": True}, *added]
     whole = {
@@ -53,7 +53,7 @@ def refusal(folder):
 
 
 @pytest.mark.parametrize("merges", ["lists", "strings"])
-def test_tokenizer_json_alone_gives_the_ids_of_the_two_older_files(tmp_path, small, merges):
+def test_tokenizer_json_alone_gives_the_ids_of_the_older_files(tmp_path, small, merges):
     whole = content(small) if merges == "lists" else content(small, model_merges=small[1])
     new, old = load_tokenizer(put(tmp_path / "new", whole)), load_tokenizer(write(tmp_path / "old", *small))
     assert new._mergeable_ranks == old._mergeable_ranks and new.eot_token == old.eot_token
@@ -68,7 +68,7 @@ ADDED = [
 ]
 
 
-def test_added_tokens_are_found_in_text_unless_they_are_special(tmp_path, small):
+def test_only_added_tokens_that_are_not_special_are_found_in_text(tmp_path, small):
     encoding = load_tokenizer(put(tmp_path / "new", content(small, ADDED)))
     assert encoding.n_vocab == 300 and encoding.eot_token == 296
     assert encode_message(encoding, "a<user>b<users>") == [small[0]["a"], 298, small[0]["b"], 299]
@@ -86,7 +86,7 @@ def test_an_encoding_with_added_tokens_survives_pickling_and_saving(tmp_path, sm
             assert encode_message(other, text) == encode_message(encoding, text)
 
 
-def test_added_tokens_beside_the_two_older_files_are_read_in_both_forms(tmp_path, small):
+def test_added_tokens_beside_the_older_files_are_read_in_both_forms(tmp_path, small):
     old = write(tmp_path / "old", *small)
     (old / "added_tokens.json").write_text('{"[PAD]": 297, "<user>": 298}')
     (old / "special_tokens_map.json").write_text('{"pad_token": {"content": "[PAD]"}, "eos_token": "[PAD]"}')
@@ -100,8 +100,8 @@ def test_added_tokens_beside_the_two_older_files_are_read_in_both_forms(tmp_path
     assert encode_message(encoding, "[PAD]<user>")[-1] == 298 and encoding.eot_token == 296
 
 
-def test_special_tokens_before_the_bytes_and_another_end_token_work(tmp_path, small):
-    """As in the files of a tokenizer that Hugging Face's ByteLevelBPETokenizer has learned."""
+def test_special_tokens_may_precede_the_bytes_and_the_end_token_may_differ(tmp_path, small):
+    """Hugging Face's ByteLevelBPETokenizer learns such tokenizers."""
     vocab, lines = small
     del vocab[ENDOFTEXT]
     shifted = {"<s>": 0, "<pad>": 1, "</s>": 2} | {token: number + 3 for token, number in vocab.items()}
@@ -115,7 +115,7 @@ def test_special_tokens_before_the_bytes_and_another_end_token_work(tmp_path, sm
     assert load_tokenizer(tmp_path / "saved").eot_token == 2
 
 
-def test_tokenizer_json_wins_over_the_older_files_as_in_transformers(tmp_path, small):
+def test_tokenizer_json_takes_precedence_over_the_older_files(tmp_path, small):
     folder = put(write(tmp_path / "both", *train(TRAINING_TEXT, 20)), content(small))
     assert load_tokenizer(folder).n_vocab == 297
 
@@ -151,7 +151,7 @@ DAMAGE = [
 
 
 @pytest.mark.parametrize("changes, message", DAMAGE, ids=[message for _, message in DAMAGE])
-def test_a_tokenizer_json_that_would_give_other_ids_is_refused_in_one_line(tmp_path, small, changes, message):
+def test_an_unsupported_tokenizer_json_is_refused_in_one_line(tmp_path, small, changes, message):
     changes = dict(changes)
     added = changes.pop("added", ())
     whole = content(small, [entry for entry in added if entry], **changes)
@@ -160,7 +160,7 @@ def test_a_tokenizer_json_that_would_give_other_ids_is_refused_in_one_line(tmp_p
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
-def test_a_tokenizer_json_that_is_no_json_object_is_named(tmp_path, text):
+def test_a_tokenizer_json_that_is_not_a_json_object_is_named(tmp_path, text):
     (tmp_path / "tokenizer.json").write_bytes(text)
     assert "tokenizer.json: " in refusal(tmp_path)
 
@@ -168,12 +168,12 @@ def test_a_tokenizer_json_that_is_no_json_object_is_named(tmp_path, text):
 @pytest.mark.parametrize(
     "name, kind", [("vocab.txt", "WordPiece"), ("tokenizer.model", "SentencePiece"), ("meta.pkl", "nanoGPT's table")]
 )
-def test_another_kind_of_tokenizer_is_named_and_never_replaced_by_gpt2s(tmp_path, name, kind):
+def test_another_kind_of_tokenizer_is_refused_by_name(tmp_path, name, kind):
     (tmp_path / name).write_bytes(b"x")
     assert f"{name}: {kind}" in refusal(tmp_path)
 
 
-def test_half_of_the_two_files_and_a_prefix_space_are_named(tmp_path, small):
+def test_a_missing_file_and_a_prefix_space_are_refused_by_name(tmp_path, small):
     folder = write(tmp_path / "old", *small)
     (folder / "tokenizer_config.json").write_text('{"add_prefix_space": true}')
     assert "add_prefix_space is true" in refusal(folder)
@@ -182,7 +182,7 @@ def test_half_of_the_two_files_and_a_prefix_space_are_named(tmp_path, small):
     assert "the folder has vocab.json but no merges.txt" in refusal(folder)
 
 
-def test_what_transformers_saves_after_adding_tokens_gives_its_ids(tmp_path, small):
+def test_a_tokenizer_saved_by_transformers_with_added_tokens_gives_its_ids(tmp_path, small):
     transformers = pytest.importorskip("transformers")
     theirs = transformers.GPT2Tokenizer.from_pretrained(write(tmp_path / "old", *small))
     theirs.add_special_tokens({"pad_token": "[PAD]"})
@@ -201,7 +201,7 @@ def test_what_transformers_saves_after_adding_tokens_gives_its_ids(tmp_path, sma
                 assert encode_message(encoding, text) == expected
 
 
-def test_what_the_tokenizers_library_learns_gives_its_ids(tmp_path):
+def test_a_tokenizer_learned_by_the_tokenizers_library_gives_its_ids(tmp_path):
     tokenizers = pytest.importorskip("tokenizers")
     theirs = tokenizers.ByteLevelBPETokenizer()
     theirs.train_from_iterator([TRAINING_TEXT] * 3, vocab_size=290, special_tokens=["<s>", "<pad>", "</s>"])
