@@ -138,7 +138,7 @@ class AdamW:
 
 
 def _check_distinct(params):
-    by_address = sorted(params, key=lambda name: params[name].ctypes.data)
+    by_address = sorted(params, key=lambda name: params[name].__array_interface__["data"][0])
     for one, other in zip(by_address, by_address[1:]):
         if np.shares_memory(params[one], params[other]):
             raise InputError(f"AdamW: {one} and {other} share memory, so it would be updated twice. Give one of them")
