@@ -40,7 +40,7 @@ def adapter(folder, factors, base, more=(), **changes):
 
 
 @pytest.mark.parametrize("base", ["../base", "base", "{}/base"])
-def test_an_adapter_is_merged_into_the_base_that_it_names(tmp_path, params, factors, base):
+def test_an_adapter_is_merged_into_the_base_model_it_names(tmp_path, params, factors, base):
     save_folder(tmp_path / "base", CONFIG, params, BYTES)
     folder = adapter(tmp_path / "adapter", factors, base.format(tmp_path))
     first, second = factors
@@ -50,7 +50,7 @@ def test_an_adapter_is_merged_into_the_base_that_it_names(tmp_path, params, fact
     assert same(load_weights(folder / "adapter_model.safetensors")[1], expected)
 
 
-def test_rank_stabilised_lora_has_its_own_scale_and_whole_tensors_replace_the_bases(tmp_path, params, factors):
+def test_rank_stabilised_lora_has_its_own_scale_and_saved_modules_replace_the_bases(tmp_path, params, factors):
     save_folder(tmp_path / "base", CONFIG, params)
     bias = np.arange(64, dtype=np.float32)
     more = {"base_model.model.transformer.ln_f.bias": bias}
@@ -61,7 +61,7 @@ def test_rank_stabilised_lora_has_its_own_scale_and_whole_tensors_replace_the_ba
     assert np.array_equal(loaded["ln_f.bias"], bias)
 
 
-def test_convert_merges_into_a_base_that_is_given(tmp_path, params, factors):
+def test_convert_merges_an_adapter_into_a_given_base(tmp_path, params, factors):
     save_folder(tmp_path / "elsewhere", CONFIG, params, BYTES)
     folder = adapter(tmp_path / "adapter", factors, "someone/gpt2-portuguese")
     message = refusal(folder)
@@ -103,13 +103,13 @@ DAMAGE = [
 
 
 @pytest.mark.parametrize("changes, more, message", DAMAGE, ids=[message for *_, message in DAMAGE])
-def test_an_adapter_that_cannot_be_merged_is_refused_in_one_line(tmp_path, params, factors, changes, more, message):
+def test_an_unsupported_adapter_is_refused_in_one_line(tmp_path, params, factors, changes, more, message):
     save_folder(tmp_path / "base", CONFIG, params)
     folder = adapter(tmp_path / "adapter", factors, "base", more, **changes)
     assert message in refusal(folder)
 
 
-def test_an_adapter_without_its_weights_is_named(tmp_path, params, factors):
+def test_an_adapter_without_weights_is_refused_by_name(tmp_path, params, factors):
     save_folder(tmp_path / "base", CONFIG, params)
     folder = adapter(tmp_path / "adapter", factors, "base")
     (folder / "adapter_model.safetensors").unlink()
@@ -118,7 +118,7 @@ def test_an_adapter_without_its_weights_is_named(tmp_path, params, factors):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("task, name", [("CAUSAL_LM", "GPT2LMHeadModel"), ("SEQ_CLS", "GPT2ForSequenceClassification")])
-def test_what_peft_saves_is_merged_as_peft_merges_it(tmp_path, task, name):
+def test_an_adapter_saved_by_peft_is_merged_as_peft_merges_it(tmp_path, task, name):
     peft, transformers = pytest.importorskip("peft"), pytest.importorskip("transformers")
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)

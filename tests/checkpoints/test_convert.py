@@ -1,4 +1,4 @@
-"""python -m numpygpt.convert: what it writes is what it read, and --check tells equal from different."""
+"""python -m numpygpt.convert writes the model it read, and --check distinguishes equal from different models."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def params():
 
 @pytest.fixture
 def source(tmp_path, params):
-    """The book's .pth, a tokenizer beside it."""
+    """Return the book's .pth, with a tokenizer beside it."""
     (tmp_path / "source").mkdir()
     write_torch(tmp_path / "source" / "gpt2.pth", to_book(params, CONFIG))
     save_tokenizer(BYTES, tmp_path / "source")
@@ -32,7 +32,7 @@ def source(tmp_path, params):
 
 
 def run(*words):
-    """The exit status."""
+    """Run convert and return its exit status."""
     try:
         convert.main([*map(str, words), "--heads", "1"])
     except SystemExit as stop:
@@ -40,7 +40,7 @@ def run(*words):
     return 0
 
 
-def test_a_books_file_becomes_a_folder_of_the_same_model(source, tmp_path, params, capsys):
+def test_a_books_file_is_converted_to_a_folder_of_the_same_model(source, tmp_path, params, capsys):
     assert run(source, tmp_path / "out") == 0
     config, loaded, encoding = load_checkpoint(tmp_path / "out")
     assert config == CONFIG and same(loaded, params) and encoding.encode_ordinary("a") == [97]
@@ -54,7 +54,7 @@ def test_a_books_file_becomes_a_folder_of_the_same_model(source, tmp_path, param
     assert run(source, tmp_path / "out", "--check") == 0
 
 
-def test_half_rounds_every_value_and_check_knows(source, tmp_path, params, capsys):
+def test_half_rounds_values_and_check_reports_it(source, tmp_path, params, capsys):
     assert run(source, tmp_path / "out", "--half") == 0
     assert same(
         load_checkpoint(tmp_path / "out")[1],
@@ -66,7 +66,7 @@ def test_half_rounds_every_value_and_check_knows(source, tmp_path, params, capsy
     lines = capsys.readouterr().out.splitlines()
     rounding = np.abs(params["wte.weight"] - params["wte.weight"].astype(np.float16)).max()
     assert lines[0].split() == ["wte.weight", "(257,", "64)", f"{rounding:.3g}"]
-    assert lines[-1] == "10 of 28 tensors differ" and lines[2].split()[-1] == "equal"  # the ten random matrices
+    assert lines[-1] == "10 of 28 tensors differ" and lines[2].split()[-1] == "equal"  # the ten random matrices differ
 
 
 def test_check_finds_one_changed_value_and_names_its_tensor(tmp_path, source, params, capsys):
@@ -91,7 +91,7 @@ def test_check_writes_nothing(source, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "vocab.json", "merges.txt", "tokenizer.json"])
-def test_a_folder_with_a_model_is_not_written_over(source, tmp_path, name):
+def test_convert_never_overwrites_a_folder_with_a_model(source, tmp_path, name):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).write_text("precious")
     with pytest.raises(InputError, match=f"the folder already has {name}; name another folder"):
@@ -100,7 +100,7 @@ def test_a_folder_with_a_model_is_not_written_over(source, tmp_path, name):
     assert (tmp_path / "out" / name).read_text() == "precious"
 
 
-def test_values_too_large_for_half_leave_no_folder_half_written(tmp_path, params):
+def test_values_too_large_for_half_leave_no_incomplete_folder(tmp_path, params):
     params["ln_f.bias"][:] = 1e6
     write_torch(tmp_path / "gpt2.pth", params)
     save_tokenizer(BYTES, tmp_path)
@@ -119,7 +119,7 @@ def test_values_too_large_for_half_leave_no_folder_half_written(tmp_path, params
         ([np.nan, 1], [0, 1], np.nan),
     ],
 )
-def test_the_largest_difference_of_special_values(one, other, difference):
+def test_the_largest_difference_handles_nan_and_infinity(one, other, difference):
     found = convert.largest_difference(np.array(one, np.float32), np.array(other, np.float32))
     assert found == difference or (np.isnan(found) and np.isnan(difference))
 

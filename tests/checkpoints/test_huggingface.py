@@ -1,4 +1,4 @@
-"""Checkpoint folders in and out, against transformers and against damaged folders."""
+"""Checkpoint folders are saved and loaded as in transformers, and damaged folders are refused."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def folder(tmp_path, params):
 
 @pytest.fixture
 def shards(tmp_path, params):
-    """A folder with the weights in two shards."""
+    """Return a folder with the weights in two shards."""
     folder = tmp_path / "shards"
     folder.mkdir()
     (folder / "config.json").write_text(config_json(CONFIG))
@@ -63,27 +63,27 @@ def refusal(folder):
     return str(caught.value)
 
 
-def test_a_saved_folder_comes_back_bit_for_bit(folder, params):
+def test_a_saved_folder_is_loaded_bit_for_bit(folder, params):
     config, loaded = load_weights(folder)
     assert config == CONFIG and same(loaded, params)
     assert sorted(os.listdir(folder)) == ["config.json", "model.safetensors"]
 
 
-def test_loaded_weights_are_views_of_the_file_that_cannot_be_changed_by_accident(folder):
+def test_loaded_weights_are_read_only_views_of_the_file(folder):
     _, loaded = load_weights(folder)
     assert all(not array.flags.writeable and not array.flags.owndata for array in loaded.values())
 
 
-def test_half_precision_halves_the_file_and_comes_back_rounded(folder, tmp_path, params):
+def test_half_precision_halves_the_file_and_rounds_the_weights(folder, tmp_path, params):
     save_folder(tmp_path / "half", CONFIG, params, dtype=np.float16)
     _, loaded = load_weights(tmp_path / "half")
     assert all(array.dtype == np.float32 for array in loaded.values())
     assert same(loaded, {name: array.astype(np.float16) for name, array in params.items()})
     sizes = [(path / "model.safetensors").stat().st_size for path in (folder, tmp_path / "half")]
-    assert sizes[1] < 0.75 * sizes[0]  # the header is the same
+    assert sizes[1] < 0.75 * sizes[0]  # the header has the same size
 
 
-def test_a_failed_save_leaves_the_old_folder_as_it_was(folder, params):
+def test_a_failed_save_keeps_the_old_folder(folder, params):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(InputError, match="too large for float16"):
         save_folder(
@@ -93,15 +93,15 @@ def test_a_failed_save_leaves_the_old_folder_as_it_was(folder, params):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows replaces no file that is mapped")
-def test_saving_over_the_folder_whose_weights_are_mapped_keeps_them(folder, params, monkeypatch):
-    monkeypatch.undo()  # of the check that nothing does so
+def test_saving_into_the_loaded_folder_keeps_the_mapped_weights(folder, params, monkeypatch):
+    monkeypatch.undo()  # undo the check that no other test does so
     config, loaded = load_weights(folder)
     save_folder(folder, config, loaded)
     assert same(loaded, params) and same(load_weights(folder)[1], params)
 
 
 def test_the_published_layout_loads(folder, params):
-    """Unaligned data, causal masks, as in openai-community/gpt2."""
+    """openai-community/gpt2 has unaligned data and causal masks."""
     masks = {f"h.{n}.attn.bias": np.tri(7, dtype=np.float32).reshape(1, 1, 7, 7) for n in range(2)}
     write_safetensors(folder / "model.safetensors", params | masks)
     content = (folder / "model.safetensors").read_bytes()
@@ -151,7 +151,7 @@ OUTSIDE = (
     None,
     [],
 )
-DAMAGE = [  # of a folder or of one with shards, and what is said
+DAMAGE = [  # (damage of a folder or of one with shards, error)
     ("folder", output_layer((11, 6)), "lm_head.weight, differs from the token embedding, wte.weight"),
     ("folder", output_layer((3, 6)), "lm_head.weight, differs from the token embedding, wte.weight"),
     (
@@ -177,7 +177,7 @@ def test_a_damaged_folder_is_refused_in_one_line(request, kind, damage, message)
     assert message in refusal(folder)
 
 
-def test_shards_load_as_one_file_does(shards, params):
+def test_shards_load_like_a_single_file(shards, params):
     config, loaded = load_weights(shards)
     assert config == CONFIG and same(loaded, params)
 
@@ -191,10 +191,10 @@ def scratch(tmp_path_factory):
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
-def test_a_damaged_folder_is_refused_or_loads_the_parameters_of_its_config(scratch, params_shapes, data):
+def test_a_damaged_folder_is_refused_or_loads_a_complete_model(scratch, params_shapes, data):
     name = data.draw(st.sampled_from(["config.json", "model.safetensors"]))
     whole = (scratch / name).read_bytes()
-    place = data.draw(st.integers(0, min(len(whole), 3000) - 1))  # the header, mostly
+    place = data.draw(st.integers(0, min(len(whole), 3000) - 1))  # mostly in the header
     damaged = whole[:place] + data.draw(st.binary(max_size=2)) + whole[place + data.draw(st.integers(0, 2)) :]
     (scratch / name).unlink()
     (scratch / name).write_bytes(damaged)
@@ -227,7 +227,7 @@ def test_transformers_loads_a_saved_folder_with_bit_identical_weights(folder, pa
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("shard_size", ["1GB", "2KB"])
-def test_what_transformers_saves_loads_bit_for_bit(tmp_path, dtype, shard_size):
+def test_a_folder_saved_by_transformers_loads_bit_for_bit(tmp_path, dtype, shard_size):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
@@ -241,5 +241,5 @@ def test_what_transformers_saves_loads_bit_for_bit(tmp_path, dtype, shard_size):
     assert config == CONFIG and same(loaded, state)
 
 
-def test_saved_weights_hold_exactly_the_parameters(folder, params):
+def test_a_saved_file_holds_exactly_the_parameters(folder, params):
     assert same(read_safetensors(folder / "model.safetensors"), params)

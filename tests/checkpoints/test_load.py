@@ -1,5 +1,4 @@
-"""The same weights, saved in every form, load to bit-identical parameters;
-what is missing beside them is told or named."""
+"""Weights saved in any form load to bit-identical parameters, and missing files are named."""
 
 import json
 import os
@@ -96,7 +95,7 @@ def test_every_form_loads_to_the_same_bits(tmp_path, params, form, described):
 
 
 @pytest.mark.parametrize("form", ["the book's pth", "safetensors, another name", "OpenAI's"])
-def test_a_single_file_loads_as_its_folder_does(tmp_path, params, form):
+def test_a_single_file_loads_like_its_folder(tmp_path, params, form):
     FORMS[form](tmp_path, params)
     file = next(
         path for path in tmp_path.iterdir() if path.suffix in (".pth", "", ".index") and path.name != "checkpoint"
@@ -105,7 +104,7 @@ def test_a_single_file_loads_as_its_folder_does(tmp_path, params, form):
     assert config == CONFIG and same(loaded, params)
 
 
-def test_a_config_beside_the_weights_wins_over_what_the_shapes_tell(tmp_path, params):
+def test_a_config_beside_the_weights_takes_precedence_over_their_shapes(tmp_path, params):
     FORMS["the book's pth"](tmp_path, params)
     (tmp_path / "config.json").write_text(config_json(Config(257, 7, 64, 2, n_head=4)))
     assert load_weights(tmp_path / "gpt2.pth")[0].n_head == 4
@@ -146,7 +145,7 @@ def refusal(path, load=load_weights):
     return str(caught.value)
 
 
-def test_the_newest_of_several_tensorflow_checkpoints_is_taken(tmp_path, params):
+def test_the_newest_of_several_tensorflow_checkpoints_is_loaded(tmp_path, params):
     write_openai(tmp_path, CONFIG, params)
     other = params | {"ln_f.bias": params["ln_f.bias"] + 1}
     write_tensorflow(tmp_path / "model-1000", openai_names(other))
@@ -156,29 +155,29 @@ def test_the_newest_of_several_tensorflow_checkpoints_is_taken(tmp_path, params)
     assert same(load_weights(tmp_path)[1], other)
 
 
-def test_several_files_with_weights_are_not_chosen_from_by_chance(tmp_path, params):
+def test_several_weight_files_are_refused_as_ambiguous(tmp_path, params):
     FORMS["the book's pth"](tmp_path, params)
     FORMS["safetensors, another name"](tmp_path, params)
     assert "several files have weights: gpt2.pth, weights; name the file" in refusal(tmp_path)
 
 
-def test_safetensors_win_over_a_pickle_beside_them(tmp_path, params):
+def test_safetensors_take_precedence_over_a_pickle(tmp_path, params):
     FORMS["bin"](tmp_path, {name: array + 1 for name, array in params.items()})
     FORMS["safetensors"](tmp_path, params)
     assert same(load_weights(tmp_path, heads=1)[1], params)
 
 
-def test_a_folder_without_weights_is_said_so(tmp_path):
+def test_a_folder_without_weights_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(config_json(CONFIG))
     assert "the folder has no weights" in refusal(tmp_path)
 
 
-def test_a_file_that_is_no_checkpoint_is_said_so(tmp_path):
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     assert "unknown format; expected a safetensors file" in refusal(tmp_path / "notes.txt")
 
 
-def test_a_shard_that_is_an_index_cannot_make_a_circle(tmp_path, params):
+def test_an_index_that_names_itself_as_a_shard_is_refused(tmp_path, params):
     FORMS["safetensors, sharded"](tmp_path, params)
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"wte.weight": index.name}}))
@@ -187,7 +186,7 @@ def test_a_shard_that_is_an_index_cannot_make_a_circle(tmp_path, params):
 
 @pytest.mark.parametrize("names", [("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")])
 @pytest.mark.parametrize("single", [True, False], ids=["file", "folder"])
-def test_the_tokenizer_is_the_one_beside_the_weights(tmp_path, params, names, single):
+def test_the_tokenizer_beside_the_weights_is_used(tmp_path, params, names, single):
     FORMS["the book's pth"](tmp_path, params)
     save_tokenizer(BYTES, tmp_path)
     for ours, name in zip(("vocab.json", "merges.txt"), names):
@@ -196,7 +195,7 @@ def test_the_tokenizer_is_the_one_beside_the_weights(tmp_path, params, names, si
     assert config == CONFIG and same(loaded, params) and encoding.encode_ordinary("hi") == [104, 105]
 
 
-def test_without_a_tokenizer_the_size_of_the_vocabulary_decides(tmp_path, params, monkeypatch):
+def test_without_a_tokenizer_only_gpt2s_vocabulary_size_selects_gpt2s(tmp_path, params, monkeypatch):
     FORMS["the book's pth"](tmp_path, params)
     assert "the folder has no tokenizer" in refusal(tmp_path, partial(load_checkpoint, heads=1))
     big = random_parameters(Config(n_positions=3, n_embd=64, n_layer=1, n_head=1), seed=0)
@@ -207,7 +206,7 @@ def test_without_a_tokenizer_the_size_of_the_vocabulary_decides(tmp_path, params
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model"])
-def test_gpt2s_tokenizer_never_replaces_one_that_a_file_describes(tmp_path, name):
+def test_gpt2s_tokenizer_never_replaces_another_described_one(tmp_path, name):
     big = random_parameters(Config(n_positions=3, n_embd=64, n_layer=1, n_head=1), seed=0)
     write_torch(tmp_path / "gpt2.pth", big)
     (tmp_path / name).write_text("{}")
@@ -220,13 +219,13 @@ def test_a_vocabulary_larger_than_the_embedding_is_refused(tmp_path, params):
     assert "the tokenizer has 257 entries, but the model's embedding only 256" in refusal(tmp_path, load_checkpoint)
 
 
-def test_a_name_that_is_nothing_lists_what_there_is():
+def test_an_unknown_model_name_lists_the_known_ones():
     with pytest.raises(InputError, match="nowhere: no such folder or file; the models .*mini"):
         load_checkpoint("nowhere")
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
-def test_other_floats_load_with_their_values(tmp_path, params, dtype):
+def test_other_float_dtypes_load_with_their_values(tmp_path, params, dtype):
     torch = pytest.importorskip("torch")
     state = {name: torch.tensor(array).to(getattr(torch, dtype)) for name, array in params.items()}
     torch.save(state, tmp_path / "pytorch_model.bin")
@@ -234,9 +233,9 @@ def test_other_floats_load_with_their_values(tmp_path, params, dtype):
 
 
 @pytest.mark.oracle_124m
-def test_gpt2_of_the_published_size_loads_bit_for_bit_from_all_that_others_save(tmp_path):
-    """transformers' safetensors, sharded safetensors and .bin,
-    OpenAI's layout, the book's names; PyTorch in both formats."""
+def test_gpt2_loads_bit_for_bit_from_every_librarys_files(tmp_path):
+    """Compare transformers' safetensors, sharded safetensors and .bin, OpenAI's layout, and the book's names in both
+    PyTorch formats."""
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)

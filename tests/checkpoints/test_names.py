@@ -1,4 +1,4 @@
-"""Everybody's names become ours, and weights that are not the Config's are refused by name."""
+"""Other projects' parameter names are converted, and weights that do not fit the Config are refused by name."""
 
 import re
 
@@ -43,7 +43,7 @@ def test_a_tensor_with_and_without_prefix_is_ambiguous(params):
         from_hugging_face(params | {"transformer.wte.weight": params["wte.weight"]}, "the file")
 
 
-def test_the_right_parameters_pass_in_any_order(params):
+def test_correct_parameters_are_accepted_in_any_order(params):
     check_parameters(dict(reversed(params.items())), CONFIG, "the file")
 
 
@@ -80,7 +80,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_parameters_are_refused_in_one_line(params, case):
+def test_wrong_parameters_are_refused_in_one_line(params, case):
     change, message = REFUSED[case]
     assert refusal(change(params)) == f"the file: {message}"
 
@@ -93,10 +93,10 @@ def test_parameters_are_refused_in_one_line(params, case):
         ("n_embd", Config(11, 7, 9, 2, 3)),
         ("n_layer", Config(11, 7, 6, 3, 3)),
         ("n_layer", Config(11, 7, 6, 1, 3)),
-        ("n_layer", Config(11, 7, 6, 2**31 - 1, 3)),  # must not list two billion blocks
+        ("n_layer", Config(11, 7, 6, 2**31 - 1, 3)),  # the error must not list two billion blocks
     ],
 )
-def test_a_size_that_the_weights_contradict_is_named_with_both_values(params, key, other):
+def test_a_config_that_contradicts_the_weights_is_refused_with_both_values(params, key, other):
     message = refusal(params, other)
     assert message == (
         f"the file: {key} is {getattr(other, key)} in the configuration, but {getattr(CONFIG, key)} in the weights"
@@ -104,7 +104,7 @@ def test_a_size_that_the_weights_contradict_is_named_with_both_values(params, ke
 
 
 class Stored:
-    """An array that lies on the disk, so to speak."""
+    """An array in place of a tensor on disk."""
 
     def __init__(self, array):
         self.array, self.shape, self.dtype = array, array.shape, array.dtype
@@ -130,7 +130,7 @@ def book(params):
     return to_book(params, CONFIG)
 
 
-def test_the_books_names_are_those_its_model_has(book):
+def test_the_books_names_equal_its_models(book):
     expected = {"tok_emb.weight": (11, 6), "pos_emb.weight": (7, 6), "out_head.weight": (11, 6)}
     expected |= {"final_norm.scale": (6,), "final_norm.shift": (6,)}
     for n in range(2):
@@ -144,16 +144,24 @@ def test_the_books_names_are_those_its_model_has(book):
     assert {name: array.shape for name, array in book.items()} == expected
 
 
-def test_the_books_tensors_hold_the_right_parts(params, book):
-    attention = params["h.1.attn.c_attn.weight"]  # query, key, value side by side: an input row, then three outputs
+def test_the_books_tensors_hold_the_correct_parts(params, book):
+    attention = params["h.1.attn.c_attn.weight"]  # (input, [query, key, value] outputs side by side)
     assert np.array_equal(book["trf_blocks.1.att.W_query.weight"], attention[:, :6].T)
     assert np.array_equal(book["trf_blocks.1.att.W_key.weight"], attention[:, 6:12].T)
     assert np.array_equal(book["trf_blocks.1.att.W_value.weight"], attention[:, 12:].T)
     assert np.array_equal(book["trf_blocks.0.ff.layers.2.weight"], params["h.0.mlp.c_proj.weight"].T)
-    assert book["trf_blocks.0.att.mask"][2].tolist() == [0, 0, 0, 1, 1, 1, 1]  # a token sees itself and those before it
+    assert book["trf_blocks.0.att.mask"][2].tolist() == [
+        0,
+        0,
+        0,
+        1,
+        1,
+        1,
+        1,
+    ]  # a token attends to itself and earlier tokens
 
 
-def test_the_books_names_and_back(params, book):
+def test_the_books_names_convert_in_both_directions(params, book):
     tensors = to_gpt2(stored(book), "")
     assert np.array_equal(tensors.pop("lm_head.weight").read(), params["wte.weight"])
     check_parameters(tensors, CONFIG, "")
@@ -161,7 +169,7 @@ def test_the_books_names_and_back(params, book):
     assert tensors["h.0.attn.c_attn.weight"].read().flags.c_contiguous
 
 
-def test_the_books_model_without_attention_biases_gets_zeros(params, book):
+def test_missing_attention_biases_of_the_books_model_become_zero(params, book):
     for name in [name for name in book if "W_" in name and name.endswith(".bias")]:
         del book[name]
     tensors = to_gpt2(stored(book), "")
@@ -171,7 +179,7 @@ def test_the_books_model_without_attention_biases_gets_zeros(params, book):
     assert same(tensors, params)
 
 
-FAULTS = {  # tensors put among the book's, or None for one left out -> what is said
+FAULTS = {  # tensors added to the book's, or None for a removed one -> error
     f"trf_blocks.1.att.W_{part}.{kind}": (None, f"^the file: trf_blocks.1.att.W_{part}.{kind} is missing$")
     for part in ("query", "key", "value")
     for kind in ("weight", "bias")
@@ -197,7 +205,7 @@ def test_a_fault_among_the_books_tensors_is_named(book, name, array, message):
         check_parameters(tensors, CONFIG, "the file")
 
 
-def test_openais_names_become_ours(params):
+def test_openais_names_are_converted(params):
     named = openai_names(params)
     assert named["model/h1/attn/c_attn/w"].shape == (1, 6, 18) and named["model/ln_f/g"].shape == (6,)
     tensors = to_gpt2(stored(named), "")
@@ -205,7 +213,7 @@ def test_openais_names_become_ours(params):
     assert same(tensors, params)
 
 
-def test_an_unknown_name_among_openais_is_named(params):
+def test_an_unknown_tensor_among_openais_is_named(params):
     tensors = to_gpt2(
         stored(openai_names(params) | {"model/h0/extra/w": np.ones((2, 6, 6)), "model/x": np.ones(1)}), ""
     )
@@ -213,13 +221,13 @@ def test_an_unknown_name_among_openais_is_named(params):
 
 
 def beside(params):
-    """What TensorFlow's Adam and a step counter put beside a model's variables."""
+    """Return the variables of TensorFlow's Adam and a step counter."""
     named = openai_names(params)
     moments = {f"{name}/{slot}": array for name, array in named.items() for slot in ("Adam", "Adam_1")}
     return named | moments | {"beta1_power": np.ones(()), "beta2_power": np.ones(()), "global_step": np.ones((), int)}
 
 
-def test_what_training_put_beside_openais_model_is_left_aside_in_a_word(params):
+def test_optimizer_variables_beside_openais_model_are_skipped_with_a_note(params):
     with pytest.warns(Note) as notes:
         tensors = to_gpt2(stored(beside(params)), "the file")
     check_parameters(tensors, CONFIG, "the file")
@@ -231,14 +239,14 @@ def test_what_training_put_beside_openais_model_is_left_aside_in_a_word(params):
 
 
 @pytest.mark.parametrize("width, heads", [(768, 12), (1600, 25)])
-def test_the_shapes_and_gpt2s_own_width_tell_every_size(width, heads):
+def test_shapes_of_gpt2s_widths_determine_the_config(width, heads):
     sizes = Config(vocab_size=5, n_positions=3, n_embd=width, n_layer=2, n_head=heads)
     tensors = {name: np.broadcast_to(np.float32(0), shape) for name, shape in parameter_shapes(sizes).items()}
     assert deduced_config(tensors, "") == sizes
     assert deduced_config(tensors, "", heads=1).n_head == 1
 
 
-def test_another_width_needs_the_number_of_heads(params):
+def test_another_width_requires_the_number_of_heads(params):
     with pytest.raises(InputError, match="the file: no file says how many heads .* its width, 6, .* give --heads N"):
         deduced_config(params, "the file")
     assert deduced_config(params, "the file", heads=3).n_head == 3
@@ -247,6 +255,6 @@ def test_another_width_needs_the_number_of_heads(params):
 
 
 @pytest.mark.parametrize("name, size", [("wte.weight", "vocab_size"), ("wpe.weight", "n_positions"), ("h.", "n_layer")])
-def test_a_size_that_no_tensor_shows_is_named(params, name, size):
+def test_a_size_missing_from_the_tensors_is_named(params, name, size):
     with pytest.raises(InputError, match=f"no tensor shows {size}"):
         deduced_config({key: array for key, array in params.items() if not key.startswith(name)}, "the file")

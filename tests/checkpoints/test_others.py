@@ -1,4 +1,4 @@
-"""Checkpoints as other projects leave them: heads, wrappers, nanoGPT, shards, parent folders, files of other kinds."""
+"""Checkpoints of other projects: heads, wrappers, nanoGPT, shards, parent folders, and files of other kinds."""
 
 import gzip
 import json
@@ -35,7 +35,7 @@ def prefixed(params, prefix="transformer."):
 
 
 def notes_of(load, *arguments, **named):
-    """(what the call returns, the texts of its Notes)"""
+    """Call `load` and return (its result, the texts of its Notes)."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = load(*arguments, **named)
@@ -55,7 +55,7 @@ HEADS = {
 
 
 @pytest.mark.parametrize("kind", HEADS)
-def test_the_head_of_another_model_is_set_aside_with_a_word(tmp_path, params, kind):
+def test_another_models_head_is_skipped_with_a_note(tmp_path, params, kind):
     (tmp_path / "config.json").write_text(config_json(CONFIG))
     write_safetensors(tmp_path / "model.safetensors", prefixed(params) | HEADS[kind])
     (config, loaded), notes = notes_of(load_weights, tmp_path)
@@ -66,7 +66,7 @@ def test_the_head_of_another_model_is_set_aside_with_a_word(tmp_path, params, ki
 
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
-def test_the_books_classifier_is_a_model_with_a_head_set_aside(tmp_path, params, legacy, bias):
+def test_the_books_classifier_loads_as_a_model_without_its_head(tmp_path, params, legacy, bias):
     head = {"out_head.weight": ONES((2, 64), np.float32)} | ({"out_head.bias": ONES(2, np.float32)} if bias else {})
     write_torch(tmp_path / "review_classifier.pth", to_book(params, CONFIG) | head, legacy)
     (_, loaded), notes = notes_of(load_weights, tmp_path, heads=1)
@@ -74,8 +74,8 @@ def test_the_books_classifier_is_a_model_with_a_head_set_aside(tmp_path, params,
     assert f"the book's classifier; its head ({', '.join(head)}) is set aside" in notes[-1]
 
 
-def test_an_output_layer_of_its_own_is_set_aside_for_fine_tuning_and_predicts_nothing(tmp_path, params):
-    """As in the book's model that was trained further: its out_head is not its tok_emb."""
+def test_a_separate_output_layer_is_skipped_for_fine_tuning_and_refused_for_prediction(tmp_path, params):
+    """After further training, the book's out_head differs from its tok_emb."""
     own = {"out_head.weight": params["wte.weight"] + np.float32(1)}
     write_torch(tmp_path / "model.pth", to_book(params, CONFIG) | own)
     save_tokenizer(BYTES, tmp_path)
@@ -91,13 +91,13 @@ def test_an_output_layer_of_its_own_is_set_aside_for_fine_tuning_and_predicts_no
         load_checkpoint(tmp_path, heads=1)
 
 
-def test_a_tensor_that_is_no_head_is_still_refused(tmp_path, params):
+def test_an_unknown_tensor_that_is_no_head_is_refused(tmp_path, params):
     write_safetensors(tmp_path / "x.safetensors", params | {"scores.weight": ONES((2, 64), np.float32)})
     with pytest.raises(InputError, match="'scores.weight' is not a parameter of GPT-2"):
         load_weights(tmp_path, heads=1)
 
 
-def test_the_number_of_heads_is_asked_for_said_and_checked(tmp_path, params):
+def test_the_number_of_heads_is_required_reported_and_checked(tmp_path, params):
     write_torch(tmp_path / "gpt2.pth", params)
     assert "its width, 64, is none of GPT-2's; give --heads N" in refusal(tmp_path)
     (config, _), notes = notes_of(load_weights, tmp_path, heads=4)
@@ -109,7 +109,7 @@ def test_the_number_of_heads_is_asked_for_said_and_checked(tmp_path, params):
 
 
 @pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "module._orig_mod.transformer.", "model.transformer."])
-def test_the_names_of_wrappers_are_dropped(tmp_path, params, prefix):
+def test_prefixes_of_wrappers_are_dropped(tmp_path, params, prefix):
     write_torch(tmp_path / "gpt2.pth", prefixed(params, prefix))
     assert same(load_weights(tmp_path, heads=1)[1], params)
     compiled = {name.replace("h.0.", "h.0._orig_mod."): array for name, array in params.items()}
@@ -119,13 +119,13 @@ def test_the_names_of_wrappers_are_dropped(tmp_path, params, prefix):
     assert "ln_f.bias occurs twice, with and without a prefix" in refusal(tmp_path)
 
 
-def test_the_wrappers_of_the_books_model_are_dropped_too(tmp_path, params):
+def test_prefixes_of_wrappers_are_dropped_from_the_books_model(tmp_path, params):
     write_torch(tmp_path / "gpt2.pth", prefixed(to_book(params, CONFIG), "_orig_mod."))
     assert same(load_weights(tmp_path, heads=1)[1], params)
 
 
 def transposed(params, bias=True):
-    """As nanoGPT and minGPT store it: torch.nn.Linear has [out, in]."""
+    """Return parameters as nanoGPT and minGPT store them: torch.nn.Linear has weights [out, in]."""
     return {
         name: np.ascontiguousarray(array.T) if ".c_" in name and array.ndim == 2 else array
         for name, array in params.items()
@@ -134,7 +134,7 @@ def transposed(params, bias=True):
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_matrices_of_torch_linear_are_transposed_and_missing_biases_zero(tmp_path, params, bias):
+def test_matrices_of_torch_linear_are_transposed_and_missing_biases_become_zero(tmp_path, params, bias):
     write_torch(tmp_path / "ckpt.pt", prefixed(transposed(params, bias)))
     loaded = load_weights(tmp_path, heads=1)[1]
     expected = {name: array if bias or not name.endswith(".bias") else 0 * array for name, array in params.items()}
@@ -143,7 +143,7 @@ def test_matrices_of_torch_linear_are_transposed_and_missing_biases_zero(tmp_pat
 
 
 @pytest.mark.parametrize("form", ["safetensors", "bin"])
-def test_shards_without_an_index_are_put_together(tmp_path, params, form):
+def test_shards_without_an_index_are_combined(tmp_path, params, form):
     write = write_safetensors if form == "safetensors" else write_torch
     shards(tmp_path, params, write, f"model-0000{{}}-of-00002.{form}", "index.json")
     (tmp_path / "index.json").unlink()
@@ -159,7 +159,7 @@ def test_shards_without_an_index_are_put_together(tmp_path, params, form):
     assert f"its shard {second.name} is missing in the folder" in refusal(tmp_path)
 
 
-def test_a_folder_of_checkpoints_names_the_one_to_take(tmp_path, params):
+def test_a_folder_of_checkpoints_is_refused_with_the_one_to_use(tmp_path, params):
     for step in (500, 1000, 90):
         save_folder(tmp_path / f"checkpoint-{step}", CONFIG, params)
     assert f"the parent of 3 checkpoints (take {tmp_path}/checkpoint-1000), not a model" in refusal(tmp_path)
@@ -172,7 +172,7 @@ def test_a_folder_of_checkpoints_names_the_one_to_take(tmp_path, params):
     assert "the parent of 1 checkpoint (take" in refusal(tmp_path / "single")
 
 
-def test_a_folder_of_the_hubs_cache_names_the_snapshot_that_main_is(tmp_path, params):
+def test_a_hub_cache_folder_is_refused_with_its_main_snapshot(tmp_path, params):
     model = tmp_path / "models--openai-community--gpt2"
     for commit in ("aaa", "fff"):
         save_folder(model / "snapshots" / commit, CONFIG, params)
@@ -184,7 +184,7 @@ def test_a_folder_of_the_hubs_cache_names_the_snapshot_that_main_is(tmp_path, pa
     assert same(load_weights(tmp_path / "link.safetensors", heads=1)[1], params)
 
 
-def test_a_run_folder_is_named_as_one(tmp_path):
+def test_a_run_folder_is_recognised(tmp_path):
     (tmp_path / "run.json").write_text("{}")
     write_safetensors(tmp_path / "trained.safetensors", {"head.weight": ONES((2, 2), np.float32)})
     assert "a run of numpygpt.train, not a model; export it first: python -m numpygpt.export" in refusal(tmp_path)
@@ -208,11 +208,11 @@ FILES = {
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors", "weights"])
 @pytest.mark.parametrize("content", FILES, ids=FILES.values())
-def test_a_file_of_another_kind_is_called_by_its_name(tmp_path, content, name):
+def test_a_file_of_another_kind_is_refused_with_its_kind(tmp_path, content, name):
     (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
     assert f"{tmp_path / name}: {FILES[content]}" in refusal(tmp_path / name)
     (tmp_path / name).rename(tmp_path / "other")
-    if FILES[content] != "a JSON file, not weights":  # every folder has some
+    if FILES[content] != "a JSON file, not weights":  # any folder may have one
         assert f"it has no weights that numpygpt reads. other is {FILES[content]}" in refusal(tmp_path)
 
 
@@ -225,12 +225,12 @@ def test_a_file_of_another_kind_is_called_by_its_name(tmp_path, content, name):
         ("model.ckpt.data-00000-of-00001", "a TensorFlow checkpoint's data; name the file that ends in .index"),
     ],
 )
-def test_a_file_without_a_mark_is_called_by_its_suffix(tmp_path, name, kind):
+def test_a_file_without_a_signature_is_named_by_its_suffix(tmp_path, name, kind):
     (tmp_path / name).write_bytes(b"\x08\x01 some bytes")
     assert f"{name}: {kind}" in refusal(tmp_path / name)
 
 
-# What the real libraries write
+# Files written by the real libraries
 
 
 def transformers_model(name, **sizes):
@@ -244,7 +244,7 @@ def transformers_model(name, **sizes):
     "name",
     "ForSequenceClassification ForTokenClassification ForQuestionAnswering DoubleHeadsModel LMHeadModel Model".split(),
 )
-def test_every_gpt2_of_transformers_is_a_model(tmp_path, name):
+def test_every_gpt2_class_of_transformers_loads(tmp_path, name):
     model = transformers_model(f"GPT2{name}", num_labels=1 if name == "DoubleHeadsModel" else 3)
     model.save_pretrained(tmp_path)
     (config, loaded), notes = notes_of(load_weights, tmp_path)
@@ -254,7 +254,7 @@ def test_every_gpt2_of_transformers_is_a_model(tmp_path, name):
 
 
 class NanoGPT:
-    """The modules and the checkpoint of karpathy/nanoGPT's model.py and train.py, with the same names and shapes."""
+    """The modules and checkpoint of karpathy/nanoGPT's model.py and train.py, with their names and shapes."""
 
     def __init__(self, bias):
         torch = pytest.importorskip("torch")
@@ -304,7 +304,7 @@ class NanoGPT:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_nanogpts_ckpt_gives_its_logits_but_for_the_other_gelu(tmp_path, bias, monkeypatch):
+def test_nanogpts_checkpoint_gives_its_logits_except_for_its_gelu(tmp_path, bias, monkeypatch):
     torch = pytest.importorskip("torch")
     nano = NanoGPT(bias)
     torch.save(nano.saved, tmp_path / "ckpt.pt")
@@ -329,14 +329,14 @@ def test_wrong_model_args_are_refused(tmp_path, args):
     assert "ckpt.pt, model_args: expected positive whole numbers for vocab_size" in refusal(tmp_path / "ckpt.pt")
 
 
-def test_a_whole_pickled_model_is_never_run_and_named(tmp_path):
+def test_a_pickled_model_is_refused_and_never_executed(tmp_path):
     torch = pytest.importorskip("torch")
     torch.save(transformers_model("GPT2Model"), tmp_path / "model.pt")
     message = refusal(tmp_path / "model.pt")
     assert "GPT2Model" in message and "save only model.state_dict()" in message
 
 
-def test_torch_compile_and_data_parallel_leave_readable_names(tmp_path):
+def test_checkpoints_of_torch_compile_and_data_parallel_load(tmp_path):
     torch = pytest.importorskip("torch")
     model = transformers_model("GPT2Model")
     for wrapped in (torch.compile(model), torch.nn.DataParallel(model)):

@@ -1,4 +1,4 @@
-"""State dicts without PyTorch: what torch.save wrote comes back, and a file that wants more than that gets nothing."""
+"""State dicts are read without PyTorch, and files that ask for anything else are refused."""
 
 import io
 import os
@@ -52,7 +52,7 @@ def refusal(path):
 
 
 def write_pickle(path, content, legacy, data=b""):
-    """A file of either format with this pickle, and in the zip one storage."""
+    """Write a file of either format with this pickle, and with one storage in the zip format."""
     if legacy:
         write_torch(path, {}, legacy=True)
         path.write_bytes(path.read_bytes().replace(state_dict_pickle({}, {}), content))
@@ -71,7 +71,7 @@ def same(read, array):
 
 
 @FORMATS
-def test_every_tensor_comes_back_bit_for_bit(path, tensors, legacy):
+def test_every_tensor_is_read_bit_for_bit(path, tensors, legacy):
     write_torch(path, tensors, legacy)
     opened = open_pytorch(path)
     assert opened.keys() == tensors.keys()
@@ -79,7 +79,7 @@ def test_every_tensor_comes_back_bit_for_bit(path, tensors, legacy):
         assert same(opened[name].read(), array) and same(opened[name].copy(), array), name
 
 
-def test_what_the_test_writer_writes_is_what_torch_reads(path, tensors):
+def test_torch_reads_the_files_of_the_test_writer(path, tensors):
     torch = pytest.importorskip("torch")
     for legacy in (False, True):
         write_torch(path, tensors, legacy)
@@ -92,7 +92,7 @@ def test_what_the_test_writer_writes_is_what_torch_reads(path, tensors):
 @pytest.mark.parametrize(
     "options", [{}, {"_use_new_zipfile_serialization": False}, {"pickle_protocol": 4}, {"pickle_protocol": 5}], ids=str
 )
-def test_what_torch_saves_comes_back_bit_for_bit(path, options):
+def test_tensors_saved_by_torch_are_read_bit_for_bit(path, options):
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
     buffer = torch.randn(40)
@@ -123,7 +123,7 @@ def test_what_torch_saves_comes_back_bit_for_bit(path, options):
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_the_books_file_with_model_and_optimizer_gives_the_model(path, zipped):
+def test_the_model_is_read_from_the_books_file_with_optimizer(path, zipped):
     torch = pytest.importorskip("torch")
     model = torch.nn.Linear(3, 2)
     optimizer = torch.optim.AdamW(model.parameters())
@@ -158,9 +158,7 @@ class Attack:
 @pytest.mark.parametrize(
     "place", [lambda x: x, lambda x: {"weight": x}, lambda x: {"a": [({"b": x},)]}], ids=["alone", "entry", "deep"]
 )
-def test_a_pickle_that_wants_to_run_something_is_refused_by_its_name_and_runs_nothing(
-    path, tmp_path, legacy, protocol, place
-):
+def test_a_pickle_that_calls_a_function_is_refused_by_name_and_not_executed(path, tmp_path, legacy, protocol, place):
     done = tmp_path / "done"
     for attack, name in [
         (Attack(os.system, f"touch {done}"), f"{os.name}.system"),
@@ -172,7 +170,7 @@ def test_a_pickle_that_wants_to_run_something_is_refused_by_its_name_and_runs_no
         assert not done.exists()
         if protocol >= 2:
             assert f"asks for '{name}', refused" in message.replace("'_pickle", "'pickle")
-        else:  # torch.save never uses these; the file may already be refused for an older instruction
+        else:  # torch.save never uses these; an earlier instruction may already be refused
             assert "refused" in message or "has the instruction" in message
 
 
@@ -181,7 +179,7 @@ def test_a_pickle_that_wants_to_run_something_is_refused_by_its_name_and_runs_no
     "content, name",
     [
         (b"\x80\x02cposix\nsystem\n.", "posix.system"),
-        (b"\x80\x02(X\x02\x00\x00\x00hiiposix\nsystem\n.", "posix.system"),  # INST: name and call in one
+        (b"\x80\x02(X\x02\x00\x00\x00hiiposix\nsystem\n.", "posix.system"),  # INST: name and call in one instruction
         (b"\x80\x04\x8c\x05posix\x8c\x06system\x93.", "posix.system"),
         (b"\x80\x02ctorch\nload\n.", "torch.load"),
         (b"\x80\x02ctorch\nFloatStorage.__init__\n.", "torch.FloatStorage.__init__"),
@@ -190,7 +188,7 @@ def test_a_pickle_that_wants_to_run_something_is_refused_by_its_name_and_runs_no
         (b"\x80\x02ccollections\nOrderedDict.fromkeys\n.", "collections.OrderedDict.fromkeys"),
     ],
 )
-def test_a_name_outside_the_list_is_refused_even_if_it_is_never_called(path, legacy, content, name):
+def test_an_unlisted_name_is_refused_even_if_never_called(path, legacy, content, name):
     write_pickle(path, content, legacy)
     assert f"asks for {name!r}, refused" in refusal(path)
 
@@ -208,13 +206,13 @@ def test_a_name_outside_the_list_is_refused_even_if_it_is_never_called(path, leg
         b" | I999999999999999999999999\n. | I" + b"9" * 10_000 + b"\n."
     ).split(b" | "),
 )
-def test_senseless_instructions_end_in_one_line(path, legacy, content):
+def test_invalid_pickle_instructions_are_refused_in_one_line(path, legacy, content):
     write_pickle(path, content, legacy)
     refusal(path)
 
 
 @pytest.mark.parametrize("entry", [b"X\x01\x00\x00\x00aK\x01", b"K\x01}", b"X\x01\x00\x00\x00aN"])
-def test_a_dict_of_anything_but_tensors_is_refused_by_the_entry(path, entry):
+def test_a_dict_entry_that_is_no_tensor_is_refused_by_name(path, entry):
     write_pickle(path, b"\x80\x02}(" + entry + b"u.", legacy=False)
     assert "is not a tensor with a name" in refusal(path)
 
@@ -257,7 +255,7 @@ def test_a_tensor_that_does_not_fit_its_storage_is_refused(path, changes):
 
 
 @pytest.mark.parametrize("shape, strides", [(b"J\xff\xff\xff\x7f", b"K\x00"), (b"K\x06" * 9, b"K\x00" * 9)])
-def test_a_view_that_repeats_its_data_cannot_ask_for_more_memory_than_the_file(path, shape, strides):
+def test_an_overlapping_view_larger_than_the_file_is_refused(path, shape, strides):
     write_pickle(path, tensor_pickle(shape=shape, strides=strides), legacy=False, data=bytes(24))
     assert "too many share their data" in refusal(path)
 
@@ -265,20 +263,22 @@ def test_a_view_that_repeats_its_data_cannot_ask_for_more_memory_than_the_file(p
 @pytest.mark.parametrize(
     "content",
     [
-        b"}r\xff\xff\xff\xff.",  # a memo entry of number 4,294,967,295, for which Python's unpickler makes room
+        b"}r\xff\xff\xff\xff.",  # a memo entry of number 4,294,967,295, for which Python's unpickler allocates memory
         b"X\xff\xff\xff\xff.",
         b"\x8e" + b"\xff" * 8 + b".",
         b"\x96" + struct.pack("<Q", 1 << 40) + b".",
         b"\x95" + struct.pack("<Q", 1 << 40) + b"}.",
         b"\x8b\xff\xff\xff\x7f.",
         b")" + b"\x85" * 50_000 + b".",  # a tuple in a tuple in a tuple …
-        b"}(" + b")" + b"\x85" * 50_000 + b"Nu.",  # … as a key, whose hash would be taken by recursion
-        b")" + b"q\x00h\x00\x86" * 60 + b"}h\x00Ns.",  # the same twice in each, which would take 2^60 steps
+        b"}(" + b")" + b"\x85" * 50_000 + b"Nu.",  # … as a key, which Python hashes recursively
+        b")"
+        + b"q\x00h\x00\x86" * 60
+        + b"}h\x00Ns.",  # each tuple holds the previous one twice, which would take 2^60 steps
         b"(" * 50_000 + b".",
         b"]q\x00" + b"h\x00a" * 50_000 + b".",
     ],
 )
-def test_a_pickle_cannot_take_more_memory_than_its_length_explains(content):
+def test_reading_a_pickle_uses_memory_in_proportion_to_its_length(content):
     tracemalloc.start()
     try:
         unpickle(io.BytesIO(b"\x80\x02" + content), "it")
@@ -290,7 +290,7 @@ def test_a_pickle_cannot_take_more_memory_than_its_length_explains(content):
     assert peak < (1 << 20) + 100 * len(content)
 
 
-def test_a_compressed_member_is_refused_so_that_no_zip_bomb_is_unpacked(path, tensors):
+def test_a_compressed_zip_member_is_refused(path, tensors):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", tensor_pickle(count=1 << 26, shape=number(1 << 26), strides=b"K\x01"))
         archive.writestr("archive/data/0", bytes(1 << 20))
@@ -301,7 +301,7 @@ def test_a_compressed_member_is_refused_so_that_no_zip_bomb_is_unpacked(path, te
     assert "'archive/data/0' is compressed" in refusal(path)
 
 
-def test_a_pickle_longer_than_any_state_dicts_is_not_read(path):
+def test_an_overlong_pickle_is_not_read(path):
     write_pickle(path, b"\x80\x02" + b"}" * (1 << 20) + b".", legacy=False)
     assert "takes 1048579 bytes, expected at most 1048576" in refusal(path)
 
@@ -312,7 +312,7 @@ def test_a_zip_directory_that_claims_to_be_huge_is_not_read(path, tensors):
     end = content.rindex(b"PK\5\6")
     with open(path, "wb") as file:
         file.write(content[:end])
-        file.seek(1 << 30)  # a hole, which takes no place on the disk
+        file.seek(1 << 30)  # a hole, which uses no disk space
         file.write(content[end : end + 12] + struct.pack("<II", (1 << 30) - 50, 50) + b"\0\0")
     tracemalloc.start()
     assert "not a complete zip archive" in refusal(path)
@@ -343,12 +343,12 @@ def zipped(path, **members):
         (lambda path: b"\x80\x02}.", "not a file from torch.save"),
     ],
 )
-def test_what_is_no_torch_file_of_this_machines_kind_is_refused(path, make, message):
+def test_a_file_of_another_format_or_byte_order_is_refused(path, make, message):
     path.write_bytes(make(path))
     assert message in refusal(path)
 
 
-def test_every_flipped_bit_of_a_zips_data_is_noticed(path):
+def test_every_flipped_bit_of_a_zips_data_is_detected(path):
     array = np.arange(20, dtype=np.float32)
     write_torch(path, {"a": array})
     whole = path.read_bytes()
@@ -360,7 +360,7 @@ def test_every_flipped_bit_of_a_zips_data_is_noticed(path):
 
 
 @FORMATS
-def test_every_truncation_is_noticed_before_anything_is_read(path, tensors, legacy):
+def test_every_truncation_is_detected_before_reading(path, tensors, legacy):
     write_torch(path, tensors, legacy)
     whole = path.read_bytes()
     for length in range(0, len(whole), 7):
@@ -391,4 +391,4 @@ def test_a_damaged_file_is_refused_or_gives_tensors_no_larger_than_itself(tmp_pa
     else:
         assert sum(array.nbytes for array in arrays) <= 4 * len(
             whole
-        )  # twice for a tie, twice for a half made a float32
+        )  # twice for tied tensors, twice for a half converted to float32

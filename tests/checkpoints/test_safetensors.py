@@ -1,4 +1,4 @@
-"""The safetensors reader and writer, against the safetensors library and against damaged files."""
+"""The safetensors reader and writer agree with the safetensors library, and damaged files are refused."""
 
 import json
 import os
@@ -26,7 +26,7 @@ TENSORS = {
 
 
 def pack(header, data=b"", padding=0):
-    """The bytes of a safetensors file with this header, JSON text or what becomes it."""
+    """Return the bytes of a safetensors file with this header, as JSON text or an object."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     text += b" " * padding
     return len(text).to_bytes(8, "little") + text + data
@@ -37,14 +37,14 @@ def entry(dtype, shape, begin, end):
 
 
 def fresh(path, content):
-    """Write to a new inode: a mapped file must not shrink under its views."""
+    """Write to a new inode, because a mapped file must not shrink under its views."""
     path.unlink(missing_ok=True)
     path.write_bytes(content)
     return path
 
 
 def refusal(path):
-    """The one line with which a file is refused."""
+    """Return the one-line error that refuses a file."""
     with pytest.raises(InputError) as caught:
         read_safetensors(path)
     message = str(caught.value)
@@ -52,7 +52,7 @@ def refusal(path):
     return message
 
 
-def test_written_tensors_come_back_bit_for_bit_with_shapes_and_float32_type(tmp_path):
+def test_written_tensors_are_read_back_bit_for_bit_as_float32(tmp_path):
     write_safetensors(tmp_path / "w", TENSORS)
     read = read_safetensors(tmp_path / "w")
     assert read.keys() == TENSORS.keys()
@@ -61,13 +61,13 @@ def test_written_tensors_come_back_bit_for_bit_with_shapes_and_float32_type(tmp_
         assert np.array_equal(read[name], array)
 
 
-def test_a_transposed_array_is_written_in_its_own_order(tmp_path):
+def test_a_transposed_array_is_written_in_its_logical_order(tmp_path):
     array = np.arange(6, dtype=np.float32).reshape(2, 3).T
     write_safetensors(tmp_path / "w", {"t": array})
     assert np.array_equal(read_safetensors(tmp_path / "w")["t"], array)
 
 
-def test_aligned_float32_is_a_plain_view_of_the_file_that_cannot_be_written(tmp_path):
+def test_aligned_float32_is_a_read_only_view_of_the_file(tmp_path):
     write_safetensors(tmp_path / "w", {"a": np.ones((1000, 1000), np.float32)})
     tracemalloc.start()
     array = read_safetensors(tmp_path / "w")["a"]
@@ -75,10 +75,10 @@ def test_aligned_float32_is_a_plain_view_of_the_file_that_cannot_be_written(tmp_
     tracemalloc.stop()
     assert peak < array.nbytes / 10
     assert type(array) is np.ndarray and not array.flags.writeable and array.flags.aligned
-    assert array.sum() == 1e6  # the map outlives the call
+    assert array.sum() == 1e6  # the mapping outlives the call
 
 
-def test_unaligned_float32_is_copied_so_that_products_need_not(tmp_path):
+def test_unaligned_float32_is_copied_to_aligned_memory(tmp_path):
     array = np.arange(5, dtype=np.float32)
     for padding in range(4):
         content = pack({"a": entry("F32", [5], 0, 20)}, array.tobytes(), padding)
@@ -87,7 +87,7 @@ def test_unaligned_float32_is_copied_so_that_products_need_not(tmp_path):
 
 
 @pytest.mark.parametrize("stored", ["F16", "BF16", "F64"])
-def test_a_conversion_needs_hardly_more_memory_than_its_result(tmp_path, stored):
+def test_a_conversion_needs_little_more_memory_than_its_result(tmp_path, stored):
     count = 6_000_000
     itemsize = 8 if stored == "F64" else 2
     path = fresh(tmp_path / "w", pack({"a": entry(stored, [count], 0, count * itemsize)}, bytes(count * itemsize)))
@@ -98,14 +98,14 @@ def test_a_conversion_needs_hardly_more_memory_than_its_result(tmp_path, stored)
     assert array.dtype == np.float32 and peak < 1.3 * array.nbytes
 
 
-def test_half_precision_converts_as_numpy_does_past_the_first_chunk(tmp_path):
+def test_half_precision_converts_like_numpy_beyond_the_first_chunk(tmp_path):
     array = np.random.default_rng(0).standard_normal(300_001).astype(np.float16)
     write_safetensors(tmp_path / "w", {"a": array})
     assert np.array_equal(read_safetensors(tmp_path / "w")["a"], array)
 
 
 @pytest.mark.parametrize("left", [0, 1, 5])
-def test_a_file_cut_after_it_was_opened_is_an_error_and_one_number_left_does_not_fill_the_tensor(tmp_path, left):
+def test_a_file_truncated_after_opening_is_an_error(tmp_path, left):
     write_safetensors(tmp_path / "w", {"a": np.ones(100, np.float16)})
     tensor = open_safetensors(tmp_path / "w")["a"]
     os.truncate(tmp_path / "w", tensor.start + 2 * left)
@@ -120,21 +120,21 @@ def test_bfloat16_is_the_upper_half_of_a_float32(tmp_path):
     assert np.array_equal(read_safetensors(path)["a"].view(np.uint32), upper.astype(np.uint32) << 16)
 
 
-def test_masks_of_whole_numbers_and_booleans_are_read_in_their_own_type(tmp_path):
+def test_integer_and_boolean_masks_keep_their_dtype(tmp_path):
     header = {"u": entry("U8", [3], 0, 3), "b": entry("BOOL", [2], 3, 5), "i": entry("I64", [1], 5, 13)}
     read = read_safetensors(fresh(tmp_path / "w", pack(header, bytes([1, 2, 3, 1, 0, 9]) + bytes(7))))
     assert read["u"].tolist() == [1, 2, 3] and read["b"].tolist() == [True, False] and read["i"].tolist() == [9]
     assert [read[name].dtype for name in "ubi"] == [np.uint8, np.bool_, np.int64]
 
 
-def test_a_value_too_large_for_half_precision_is_refused_and_the_old_file_kept(tmp_path):
+def test_a_value_too_large_for_half_precision_is_refused_and_keeps_the_old_file(tmp_path):
     (tmp_path / "w").write_bytes(b"old")
     with pytest.raises(InputError, match="tensor b has values too large for float16"):
         write_safetensors(tmp_path / "w", {"a": np.ones(2), "b": np.array([1.0, 1e5], np.float32)}, dtype=np.float16)
     assert (tmp_path / "w").read_bytes() == b"old" and os.listdir(tmp_path) == ["w"]
 
 
-def test_the_data_start_on_a_cache_line(tmp_path):
+def test_data_start_on_a_cache_line(tmp_path):
     for length in range(1, 70):
         write_safetensors(tmp_path / "w", {"n" * length: np.ones(1, np.float32)})
         assert next(iter(open_safetensors(tmp_path / "w").values())).start % 64 == 0
@@ -194,13 +194,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_contradictory_file_is_refused_in_one_line_naming_file_and_tensor(tmp_path, case):
+def test_a_contradictory_file_is_refused_with_file_and_tensor(tmp_path, case):
     content, reason = REFUSED[case]
     assert reason in refusal(fresh(tmp_path / "w", content))
 
 
 def independently(content):
-    """{name: (dtype, shape, bytes)} that a file, known to be well-formed, says."""
+    """Parse a well-formed file independently. Return {name: (dtype, shape, bytes)}."""
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     header.pop("__metadata__", None)
@@ -222,7 +222,9 @@ def assert_refused_or_right(path, content):
         assert list(read[name].shape) == shape
         assert read[name].tobytes() == data or dtype in ("BF16", "F64")
     if safetensors is not None:
-        assert read.keys() == {name for name, _ in safetensors.deserialize(content)}  # it, too, accepts the file
+        assert read.keys() == {
+            name for name, _ in safetensors.deserialize(content)
+        }  # the library accepts the file, too
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +241,7 @@ def valid(tmp_path_factory):
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_a_file_damaged_anywhere_is_refused_or_read_right(scratch, valid, data):
+def test_a_damaged_file_is_refused_or_read_correctly(scratch, valid, data):
     content = bytearray(valid)
     header_end = 8 + int.from_bytes(content[:8], "little")
     for _ in range(data.draw(st.integers(1, 3))):
@@ -281,7 +283,7 @@ LYING_ENTRY = st.fixed_dictionaries(
     st.dictionaries(st.text(max_size=3) | st.just("__metadata__"), LYING_ENTRY | JUNK, max_size=3),
     st.binary(max_size=30),
 )
-def test_a_lying_header_is_refused_or_read_right(scratch, header, data):
+def test_a_false_header_is_refused_or_read_correctly(scratch, header, data):
     text = json.dumps(header).encode()
     assert_refused_or_right(scratch, pack(text, data))
 
@@ -291,7 +293,7 @@ def test_a_lying_header_is_refused_or_read_right(scratch, header, data):
     st.lists(st.tuples(st.sampled_from(["F32", "F16", "U8"]), st.lists(st.integers(0, 3), max_size=3)), max_size=4),
     st.data(),
 )
-def test_every_well_formed_file_is_read_whatever_the_order_of_its_tensors(scratch, tensors, data):
+def test_well_formed_files_are_read_with_tensors_in_any_order(scratch, tensors, data):
     header, content = {}, b""
     for number, (dtype, shape) in enumerate(tensors):
         size = int(np.prod(shape)) * {"F32": 4, "F16": 2, "U8": 1}[dtype]
@@ -303,7 +305,7 @@ def test_every_well_formed_file_is_read_whatever_the_order_of_its_tensors(scratc
     assert_refused_or_right(scratch, content)
 
 
-def test_the_safetensors_library_reads_what_we_write(tmp_path):
+def test_the_safetensors_library_reads_our_files(tmp_path):
     library = pytest.importorskip("safetensors.numpy")
     write_safetensors(tmp_path / "w", TENSORS, {"format": "pt"})
     read = library.load_file(tmp_path / "w")
@@ -314,7 +316,7 @@ def test_the_safetensors_library_reads_what_we_write(tmp_path):
         assert file.metadata() == {"format": "pt"}
 
 
-def test_we_read_what_the_safetensors_library_writes(tmp_path):
+def test_files_of_the_safetensors_library_are_read(tmp_path):
     library = pytest.importorskip("safetensors.numpy")
     tensors = TENSORS | {"mask": np.tri(3, dtype=np.bool_), "double": np.array([0.1, 1e300]), "count": np.arange(3)}
     library.save_file(tensors, tmp_path / "w", {"any": "text"})
@@ -325,7 +327,7 @@ def test_we_read_what_the_safetensors_library_writes(tmp_path):
             assert np.array_equal(read[name], array.astype(np.float32) if array.dtype.kind == "f" else array)
 
 
-def test_bfloat16_is_read_as_torch_reads_it(tmp_path):
+def test_bfloat16_is_read_like_torch(tmp_path):
     torch = pytest.importorskip("torch")
     library = pytest.importorskip("safetensors.torch")
     tensor = torch.randn(7, 5, generator=torch.Generator().manual_seed(1)).bfloat16()

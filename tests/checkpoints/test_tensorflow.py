@@ -1,5 +1,4 @@
-"""OpenAI's checkpoints without TensorFlow: the checksum against its definition,
-the table against damage of every kind."""
+"""OpenAI's checkpoints are read without TensorFlow: the checksum is correct, and damaged tables are refused."""
 
 import io
 import tracemalloc
@@ -19,7 +18,7 @@ P = 0x11EDC6F41  # x^32 + x^28 + … + 1, highest power first (RFC 3720, section
 
 
 def shifted(register):
-    """A register after eight zero bits."""
+    """Return the register after eight zero bits."""
     for _ in range(8):
         register = register >> 1 ^ (int(f"{P:033b}"[:0:-1], 2) if register & 1 else 0)
     return register
@@ -29,14 +28,14 @@ SHIFTED = [shifted(octet) for octet in range(256)]
 
 
 def by_definition(data):
-    """The remainder, a byte at a time."""
+    """Return the remainder, computed byte by byte."""
     register = 0xFFFFFFFF
     for octet in data:
         register = register >> 8 ^ SHIFTED[(register ^ octet) & 0xFF]
     return register ^ 0xFFFFFFFF
 
 
-def test_the_polynomial_that_the_folding_rests_on_is_a_multiple():
+def test_the_polynomial_used_for_folding_is_a_multiple_of_the_checksums():
     rest = 1 << 5685 | 1 << 1362 | 1 << 426 | 1
     while rest.bit_length() > 32:
         rest ^= P << rest.bit_length() - 33
@@ -54,12 +53,12 @@ def test_the_polynomial_that_the_folding_rests_on_is_a_multiple():
         (bytes(range(31, -1, -1)), 0x113FDB5C),
     ],
 )
-def test_published_checksums(data, checksum):
+def test_checksums_equal_published_ones(data, checksum):
     assert crc32c(io.BytesIO(data), len(data)) == checksum == by_definition(data)
 
 
 @pytest.mark.parametrize("count", [1, 3, 5684, 5685, 5686, 45_479, 45_480, 45_481, 262_143, 262_144, 262_145, 700_001])
-def test_the_checksum_at_every_seam_of_the_folding(count):
+def test_the_checksum_is_correct_at_every_boundary_of_the_folding(count):
     data = np.random.default_rng(count).bytes(count)
     assert crc32c(io.BytesIO(data + b"more"), count) == by_definition(data)
 
@@ -86,7 +85,7 @@ def refusal(path):
 
 
 @pytest.mark.parametrize("block_size", [1, 60, 4096])
-def test_every_tensor_comes_back_bit_for_bit(tmp_path, tensors, block_size):
+def test_every_tensor_is_read_bit_for_bit(tmp_path, tensors, block_size):
     write_tensorflow(tmp_path / "m", tensors, block_size)
     opened = open_tensorflow(tmp_path / "m.index")
     assert opened.keys() == tensors.keys()
@@ -110,7 +109,7 @@ def test_aligned_floats_are_views_of_the_file(tmp_path, tensors):
     assert not open_tensorflow(tmp_path / "m.index")["model/h0/attn/c_attn/w"].read().flags.owndata
 
 
-def test_every_flipped_bit_of_the_data_is_noticed_and_its_tensor_named(tmp_path, tensors):
+def test_every_flipped_bit_of_the_data_is_detected_with_its_tensor(tmp_path, tensors):
     write_tensorflow(tmp_path / "m", tensors)
     data = tmp_path / "m.data-00000-of-00001"
     whole = data.read_bytes()
@@ -120,8 +119,8 @@ def test_every_flipped_bit_of_the_data_is_noticed_and_its_tensor_named(tmp_path,
         assert "do not match their checksum" in refusal(tmp_path / "m.index")
 
 
-def test_a_changed_byte_of_the_index_is_noticed_or_stands_where_nothing_does(tmp_path, tensors):
-    """Nothing stands in the empty block (13 bytes), in its address (3 bytes) and in the footer's padding."""
+def test_every_changed_byte_of_the_index_is_detected_unless_unused(tmp_path, tensors):
+    """The empty block (13 bytes), its address (3 bytes) and the footer's padding hold no data."""
     write_tensorflow(tmp_path / "m", tensors)
     path = tmp_path / "m.index"
     whole, unharmed = path.read_bytes(), {name: (t.shape, t.start) for name, t in open_tensorflow(path).items()}
@@ -147,7 +146,7 @@ def test_a_changed_byte_of_the_index_is_noticed_or_stands_where_nothing_does(tmp
         (lambda whole: None, "m.data-00000-of-00001 is missing in the folder"),
     ],
 )
-def test_a_damaged_data_file_is_named_before_anything_is_read(tmp_path, tensors, change, message):
+def test_a_damaged_data_file_is_named_before_reading(tmp_path, tensors, change, message):
     write_tensorflow(tmp_path / "m", tensors)
     data = tmp_path / "m.data-00000-of-00001"
     content = change(data.read_bytes())
@@ -158,7 +157,7 @@ def test_a_damaged_data_file_is_named_before_anything_is_read(tmp_path, tensors,
         open_tensorflow(tmp_path / "m.index")
 
 
-ENTRIES = [  # fields of each tensor's entry that no GPT-2 has
+ENTRIES = [  # fields of a tensor's entry that GPT-2 never has
     ({"field1": 7}, "type 7 of tensorflow.DataType"),  # strings
     ({"field1": 23}, "type 23 of tensorflow.DataType"),
     ({"field3": 1}, "is in data file 1, of 1"),
@@ -192,26 +191,26 @@ INDEXES = [
 
 
 @pytest.mark.parametrize("fields, complaint", ENTRIES)
-def test_an_entry_that_no_gpt2_has_is_refused_by_its_tensor(tmp_path, tensors, fields, complaint):
+def test_an_entry_unusual_for_gpt2_is_refused_with_its_tensor(tmp_path, tensors, fields, complaint):
     write_tensorflow(tmp_path / "m", tensors, **fields)
     assert complaint in refusal(tmp_path / "m.index")
 
 
 @pytest.mark.parametrize("content, complaint", INDEXES, ids=[complaint for _, complaint in INDEXES])
-def test_an_index_that_lies_is_refused(tmp_path, content, complaint):
+def test_a_false_index_is_refused(tmp_path, content, complaint):
     (tmp_path / "m.index").write_bytes(content)
     (tmp_path / "m.data-00000-of-00001").write_bytes(bytes(4))
     assert complaint in refusal(tmp_path / "m.index")
 
 
-def test_tensors_cannot_share_data_to_need_more_memory_than_the_file(tmp_path):
+def test_tensors_that_share_data_are_refused(tmp_path):
     entry = message({1: 1, 2: b"\x12\x02\x08\x40", 4: 0, 5: 256})
     (tmp_path / "m.index").write_bytes(table([(b"", message({1: 1}))] + [(b"t%03d" % n, entry) for n in range(500)]))
     (tmp_path / "m.data-00000-of-00001").write_bytes(bytes(256))
     assert "some share their data" in refusal(tmp_path / "m.index")
 
 
-def test_a_compressed_block_is_refused_as_such(tmp_path):
+def test_a_compressed_block_is_refused_by_name(tmp_path):
     file = io.BytesIO()
     handle = put_block(file, block([(b"", message({1: 1}))]))
     content = bytearray(file.getvalue())
@@ -223,8 +222,8 @@ def test_a_compressed_block_is_refused_as_such(tmp_path):
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_a_table_with_right_checksums_and_any_content_is_refused_or_right(tmp_path_factory, data):
-    """Damage behind the checksums: an entry's bytes are changed before the table is made."""
+def test_a_table_with_valid_checksums_is_refused_or_read_correctly(tmp_path_factory, data):
+    """Change an entry's bytes before the table and its checksums are made."""
     folder = tmp_path_factory.mktemp("damaged")
     write_tensorflow(folder / "m", {"a": np.arange(6, dtype=np.float32).reshape(2, 3)})
     entry = bytearray(message({1: 1, 2: b"\x12\x02\x08\x02\x12\x02\x08\x03", 4: 0, 5: 24, 6: b"abcd"}))
@@ -242,7 +241,7 @@ def test_a_table_with_right_checksums_and_any_content_is_refused_or_right(tmp_pa
         tracemalloc.stop()
 
 
-def test_an_index_of_many_addresses_of_one_empty_block_is_refused_at_the_first(tmp_path, monkeypatch):
+def test_an_index_that_repeats_a_block_is_refused_at_once(tmp_path, monkeypatch):
     file, checked = io.BytesIO(), []
     handle = put_block(file, block([]))
     index = put_block(file, block([(b"%06d" % n, handle) for n in range(30_000)]))

@@ -1,5 +1,7 @@
-"""Checkpoints as OpenAI (TensorFlow) and PyTorch write them, made without either;
-the oracle tests compare with the real ones."""
+"""Write checkpoints in the formats of OpenAI (TensorFlow) and PyTorch, without either library.
+
+Tests with PyTorch installed compare them with real ones.
+"""
 
 import io
 import json
@@ -15,7 +17,7 @@ TORCH_STORAGES = {"float32": "Float", "float64": "Double", "float16": "Half", "i
 
 
 def openai_names(params):
-    """The parameters under the names and in the shapes of OpenAI's release."""
+    """Return the parameters with the names and shapes of OpenAI's release."""
     named = {}
     for name, array in params.items():
         *layers, kind = name.split(".")
@@ -31,7 +33,7 @@ def openai_names(params):
 
 
 def write_openai(folder, config, params):
-    """The folder that OpenAI's download script leaves, without the tokenizer."""
+    """Write the folder that OpenAI's download script makes, without the tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "checkpoint").write_text(
         'model_checkpoint_path: "model.ckpt"\nall_model_checkpoint_paths: "model.ckpt"\n'
@@ -44,7 +46,7 @@ def write_openai(folder, config, params):
 
 
 def write_tensorflow(prefix, tensors, block_size=4096, **fields):
-    """PREFIX.index and PREFIX.data-00000-of-00001; fields {"field1": value} replace those of every tensor's entry."""
+    """Write PREFIX.index and PREFIX.data-00000-of-00001. `fields` {"field1": value} replace those of every entry."""
     with open(f"{prefix}.data-00000-of-00001", "wb") as file:
         for name in sorted(tensors):
             file.write(np.asarray(tensors[name], order="C"))
@@ -53,7 +55,7 @@ def write_tensorflow(prefix, tensors, block_size=4096, **fields):
 
 
 def index_entries(tensors, **fields):
-    """The (key, value) pairs of an index: the header, then the tensors in order, end to end."""
+    """Return the (key, value) pairs of an index: the header, then the tensors in order, without gaps."""
     entries, place = [(b"", message({1: 1, 3: message({1: 1})}))], 0
     for name in sorted(tensors):
         array = np.asarray(tensors[name], order="C")
@@ -72,7 +74,7 @@ def index_entries(tensors, **fields):
 
 
 def table(entries, block_size=4096):
-    """A LevelDB table of (key, value) pairs in the order of their keys."""
+    """Return a LevelDB table of (key, value) pairs, sorted by key."""
     blocks, held = [], []
     for number, (key, value) in enumerate(entries):
         held.append((key, value))
@@ -83,7 +85,7 @@ def table(entries, block_size=4096):
 
 
 def table_of_blocks(blocks):
-    """A table of (last key, content) of its blocks."""
+    """Return a table of blocks, given as (last key, content)."""
     file = io.BytesIO()
     index = [(key, put_block(file, content)) for key, content in blocks]
     handles = put_block(file, block([])) + put_block(file, block(index))
@@ -92,14 +94,14 @@ def table_of_blocks(blocks):
 
 
 def put_block(file, content):
-    """Append a block with its trailer; its handle."""
+    """Append a block with its trailer. Return its handle."""
     offset = file.tell()
     file.write(content + b"\0" + struct.pack("<I", masked(content + b"\0")))
     return varint(offset) + varint(len(content))
 
 
 def block(entries):
-    """A block's content."""
+    """Return a block's content."""
     content, restarts, last = b"", [], b""
     for number, (key, value) in enumerate(entries):
         shared = 0
@@ -120,8 +122,7 @@ def masked(data):
 
 
 def message(fields):
-    """A protobuf message of ints and of bytes; four bytes in field 6 are a fixed32,
-    as a BundleEntryProto's checksum is."""
+    """Return a protobuf message of ints and bytes. Four bytes in field 6 are a fixed32 checksum."""
     parts = []
     for number, value in fields.items():
         if isinstance(value, int):
@@ -146,8 +147,7 @@ def varint(number):
 
 
 def write_torch(path, tensors, legacy=False):
-    """What torch.save of a state dict writes, in the zip format or the older one.
-    Tensors that are one object share a storage."""
+    """Write a state dict as torch.save does, in the zip format or the older one. Identical objects share a storage."""
     keys = {
         id(array): str(number) for number, array in enumerate({id(array): array for array in tensors.values()}.values())
     }
@@ -165,7 +165,7 @@ def write_torch(path, tensors, legacy=False):
 
 
 def torch_zip(pickle, data):
-    """torch.save's archive of a pickle and {key: bytes} of its storages."""
+    """Return torch.save's archive of a pickle and its storages {key: bytes}."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("archive/data.pkl", pickle)
