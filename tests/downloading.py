@@ -20,7 +20,7 @@ SPAM = b"ham\tSee you at five\nspam\tYou have WON\n" * 20
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `contents`, with ranges. A path in `faults` gets those REPLIES in turn instead; the last one stays."""
+    """Serve `contents`, with ranges. A path in `faults` gets those REPLIES in turn, and then always the last one."""
 
     daemon_threads = True
 
@@ -31,11 +31,11 @@ class Server(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     def asked(self, name):
-        """The Range of each GET of the file; None where the whole was asked for."""
+        """Return the Range of each GET of the file, or None for a request of the whole file."""
         return [part for method, path, part in self.requests if method == "GET" and path.endswith(name)]
 
     def handle_error(self, request, client):
-        pass  # a client that went away
+        pass  # the client disconnected
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -81,7 +81,7 @@ def honest(content, start):
 
 
 def breaks(content, start):
-    """Half of what is asked for, then the connection is gone."""
+    """Send half of the requested bytes, then close the connection."""
     status, body, headers = honest(content, start)
     return status, body[: len(body) // 2], headers | {"Content-Length": len(body)}
 
@@ -103,7 +103,7 @@ def chunk(data):
 
 
 PAGE = b"<html>Welcome to the hotel</html>"
-REPLIES = {  # what a server can do with (content, first byte asked for): bytes, or a status, a body and headers
+REPLIES = {  # a server's reply to (content, first requested byte): bytes, or (status, body, headers)
     "honest": honest,
     "breaks": breaks,
     "breaks_then_416": lambda content, start: (416,) if start else breaks(content, start),
@@ -138,7 +138,7 @@ def gpt2(name):
 
 @contextmanager
 def posing(monkeypatch, folder):
-    """A server of small files that poses as every source, an empty cache folder, and no pauses between tries."""
+    """Start a server of small files in place of every source, with an empty cache and no pauses between tries."""
     with Server() as server:
         server.contents = {gpt2(name): content for name, content in FILES.items()} | {"/elsewhere": FILES[WEIGHTS]}
         monkeypatch.setattr(models, "_HUB", server.url)

@@ -39,7 +39,7 @@ from tests.downloading import (
 )
 
 
-def test_a_model_arrives_whole_and_is_then_used_without_a_network(server, tmp_path):
+def test_a_downloaded_model_is_complete_and_used_offline_afterwards(server, tmp_path):
     folder = models.fetch_model("gpt2")
     assert folder == tmp_path / "cache" / "gpt2"
     assert contents(folder) == FILES and read_config(folder / "config.json") == SIZES["gpt2"]
@@ -99,13 +99,13 @@ def test_the_right_file_arrives_or_one_line_says_why_not(server, faults, reason)
         folder, message = cache.cache_folder() / "gpt2", one_line(raised)
         assert reason in message and str(folder) in message and server.url + gpt2(WEIGHTS) in message
         assert visible(folder) == ["config.json", MERGES, VOCAB]
-        server.faults.clear()  # nothing that the bad server left stands in the way
+        server.faults.clear()  # the bad server's files do not block a later download
     assert contents(models.fetch_model("gpt2")) == FILES
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(faults=st.lists(st.lists(st.sampled_from(sorted(REPLIES)), max_size=8), min_size=1, max_size=3))
-def test_whatever_servers_do_a_file_under_its_name_is_right(server, monkeypatch, faults):
+def test_a_file_in_the_cache_is_correct_whatever_servers_do(server, monkeypatch, faults):
     with tempfile.TemporaryDirectory() as home:
         monkeypatch.setenv("NUMPYGPT_HOME", home)
         for run in faults:
@@ -118,12 +118,12 @@ def test_whatever_servers_do_a_file_under_its_name_is_right(server, monkeypatch,
         assert contents(models.fetch_model("gpt2")) == FILES
 
 
-def test_the_next_run_continues_where_this_one_gave_up(server):
+def test_the_next_run_continues_a_partial_download(server):
     server.faults[gpt2(WEIGHTS)] = "breaks 404"
     with pytest.raises(InputError, match="HTTP 404"):
         models.fetch_model("gpt2")
     server.faults[gpt2(WEIGHTS)] = "login_page login_page_no_length 404"
-    for _ in range(2):  # what poses as the file does not cost what is there
+    for _ in range(2):  # a false file does not remove the part already there
         with pytest.raises(InputError):
             models.fetch_model("gpt2")
     server.faults.clear()
@@ -147,7 +147,7 @@ def test_a_partial_file_is_used_or_replaced(server, partial, requests):
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: content[::-1], lambda content: b""])
-def test_a_damaged_file_is_replaced_by_the_right_one_and_only_by_that(server, damage):
+def test_a_damaged_file_is_replaced_only_by_the_correct_one(server, damage):
     folder = models.fetch_model("gpt2")
     damaged = damage(FILES[WEIGHTS])
     (folder / WEIGHTS).write_bytes(damaged)
@@ -158,7 +158,7 @@ def test_a_damaged_file_is_replaced_by_the_right_one_and_only_by_that(server, da
     server.faults.clear()
     server.requests.clear()
     assert contents(models.fetch_model("gpt2")) == FILES
-    assert all(path.endswith(WEIGHTS) for _, path, _ in server.requests)  # the good ones were left alone
+    assert all(path.endswith(WEIGHTS) for _, path, _ in server.requests)  # intact files were not downloaded again
 
 
 def test_a_proxy_in_the_environment_is_used(server, monkeypatch):
@@ -168,7 +168,7 @@ def test_a_proxy_in_the_environment_is_used(server, monkeypatch):
     assert downloads.get("http://elsewhere.invalid/x", 100) == b"by proxy"
 
 
-def test_a_config_of_another_size_does_not_stay(server):
+def test_a_config_of_another_size_is_removed(server):
     folder = models.fetch_model("gpt2")
     for text in ["{", (folder / "config.json").read_text().replace("768", "1024")]:
         (folder / "config.json").write_text(text)
@@ -176,16 +176,16 @@ def test_a_config_of_another_size_does_not_stay(server):
 
 
 @pytest.mark.parametrize("fault", ["404", "500", "wrong_bytes", "breaks", "login_page"])
-def test_the_tokenizer_comes_from_openai_where_the_hub_fails(server, fault):
+def test_the_tokenizer_comes_from_openai_if_the_hub_fails(server, fault):
     server.faults |= {gpt2(VOCAB): fault, gpt2(MERGES): fault}
     server.contents |= {"/openai/encoder.json": FILES[VOCAB], "/openai/vocab.bpe": FILES[MERGES]}
     assert contents(models.fetch_model("gpt2")) == FILES
 
 
-def test_offline_the_error_says_what_to_put_where_and_doing_so_helps(server, monkeypatch):
+def test_the_offline_error_names_the_files_to_provide_and_these_suffice(server, monkeypatch):
     server.shutdown()
     server.server_close()
-    monkeypatch.setattr(downloads, "_PAUSES", (1000,))  # who is offline is not kept waiting
+    monkeypatch.setattr(downloads, "_PAUSES", (1000,))  # without a network there is no pause
     folder = cache.cache_folder() / "gpt2"
     with pytest.raises(InputError) as raised:
         models.fetch_model("gpt2")
@@ -207,11 +207,11 @@ LARGER = "/gpt2-xl/resolve/main/" + WEIGHTS
 
 
 def linked(size, sha256):
-    """The hub's answer for a large file: it redirects, and says there what the file is."""
+    """Return the hub's reply for a large file: a redirect whose headers have its size and hash."""
     return lambda *_: redirect(302, "/elsewhere", X_Linked_Size=size, X_Linked_Etag=f'"{sha256}"')
 
 
-def test_a_larger_model_is_verified_by_what_the_hub_announces(server):
+def test_a_larger_model_is_verified_by_the_hubs_size_and_hash(server):
     server.contents[LARGER] = b""
     server.replies["linked"] = linked(*PUBLISHED[WEIGHTS])
     server.faults |= {LARGER: "linked", "/elsewhere": "breaks honest"}
@@ -254,14 +254,14 @@ print(published.fetch_model("gpt2"))
 
 
 def fetching(server):
-    """Another Python process that fetches gpt2."""
+    """Start another Python process that fetches gpt2."""
     command = [sys.executable, "-c", FETCH, server.url, json.dumps(PUBLISHED)]
     return subprocess.Popen(
         command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
-def test_of_two_processes_one_downloads_and_the_other_waits_for_it(server):
+def test_a_second_process_waits_for_the_first_ones_download(server):
     begun, go_on = threading.Event(), threading.Event()
 
     def slowly(content, start):
@@ -281,7 +281,7 @@ def test_of_two_processes_one_downloads_and_the_other_waits_for_it(server):
     assert sorted(path.rpartition("/")[2] for _, path, _ in server.requests) == sorted(FILES)
 
 
-def test_a_killed_process_leaves_no_lock_and_its_part_is_continued(server):
+def test_a_killed_processs_download_is_continued(server):
     folder, go_on = cache.cache_folder() / "gpt2", threading.Event()
 
     def half(content, start):
@@ -305,9 +305,8 @@ def test_a_killed_process_leaves_no_lock_and_its_part_is_continued(server):
     assert server.asked(WEIGHTS) == [None, f"bytes={had}-"]
 
 
-def test_what_is_pinned_are_the_real_files(shared, monkeypatch, tmp_path):
-    """Lengths and hashes as published: the messages through the whole way,
-    the tokenizer's two files by their content."""
+def test_pinned_hashes_are_those_of_the_real_files(shared, monkeypatch, tmp_path):
+    """Check published lengths and hashes: of the messages by a download, of the tokenizer's files by content."""
     real = (shared / "data" / "SMSSpamCollection").read_bytes()
     monkeypatch.setenv("NUMPYGPT_HOME", str(tmp_path))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -326,7 +325,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_each_file_has_one_line_and_a_terminal_a_live_one_too(server, monkeypatch, capsys):
+def test_each_download_prints_one_line_and_live_progress_on_a_terminal(server, monkeypatch, capsys):
     server.faults[gpt2(WEIGHTS)] = "breaks honest"
     folder = models.fetch_model("gpt2")
     lines = capsys.readouterr().err.splitlines()

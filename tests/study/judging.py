@@ -1,4 +1,4 @@
-"""What the check of a file finds, without its process: quick enough for hundreds of them."""
+"""Check a learner's text in this process, which is fast enough for hundreds of texts."""
 
 import ast
 import linecache
@@ -16,13 +16,13 @@ from numpygpt.study.checking.exercise import built
 
 @cache
 def drawn(name):
-    """(exercise, draws, rights), as a check has them."""
+    """Return (exercise, draws, rights), as a check draws them."""
     exercise = exercises.exercise(name)
     return exercise, *check.drawn(exercise, None)
 
 
 def verdict_with_places(name, text):
-    """The verdict on a text, with the places of mistakes: Python is told the text, as a notebook does for its cells."""
+    """Return the verdict on a text with the places of mistakes. Python gets the text as from a notebook's cell."""
     lines = text.splitlines(keepends=True)
     linecache.cache[f"<{name}>"] = len(text), None, lines, f"<{name}>"
     try:
@@ -32,7 +32,7 @@ def verdict_with_places(name, text):
 
 
 def verdict(name, text):
-    """The check's verdict on a text in place of a file."""
+    """Return the check's verdict on a text."""
     exercise, draws, rights = drawn(name)
     source, function, arrays = errors.Source(f"{name}.py", Path.cwd()), built(text, name), {}
     given = [learner_process.handed(draw, right, i) for i, (draw, right) in enumerate(zip(draws, rights))]
@@ -41,7 +41,7 @@ def verdict(name, text):
 
 
 def learners_files(tmp_path_factory):
-    """Put the solutions of all exercises on the path, as a learner's files, for those that are made of others."""
+    """Put all solutions on the path as a learner's files, for exercises that import others."""
     folder = tmp_path_factory.mktemp("own")
     for name in exercises.NAMES:
         exercise = exercises.exercise(name)
@@ -55,7 +55,7 @@ def learners_files(tmp_path_factory):
 
 
 def outside(name, body):
-    """Return a learner's whole text with these lines: one `backward` that returns all gradients, or a step."""
+    """Return a learner's complete text with these lines: one `backward` that returns all gradients, or a step."""
     tree = ast.parse(exercises.exercise(name).solution_text())
     function = next(f for f in tree.body if getattr(f, "name", None) == name)
     gradients = [f for f in function.body if isinstance(f, ast.FunctionDef)]

@@ -1,4 +1,4 @@
-"""Right solutions in other forms than the shipped one: loops, einsum, other names, names that stand for something else.
+"""Correct solutions in other forms than the shipped one: loops, einsum, other names, names with other meanings.
 
 RIGHT is [(exercise, lines of the body of `backward`)]. WRONG adds a mistake: (exercise, the lines, the name and the
 right side of the line with the mistake, the beginning of the first message). A name by another convention is never

@@ -1,6 +1,6 @@
-"""Wrong solutions as learners write them, put down before the known mistakes of the exercises, and apart from them.
+"""Wrong solutions as learners write them, collected before and independently of the exercises' known mistakes.
 
-Each is (exercise, words of the real cause, the lines of the body).
+Each is (exercise, words that name the cause, lines of the body).
 """
 
 SOLUTIONS = [

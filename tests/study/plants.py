@@ -1,6 +1,6 @@
-"""Right solutions with names for all intermediates, and mistakes planted in each of their lines in turn.
+"""Correct solutions with names for all intermediates, and mistakes planted in each line in turn.
 
-Each is {exercise: (lines of the body of `backward`, [(name, the line's right side with a mistake)])}. A planted line
+Each is {exercise: (lines of the body of `backward`, [(name, a right-hand side with a mistake)])}. A planted line
 replaces the last line that starts with `name = `.
 """
 

@@ -1,4 +1,4 @@
-"""Explanations: the attributions add up, agree with the complex step and with captum, and the text shows them all."""
+"""Attributions add up, agree with the complex step and captum, and are all shown in the terminal."""
 
 import re
 
@@ -28,7 +28,7 @@ POOLINGS = [
     {"pad": "none", "position": "last"},
     {"pad": "end", "position": "last"},
     {"pad": 17, "position": "last"},
-    {"pad": 6, "position": "last"},  # cuts the message
+    {"pad": 6, "position": "last"},  # truncates the message
     {"pad": "end", "position": "mean"},
     {"pad": 17, "position": "first"},
     {"pad": "none", "position": "last", "causal": False},
@@ -63,7 +63,7 @@ def rows_of(clf, explanation, dtype):
 
 @pytest.mark.parametrize("baseline", attribution.BASELINES)
 @pytest.mark.parametrize("pooling", POOLINGS, ids=str)
-def test_integrated_gradients_add_up_to_what_lies_between_two_margins(pooling, baseline):
+def test_integrated_gradients_add_up_to_the_difference_of_two_margins(pooling, baseline):
     clf = made(**pooling)
     found = clf.explain(TEXT, baseline, tolerance=1e-8)
     logits = clf.logits([TEXT])[0]
@@ -79,7 +79,7 @@ def test_integrated_gradients_add_up_to_what_lies_between_two_margins(pooling, b
 
 
 @pytest.mark.parametrize("pooling", POOLINGS, ids=str)
-def test_gradient_times_input_is_the_complex_step_derivative_of_a_token_that_grows(pooling):
+def test_gradient_times_input_equals_the_complex_step_derivative(pooling):
     clf = made(**pooling)
     found = clf.explain(TEXT)
     weights, x, places, lengths = rows_of(clf, found, np.complex128)
@@ -93,7 +93,7 @@ def test_gradient_times_input_is_the_complex_step_derivative_of_a_token_that_gro
 
 
 @pytest.mark.parametrize("pooling", [pooling for pooling in POOLINGS if pooling.get("pad") != 6], ids=str)
-def test_deletion_is_what_the_margin_loses_without_the_character(pooling):
+def test_deletion_equals_the_margins_change_without_the_character(pooling):
     clf = made(**pooling)
     text = "win 9 <b>"
     found = clf.explain(text)
@@ -127,23 +127,23 @@ def test_a_deletion_computes_no_row_before_the_deleted_token(monkeypatch):
 
 
 @pytest.mark.parametrize("pad", ["none", "end", 5])
-def test_an_only_token_cannot_be_deleted(pad):
+def test_a_single_token_cannot_be_deleted(pad):
     found = made(pad=pad).explain("a")
     assert np.isnan(found.deletion).all()
     assert re.search(r" -  a$", in_terminal(found, colour=False), re.MULTILINE)
 
 
-def test_a_long_message_is_explained_in_parts_with_its_progress(monkeypatch):
+def test_a_long_message_is_explained_in_parts_with_progress(monkeypatch):
     clf, seen = made(pad="none"), []
     expected = clf.explain(TEXT)
-    monkeypatch.setattr(attribution, "BATCH_ROWS", 25)  # two messages at a time, of eleven
+    monkeypatch.setattr(attribution, "BATCH_ROWS", 25)  # two of eleven messages at a time
     found = attribution.explain(clf, TEXT, progress=lambda done, total: seen.append((done, total)))
     for name in ("integrated", "gradient_input", "deletion"):
         np.testing.assert_allclose(found.table()[name], expected.table()[name], rtol=1e-9)
     assert seen[-1][0] == seen[-1][1] and all(done <= total for done, total in seen) and len(seen) > 5
 
 
-def test_what_does_not_add_up_is_said_and_never_scaled(monkeypatch):
+def test_a_gap_in_the_sum_is_reported_and_never_scaled_away(monkeypatch):
     assert "rely" not in in_terminal(made(pad="none").explain(TEXT), colour=False)
     monkeypatch.setattr(attribution, "FEWEST", 1)
     monkeypatch.setattr(attribution, "MOST", 1)
@@ -154,14 +154,14 @@ def test_what_does_not_add_up_is_said_and_never_scaled(monkeypatch):
     assert f"all but {missing:.2g} of it (1 points)" in shown and "Do not rely on its column" in shown
 
 
-def test_the_tolerance_is_a_share_of_the_margins_difference(monkeypatch):
+def test_the_tolerance_of_the_sum_is_relative_to_the_margins_difference(monkeypatch):
     monkeypatch.setattr(attribution, "MOST", attribution.FEWEST)
     found = made(pad="none").explain(TEXT)
     share = abs(found.difference / (found.margin - found.baseline_margin))
     assert [made(pad="none").explain(TEXT, tolerance=t).complete for t in (share * 0.9, share * 1.1)] == [False, True]
 
 
-def test_the_table_in_the_terminal_has_every_token_its_numbers_and_their_sums():
+def test_the_terminals_table_has_every_token_its_numbers_and_their_sums():
     found = made(pad=17).explain("é \x1b[31m\n")
     lines = in_terminal(found, colour=False).splitlines()
     tokens = [line.split("  ")[-1] for line in lines[2:]]
@@ -173,7 +173,7 @@ def test_the_table_in_the_terminal_has_every_token_its_numbers_and_their_sums():
     assert "\x1b" not in "".join(lines)
 
 
-def test_each_label_has_its_colour_in_the_terminal_whether_it_won_or_not():
+def test_each_label_keeps_its_colour_in_the_terminal():
     clf = made(pad="none")
     of_label = {label: f"\x1b[30;48;5;{in_256(colour, 1)}m" for label, colour in colours(clf.labels).items()}
     assert len(set(of_label.values())) == 3
@@ -190,7 +190,7 @@ def test_each_label_has_its_colour_in_the_terminal_whether_it_won_or_not():
     assert re.sub(r"\x1b\[[\d;]*m", "", in_terminal(clf.explain(TEXT), colour=True)).startswith("win ⟨c2⟩⟨a3⟩9 <b>\n")
 
 
-def test_seventy_labels_have_seventy_colours_with_black_text_readable_on_each():
+def test_seventy_labels_have_different_and_readable_colours():
     found = colours(range(70)).values()
     assert len(set(found)) == 70
     for colour in found:
@@ -206,7 +206,7 @@ def test_an_unknown_baseline_and_an_empty_message_are_refused():
 
 
 @pytest.mark.parametrize("pooling", POOLINGS, ids=str)
-def test_the_curve_is_the_answer_had_the_message_ended_at_each_token(pooling):
+def test_the_curve_equals_the_answers_to_truncated_messages(pooling):
     clf = made(**pooling)
     (ids,) = clf.encode([TEXT])
     weights, _ = merge(clf.params, clf.config, clf.lora_scale)
@@ -220,7 +220,7 @@ def test_the_curve_is_the_answer_had_the_message_ended_at_each_token(pooling):
 
 @pytest.mark.parametrize("pad, position", [("none", "last"), ("end", "last"), (20, "last"), ("none", "mean")])
 @pytest.mark.parametrize("baseline", attribution.BASELINES)
-def test_captum_finds_the_same_on_the_exported_model_in_transformers(pad, position, baseline, tmp_path, monkeypatch):
+def test_captum_agrees_on_the_exported_model_in_transformers(pad, position, baseline, tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     attr = pytest.importorskip("captum.attr")
@@ -233,7 +233,7 @@ def test_captum_finds_the_same_on_the_exported_model_in_transformers(pad, positi
     found = clf.explain(TEXT, baseline)
     answer, runner_up = clf.numbers([found.label, found.runner_up])
 
-    own = torch.tensor(found.ids[~found.padding]).long()[None]  # the exported model pads by itself
+    own = torch.tensor(found.ids[~found.padding]).long()[None]  # the exported model adds padding itself
 
     def margin(x):
         embedded = model.transformer.wte.register_forward_hook(lambda *_: x)

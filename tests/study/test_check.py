@@ -1,4 +1,4 @@
-"""A learner's file, run for real: whatever it does, the check ends with a clear message and leaves the file alone."""
+"""A check of a learner's file ends with a clear message, whatever the file does, and never changes it."""
 
 import textwrap
 
@@ -30,24 +30,24 @@ def lines_of(folder, text, limit=10, name="linear.py", **described):
     path.write_text(textwrap.dedent(text), encoding="utf-8")
     verdict = check(path, limit=limit, **described)
     assert path.read_text(encoding="utf-8") == textwrap.dedent(text), "the learner's file is never changed"
-    assert [p.name for p in folder.iterdir()] == [name], "and nothing is left beside it"
+    assert [p.name for p in folder.iterdir()] == [name], "the check leaves no other file"
     return verdict
 
 
 def said(folder, backward, **settings):
-    """All that is said of a linear with these lines for its backward, which must not pass."""
+    """Check `linear` with these lines for its backward, which must fail. Return all messages."""
     verdict = lines_of(folder, LINEAR.format(backward.replace("\n", "\n        ")), **settings)
     assert not verdict.holds
     return "\n".join(verdict.lines)
 
 
-def test_a_right_file_holds_and_shows_every_gradient(tmp_path):
+def test_a_correct_file_passes_and_shows_every_gradient(tmp_path):
     verdict = lines_of(tmp_path, LINEAR.format(RIGHT))
     assert verdict.holds
     assert [line.split()[0] for line in verdict.lines] == ["gradient", "dx", "dweight", "dbias", "linear"]
 
 
-def test_a_wrong_one_shows_its_digits_its_worst_entry_and_its_cause(tmp_path):
+def test_a_wrong_gradient_shows_its_digits_worst_entry_and_cause(tmp_path):
     text = said(tmp_path, "return dy @ weight.T, x.T @ dy * (1 + 1e-7), dy.mean(axis=0)")
     rows = {line.split()[0]: line.split() for line in text.splitlines()[:4]}
     assert int(rows["dx"][2]) >= 13 and int(rows["dweight"][2]) in (6, 7) and rows["dbias"][2] == "0"
@@ -82,7 +82,7 @@ def test_a_wrong_one_shows_its_digits_its_worst_entry_and_its_cause(tmp_path):
         ("return x, x.T @ dy, dy.sum(axis=0)", "dx is a view of x"),
     ],
 )  # fmt: skip
-def test_every_bad_backward_gets_one_message(tmp_path, backward, words):
+def test_every_unusable_backward_gets_one_message(tmp_path, backward, words):
     text = said(tmp_path, backward, limit=2)
     assert words in text
     assert "Traceback" not in text and "learner" not in text
@@ -108,45 +108,45 @@ def test_every_bad_backward_gets_one_message(tmp_path, backward, words):
         ("raise ValueError('own words')", "line 9, in backward: ValueError: own words"),
     ],
 )
-def test_arrays_that_do_not_fit_are_named_with_their_shapes(tmp_path, backward, words):
+def test_arrays_of_a_wrong_shape_are_named_with_it(tmp_path, backward, words):
     text = said(tmp_path, backward)
     assert words in text and "linear.py, line " in text
 
 
-def test_float64_where_the_inputs_are_float32_is_right_with_a_remark(tmp_path):
+def test_float64_gradients_of_float32_inputs_pass_with_a_remark(tmp_path):
     verdict = lines_of(
         tmp_path, LINEAR.format("return dy @ weight.T, np.zeros(weight.shape) + x.T @ dy, dy.sum(axis=0)")
     )
     assert verdict.holds and "Note: dweight is float64 where the inputs are float32" in verdict.messages[0]
 
 
-def test_a_changed_forward_pass_is_said_before_any_gradient(tmp_path):
+def test_a_changed_forward_pass_is_reported_before_any_gradient(tmp_path):
     text = LINEAR.format(RIGHT).replace("+ bias", "- bias")
     verdict = lines_of(tmp_path, text)
     assert len(verdict.lines) == 1 and "the forward pass has changed" in verdict.lines[0]
 
 
-def test_an_array_that_the_forward_pass_kept_must_not_be_written_to(tmp_path):
+def test_writing_to_an_array_of_the_forward_pass_fails(tmp_path):
     text = LINEAR.format(f"kept[0] *= 2\n        {RIGHT}")
     text = text.replace("    def backward", "    kept = 1 * x\n\n    def backward")
     assert "kept was written to" in lines_of(tmp_path, text).lines[0]
 
 
-def test_what_a_file_prints_is_shown_and_stops_nothing(tmp_path):
+def test_a_files_output_is_shown_and_does_not_stop_the_check(tmp_path):
     verdict = lines_of(tmp_path, LINEAR.format(f"print('here', dy.shape); {RIGHT}"))
     assert verdict.holds and verdict.lines[0] == "linear.py prints:" and "here (5, 3)" in verdict.lines[1]
 
 
-def test_a_file_without_the_function_names_what_it_has(tmp_path):
+def test_a_file_without_the_function_is_told_its_own_functions(tmp_path):
     text = LINEAR.format(RIGHT).replace("def linear", "def liner") + "\n\ndef other(x):\n    return x\n"
     assert "no function linear (it has liner, other)" in lines_of(tmp_path, text).lines[0]
 
 
-def test_a_file_that_fails_when_it_is_read_is_told_by_its_line(tmp_path):
+def test_a_file_that_fails_on_import_is_reported_with_its_line(tmp_path):
     assert "linear.py, line 1: ModuleNotFoundError" in lines_of(tmp_path, "import no_such_module_at_all\n").lines[0]
 
 
-def test_what_returns_no_backward_is_told_so(tmp_path):
+def test_a_function_that_returns_no_backward_is_reported(tmp_path):
     assert (
         "return y, (dx, …)"
         in lines_of(tmp_path, "def linear(x, weight, bias):\n    return x @ weight + bias\n").lines[0]
@@ -170,14 +170,14 @@ def scaled(*texts):
     return draws(texts, np.random.default_rng(0))
 
 
-def test_an_operation_of_ones_own_is_checked_by_its_own_derivative(tmp_path):
+def test_a_learners_own_operation_is_checked_by_its_derivative(tmp_path):
     settings = dict(name="mine.py", described=scaled("x=(5,7)", "factor=(7,)"))
     assert lines_of(tmp_path, SCALE.format("dy * factor, (dy * x).sum(axis=0)"), **settings).holds
     wrong = lines_of(tmp_path, SCALE.format("dy * factor, (dy * x).mean(axis=0)"), **settings)
     assert not wrong.holds and "dfactor is right but for the factor 1/x.shape[0] (x.shape[0] = 5, 5, 5)." in wrong.lines
 
 
-def test_functions_of_ones_own_are_told_apart_by_their_names(tmp_path):
+def test_several_functions_in_a_file_are_distinguished_by_name(tmp_path):
     text = """
         def scale(x, factor):
             def dfactor(dy):
@@ -195,7 +195,7 @@ def test_functions_of_ones_own_are_told_apart_by_their_names(tmp_path):
         assert last == f"dx {'is not written yet' if empty == 'None' else 'is wrong'}, dfactor holds"
 
 
-def test_a_function_that_ends_without_return_is_not_called_unwritten(tmp_path):
+def test_a_function_without_return_is_not_called_unwritten(tmp_path):
     text = LINEAR.replace(
         "def backward(dy):\n        {}", "def dx(dy):\n        {}\n\n    def dweight(dy):\n        ..."
     )
@@ -205,7 +205,7 @@ def test_a_function_that_ends_without_return_is_not_called_unwritten(tmp_path):
     assert "dx is wrong, dweight is not written yet, dbias holds" in lines
 
 
-def test_a_result_that_is_no_array_and_a_forward_pass_without_complex_numbers_are_told(tmp_path):
+def test_a_result_that_is_no_array_and_a_real_only_forward_pass_are_reported(tmp_path):
     text = "import numpy as np\n" + SCALE.format("dy * factor, (dy * x).sum(axis=0)")
     settings = dict(name="mine.py", described=scaled("x=(5,7)", "factor=(7,)"))
     lines = lines_of(tmp_path, text.replace("return y, backward", "return {}, backward"), **settings).lines
@@ -222,19 +222,19 @@ def test_an_operation_that_drops_imaginary_parts_is_not_called_wrong(tmp_path):
     assert "no complex-step derivative can be taken" in verdict.lines[-1]
 
 
-def test_an_operation_that_is_no_exercise_needs_a_description(tmp_path):
+def test_an_operation_outside_the_exercises_needs_a_description(tmp_path):
     (tmp_path / "mine.py").write_text(SCALE)
     with pytest.raises(InputError, match="scale is no exercise, so its arguments have to be described"):
         check(tmp_path / "mine.py")
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match="nothing.py: no such file"):
         check(tmp_path / "nothing.py")
 
 
 @pytest.mark.parametrize("text", ["x", "x=", "x=(5", "2=(5,)", "x=(5,)<a"])
-def test_a_description_that_says_nothing_is_refused(text):
+def test_an_empty_description_is_refused(text):
     with pytest.raises(InputError, match="describes no argument"):
         scaled(text)
 
@@ -244,5 +244,5 @@ def test_a_description_without_floats_is_refused():
         scaled("ids=(5,)<4", "n=2", "lengths=[2,3]")
 
 
-def test_every_exercise_is_listed_and_has_its_mistakes():
+def test_every_exercise_is_listed_and_has_known_mistakes():
     assert all(exercises.exercise(name).name == name for name in exercises.NAMES)

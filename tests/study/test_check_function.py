@@ -1,4 +1,4 @@
-"""numpygpt.check: a function of this process, in a notebook or in a test."""
+"""numpygpt.check on functions of this process, in a notebook or a test."""
 
 import functools
 import importlib
@@ -33,7 +33,7 @@ def averaged(x, factor):
     return x * factor, lambda dy: (dy * factor, (dy * x).mean(axis=0))
 
 
-def test_an_operation_of_either_form_is_true_or_false_and_prints_its_table():
+def test_a_check_of_either_form_is_true_or_false_and_prints_its_table():
     right, wrong = numpygpt.check(scale, x=X, factor=FACTOR), numpygpt.check(averaged, x=X, factor=FACTOR)
     assert right and not wrong
     assert repr(right).splitlines()[-1] == "scale holds: every gradient to 1e-10 or better"
@@ -41,7 +41,7 @@ def test_an_operation_of_either_form_is_true_or_false_and_prints_its_table():
     assert "dfactor is right but for the factor 1/x.shape[0]" in repr(wrong)
 
 
-def test_a_notebook_shows_a_table_and_escapes_what_is_the_learners():
+def test_a_notebook_shows_a_table_and_escapes_the_learners_text():
     html = numpygpt.check(averaged, x=X, factor=FACTOR)._repr_html_()
     assert html.count("<tr") == 3 and "dfactor is right but for" in html and "<b>first wrong: dfactor" in html
     assert html.count("background:") == 1, "the wrong row"
@@ -52,13 +52,13 @@ def test_a_notebook_shows_a_table_and_escapes_what_is_the_learners():
     assert "ValueError: &lt;b&gt;&amp;" in numpygpt.check(scale, x=X)._repr_html_()
 
 
-def test_require_raises_the_table_for_a_test_and_only_then():
+def test_require_raises_the_table_of_a_wrong_gradient():
     numpygpt.check(scale, x=X, factor=FACTOR).require()
     with pytest.raises(AssertionError, match="dfactor is right but for the factor"):
         numpygpt.check(averaged, x=X, factor=FACTOR).require()
 
 
-def test_an_exercise_needs_no_arguments_and_its_mistakes_are_known_by_the_functions_name():
+def test_a_function_named_like_an_exercise_needs_no_arguments():
     assert numpygpt.check(shipped_linear)
     exercise = exercises.exercise("linear")
     _, message, text = exercise.mistakes()[0]
@@ -79,7 +79,7 @@ def test_a_file_and_a_function_get_the_same_answer(tmp_path, monkeypatch):
     sys.modules.pop("gelu")
 
 
-def test_another_function_of_an_exercises_name_is_checked_by_its_own_derivative():
+def test_a_different_function_of_an_exercises_name_is_checked_by_its_derivative():
     def linear(x, factor):
         return scale(x, factor)
 
@@ -88,19 +88,19 @@ def test_another_function_of_an_exercises_name_is_checked_by_its_own_derivative(
         numpygpt.check(linear)
 
 
-def test_whole_numbers_and_python_numbers_have_no_gradient():
+def test_integers_and_python_numbers_have_no_gradient():
     ids, lengths = np.array([0, 2, 0]), np.array([3])
     found = numpygpt.check(embedding, ids=ids, wte=RNG.standard_normal((4, 2)), wpe=X[:, :2], lengths=lengths)
     assert found and repr(found).count("dw") == 2
 
 
-def test_arguments_are_checked_in_double_precision_and_left_alone():
+def test_arguments_are_checked_in_double_precision_and_not_modified():
     x = X.astype(np.float32)
     x.flags.writeable = False
     assert numpygpt.check(scale, x=x, factor=FACTOR)
 
 
-def test_what_a_learners_function_raises_is_reported_with_its_line():
+def test_an_exception_in_a_learners_function_is_reported_with_its_line():
     def broken(x):
         return x @ x.T, lambda dy: dy @ nothing  # noqa: F821
 
@@ -182,6 +182,6 @@ def test_whatever_can_be_called_can_be_checked():
         (scale, dict(x=X * np.inf, factor=FACTOR), "x is empty or has entries that are not finite"),
     ],
 )
-def test_arguments_that_cannot_be_used_are_refused(function, arguments, words):
+def test_unusable_arguments_are_refused(function, arguments, words):
     with pytest.raises(InputError, match=words):
         numpygpt.check(function, **arguments)

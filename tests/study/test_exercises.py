@@ -1,4 +1,4 @@
-"""Each exercise: nothing written is rejected, the shipped lines pass, each known mistake is told by its own message."""
+"""Each exercise rejects an untouched file, accepts the shipped lines, and explains each known mistake."""
 
 import inspect
 
@@ -37,7 +37,7 @@ def test_an_untouched_exercise_is_rejected(name):
 
 
 @EACH
-def test_the_shipped_lines_pass(name):
+def test_the_shipped_lines_pass_their_exercise(name):
     found = verdict(name, exercises.exercise(name).solution_text())
     assert found.holds, found.lines
 
@@ -57,7 +57,7 @@ def test_the_exercise_of_an_operation_is_the_text_of_its_file(name):
         assert line in exercise.solution_text() or line.strip() in ("...  # not written yet", '"""')
 
 
-def test_each_gradient_is_judged_as_soon_as_it_is_written():
+def test_each_written_gradient_is_judged_before_the_others_are_written():
     text = exercises.exercise("layernorm").text()
     for name, right in (("dgain", "(dy * xhat).sum(axis=0)"), ("dbias", "dy.sum(axis=0)")):
         text = text.replace(f"def {name}(dy):\n        ...", f"def {name}(dy):\n        return {right}")
@@ -70,26 +70,26 @@ def test_each_gradient_is_judged_as_soon_as_it_is_written():
 
 
 @pytest.mark.parametrize("other, h, digits", [("x - 1e-5", 2e-5, "9 digits"), ("x", 1e-5, "digits")])
-def test_a_finite_difference_is_not_called_zero(other, h, digits):
+def test_a_nearly_correct_gradient_is_not_called_zero(other, h, digits):
     difference = f"(gelu(x + 1e-5)[0] - gelu({other})[0]) / {h}"
     text = exercises.exercise("gelu").text().replace("...  # not written yet", f"return dy * {difference}")
     assert f"{digits} only. A finite difference" in verdict("gelu", text).lines[-3]
 
 
-def test_adamw_is_the_shipped_optimizers_step():
+def test_the_adamw_exercise_equals_the_shipped_optimizers_step():
     exercise, draws, rights = drawn("adamw")
     for draw, right in zip(draws, rights):
         a = draw.arguments
         p = {"w": a["p"].copy()}
         shipped = AdamW(p, ["w"], a["lr"], a["weight_decay"], (a["beta1"], a["beta2"]), a["eps"])
-        share1, share2 = 1 - a["beta1"], 1 - a["beta2"]  # the exercise has means, the shipped optimizer sums
+        share1, share2 = 1 - a["beta1"], 1 - a["beta2"]  # the exercise has means, and the shipped optimizer sums
         shipped.m["w"], shipped.v["w"], shipped.t = a["m"] / share1, a["v"] / share2, a["t"] - 1
         shipped.step({"w": a["g"]})
         for name, array in dict(p=p["w"], m=share1 * shipped.m["w"], v=share2 * shipped.v["w"]).items():
             np.testing.assert_allclose(right.gradients[name], array, rtol=1e-13)
 
 
-def test_the_block_is_the_models():
+def test_the_block_exercise_equals_the_models_block():
     _, draws, rights = drawn("block")
     a, right = draws[0].arguments, rights[0]
     names = {"ln_1": "gain1 bias1", "attn.c_attn": "w_qkv b_qkv", "attn.c_proj": "w_proj b_proj", "ln_2": "gain2 bias2"}
@@ -108,7 +108,7 @@ def test_the_block_is_the_models():
         np.testing.assert_allclose(tape.grads[name], right.gradients[ours], rtol=1e-10, atol=1e-11)
 
 
-def test_the_tied_output_is_the_models():
+def test_the_tied_output_exercise_equals_the_models():
     _, draws, rights = drawn("tied_output")
     a, right = draws[0].arguments, rights[0]
     x, (dwte_embedding, _) = embedding(a["ids"], a["wte"], np.zeros((4, 3)), np.array([len(a["ids"])]))
@@ -118,8 +118,8 @@ def test_the_tied_output_is_the_models():
     np.testing.assert_allclose(dwte(dloss) + dwte_embedding(dx(dloss)), right.gradients["wte"], rtol=1e-11, atol=1e-14)
 
 
-def test_lora_is_the_models():
-    """The head of a model without blocks is a linear layer with its adapters."""
+def test_the_lora_exercise_equals_the_models():
+    """Without blocks, the model's head is a linear layer with adapters."""
     _, draws, rights = drawn("lora")
     a, right = draws[0].arguments, rights[0]
     params = {"head.weight": a["weight"], "head.lora_A": a["A"], "head.lora_B": a["B"]}
@@ -131,7 +131,7 @@ def test_lora_is_the_models():
         np.testing.assert_allclose(theirs, right.gradients[ours], rtol=1e-11, atol=1e-13)
 
 
-def test_what_nobody_asks_for_must_not_be_computed():
+def test_gradients_that_are_not_needed_must_not_be_computed():
     text = exercises.exercise("freezing").solution_text()
     wasteful = text.replace(" if any(learns[:3]) else 0.0", "")
     assert wasteful != text
@@ -168,7 +168,7 @@ def test_each_known_mistake_is_rejected_with_its_own_message_alone_and_a_place(n
 
 
 @EACH
-def test_no_two_known_mistakes_give_the_same_numbers(name):
+def test_no_two_known_mistakes_give_the_same_gradients(name):
     exercise, draws, rights = drawn(name)
     numbers = {
         mistake: spoiled_gradients(exercise, built(text, name), draws, rights)
@@ -183,7 +183,7 @@ def test_no_two_known_mistakes_give_the_same_numbers(name):
 
 
 @EACH
-def test_hints_say_more_each_time_and_show_no_line_of_the_solution(name):
+def test_hints_become_more_specific_and_show_no_line_of_the_solution(name):
     exercise = exercises.exercise(name)
     hints = [exercise.hint(number) for number in (1, 2, 3)]
     assert all(len(hint) > 40 for hint in hints) and len(set(hints)) == 3
@@ -196,7 +196,7 @@ def test_wrong_solutions_from_outside_are_rejected(name, words, body):
     assert not verdict(name, outside(name, body)).holds
 
 
-def test_the_cause_is_named_for_most_wrong_solutions_from_outside():
+def test_most_wrong_solutions_from_outside_get_their_cause():
     named = [
         any(words in line for line in verdict(name, outside(name, body)).lines if ": " in line)
         for name, words, body in SOLUTIONS

@@ -1,4 +1,4 @@
-"""The formulas: each operation has its own, they name the gradients that the code returns, browsers can draw them."""
+"""Every operation has formulas, which name the gradients its code returns and which browsers can display."""
 
 import doctest
 import re
@@ -15,19 +15,19 @@ EXERCISES = {name: exercises.exercise(name) for name in exercises.NAMES}
 LINES = [(name, line) for name, f in FORMULAS.items() for line in f.forward_latex() + f.backward_latex()]
 
 
-def test_there_are_formulas_of_every_operation_and_exercise_and_of_the_shipped_adamw():
+def test_every_operation_every_exercise_and_adamw_have_formulas():
     wanted = {*examples(), *(exercise.function.__name__ for exercise in EXERCISES.values()), "AdamW"}
     assert set(FORMULAS) == wanted
 
 
-@pytest.mark.parametrize("name", sorted(examples().keys() - {"freezing"}))  # whose example freezes some
-def test_an_operations_formulas_are_those_of_its_gradient_functions(name):
+@pytest.mark.parametrize("name", sorted(examples().keys() - {"freezing"}))  # its example freezes some parameters
+def test_an_operation_has_a_formula_for_each_gradient_function(name):
     gradients = trace_operation(*examples()[name]).gradients
     assert list(formula(name).gradients) == [f"d{argument}" for argument in gradients]
 
 
 @pytest.mark.parametrize("name", EXERCISES)
-def test_an_exercises_formulas_are_those_of_the_gradients_it_asks_for(name):
+def test_an_exercise_has_a_formula_for_each_requested_gradient(name):
     exercise = EXERCISES[name]
     draw = exercise.draws(np.random.default_rng(0))[0]
     wanted = [] if exercise.is_step else [f"d{argument}" for argument in exercise.wanted(draw.arguments)]
@@ -40,7 +40,7 @@ def test_a_gradients_line_begins_with_its_name(name):
         assert re.sub(r"[{}]", "", line).startswith(gradient)
 
 
-def test_a_formula_uses_only_names_that_its_lines_or_its_arguments_give():
+def test_a_formula_uses_only_defined_names():
     given = {"dy", "dloss", "positions", "scale", "lr", "decay"}
     for name, f in FORMULAS.items():
         lines = f.forward_latex() + f.backward_latex()
@@ -51,7 +51,7 @@ def test_a_formula_uses_only_names_that_its_lines_or_its_arguments_give():
 
 
 def words(line):
-    """The names of more than one letter in LaTeX."""
+    """Return the names of more than one letter in LaTeX."""
     return set(re.findall(r"\\mathit\{(\w+)\}", line))
 
 
@@ -60,7 +60,7 @@ def sizes(shape):
 
 
 def bound(shapes, arrays):
-    """{letter: size} of the arrays, whose sizes must agree."""
+    """Return {letter: size} of the arrays, whose sizes must agree."""
     known = {}
     for name, array in arrays.items():
         letters, shape = sizes(shapes[name]), list(np.shape(array))
@@ -75,7 +75,7 @@ def bound(shapes, arrays):
 
 def cases():
     for name, (op, arguments) in examples().items():
-        if name != "adamw":  # a class; its exercise is among the others
+        if name != "adamw":  # a class, whose exercise is among the others
             yield pytest.param(op, arguments, id=name)
     for name, exercise in EXERCISES.items():
         for draw in exercise.draws(np.random.default_rng(0)):
@@ -83,7 +83,7 @@ def cases():
 
 
 @pytest.mark.parametrize("function, arguments", cases())
-def test_the_shapes_are_those_of_the_arrays(function, arguments):
+def test_a_formulas_shapes_equal_those_of_the_arrays(function, arguments):
     shapes = formula(function).shapes
     arrays = {name: value for name, value in arguments.items() if name in shapes and value is not None}
     assert set(arrays) >= {
@@ -93,7 +93,7 @@ def test_the_shapes_are_those_of_the_arrays(function, arguments):
     bound(shapes, arrays | {list(shapes)[-1]: result} if len(shapes) > len(arrays) else arrays)
 
 
-def test_a_wrong_shape_is_found():
+def test_the_test_of_shapes_finds_a_wrong_shape():
     with pytest.raises(AssertionError):
         bound({"x": "N, D", "y": "D, N"}, {"x": np.ones((2, 3)), "y": np.ones((2, 3))})
 
@@ -107,37 +107,37 @@ def test_every_formula_becomes_well_formed_mathml(name, line):
 
 
 @pytest.mark.parametrize("line", [r"\alphabet", "{x", r"\frac{x}", "x}", "x^2^3", r"\left( x", "x & y", r"\text{a"])
-def test_what_the_subset_lacks_is_an_error(line):
+def test_unsupported_latex_is_an_error(line):
     with pytest.raises(ValueError):
         mathml.mathml(line)
 
 
-def test_words_become_names_and_commands_stay():
+def test_latex_words_become_names_and_commands_are_kept():
     assert formulas.latex(r"dq = \frac{dscores @ k}{\sqrt{d}}") == (
         r"\mathit{dq} = \frac{\mathit{dscores} \cdot k}{\sqrt{d}}"
     )
     assert formulas.latex(r"n \text{ in words}") == r"n \text{ in words}"
 
 
-def test_the_examples_run():
+def test_the_examples_of_the_formulas_run():
     for module in (formulas, mathml):
         assert doctest.testmod(module).failed == 0
 
 
 def python_of(text):
-    """A formula without indices as Python."""
+    """Convert a formula without indices to Python."""
     text = text.replace(r"\left", "").replace(r"\right", "").replace(r"^\top", ".T").replace(r"\, ", "* ")
     text = re.sub(r"\\sum_n (\w+)_n\b(?: \* (\w+)_n\b)?", lambda f: f"({f[1]} * {f[2] or 1}).sum(axis=0)", text)
     text = re.sub(r"\^(\d)", r"**\1", text).replace(r"\tanh", "tanh").replace(r"\sqrt{d}", "sqrt_d")
     return re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"(\1) / (\2)", text)
 
 
-# {operation: how many of its lines have no indices}
+# {operation: number of lines without indices}
 WITHOUT_INDICES = {"linear": 4, "lora": 6, "residual": 10, "dot_product_attention": 6, "output_loss": 3, "layernorm": 4}
 
 
 @pytest.mark.parametrize("name, count", WITHOUT_INDICES.items())
-def test_a_formula_without_indices_gives_the_codes_numbers(name, count):
+def test_a_formula_without_indices_gives_the_values_of_the_code(name, count):
     op, arguments = examples().get(name) or (
         EXERCISES[name].function,
         EXERCISES[name].draws(np.random.default_rng(0))[0].arguments,

@@ -1,4 +1,4 @@
-"""The handout: every operation is on it, and it is one file that needs nothing else."""
+"""The handout has every operation, in a single file without other resources."""
 
 import re
 from html.parser import HTMLParser
@@ -9,11 +9,11 @@ from numpygpt.study.lessons.handout import TITLES, handout
 from numpygpt.study.trace.operation import examples
 from tests.calls import output, refusal
 
-REPEATED = {"residual", "freezing", "adamw"}  # exercises about what block and AdamW say already
+REPEATED = {"residual", "freezing", "adamw"}  # block and AdamW already cover these exercises
 
 
 class Open(HTMLParser):
-    """Finds the tags that are not closed, and the texts of the headings."""
+    """Find unclosed tags and the texts of headings."""
 
     def __init__(self, text):
         super().__init__()
@@ -33,7 +33,7 @@ class Open(HTMLParser):
             self.headings.append(data)
 
 
-def test_every_operation_is_on_it_with_its_formulas_and_shapes():
+def test_the_handout_has_every_operation_with_formulas_and_shapes():
     page, text = Open(handout()), handout()
     assert page.headings == list(TITLES) and set(TITLES) == set(FORMULAS) - REPEATED
     assert examples().keys() - REPEATED <= set(TITLES)
@@ -42,13 +42,13 @@ def test_every_operation_is_on_it_with_its_formulas_and_shapes():
     assert "<b>x</b> (N, D), <b>gain</b> (D), <b>bias</b> (D) → <b>y</b> (N, D)" in text
 
 
-def test_it_is_well_formed_and_asks_for_nothing():
+def test_the_handout_is_well_formed_and_loads_no_resource():
     page, text = Open(handout()), handout()
     assert page.open == [] and page.wrong == []
     assert not re.search(r"( src=| href=|url\(|@import|https?:)", text) and "@" not in text.split("</style>")[1]
 
 
-def test_lesson_handout_writes_it_once(tmp_path, monkeypatch, capsys):
+def test_lesson_handout_writes_the_file_once(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert output(capsys, command.main, "--handout", "h.html").startswith("wrote h.html: ")
     assert (tmp_path / "h.html").read_text(encoding="utf-8") == handout()

@@ -1,4 +1,4 @@
-"""The lessons: their cells run and print what the text says, and an exercise is rejected until it is solved."""
+"""The lessons' cells run and print the shown output, and an exercise is rejected until it is solved."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from tests import lessons as running
 from tests.calls import PACKAGE, output, refusal
 
 NUMBERS = list(lessons.FILES)
-FINALE = "The finale"  # trains three times
+FINALE = "The finale"  # this lesson trains three times
 PARTS = (
     "The question",
     "Tiny numbers, by hand",
@@ -35,7 +35,7 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_a_key_runs_prints_what_the_lesson_says_and_passes_every_check(number):
+def test_a_solved_lesson_prints_the_shown_output_and_passes_every_check(number):
     for cell, printed, value in running.run(lessons.lesson(number), key=True, until=FINALE):
         if cell.prints is not None:
             assert printed.rstrip() == cell.prints, cell.text
@@ -58,7 +58,7 @@ def test_an_unsolved_lesson_runs_and_each_of_its_exercises_is_rejected_with_a_se
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_a_lesson_has_all_its_parts_and_three_answers_folded_away(number):
+def test_a_lesson_has_all_its_parts_and_three_folded_answers(number):
     lesson = lessons.lesson(number)
     headings = re.findall(r"^## (.+)$", lesson.text, re.MULTILINE)
     missing = [part for part in PARTS if not any(heading.startswith(part) for heading in headings)]
@@ -68,8 +68,8 @@ def test_a_lesson_has_all_its_parts_and_three_answers_folded_away(number):
     assert all(len(re.findall(rf"^\*\*{n}\.\*\* ", questions, re.MULTILINE)) == 1 for n in (1, 2, 3))
 
 
-@pytest.mark.parametrize("number", NUMBERS[:-1])  # the last lesson's cell trains
-def test_every_value_that_a_lesson_offers_runs_and_shows_something_else(number):
+@pytest.mark.parametrize("number", NUMBERS[:-1])  # the last lesson's cell trains a model
+def test_every_value_offered_by_a_lesson_gives_a_different_output(number):
     lesson = lessons.lesson(number)
     (cell,) = (cell for cell in lesson.cells() if cell.kind == "python" and cell.turn)
     shown = []
@@ -79,7 +79,7 @@ def test_every_value_that_a_lesson_offers_runs_and_shows_something_else(number):
     assert len(set(shown)) == len(cell.turn[1]) > 1
 
 
-def test_every_word_that_a_lesson_links_to_is_in_the_glossary_and_none_is_there_in_vain():
+def test_the_glossary_has_exactly_the_words_that_lessons_link_to():
     words = list(lessons.glossary())
     linked = {word for n in NUMBERS for word in re.findall(r"\]\(#([^)]+)\)", lessons.lesson(n).text)}
     assert linked == set(words) and words == sorted(words)
@@ -95,7 +95,7 @@ def prose(lesson):
 
 
 def value_of(text):
-    """The number of a sum of numbers such as `2 * sqrt(9)`; None of anything else."""
+    """Return the value of arithmetic such as `2 * sqrt(9)`, or None for any other text."""
     names = {"sqrt": math.sqrt, "log": math.log, "exp": math.exp, "tanh": math.tanh, "pi": math.pi}
     if not re.fullmatch(r"(?:[\d.+\-*/() ]|sqrt|log|exp|tanh|pi)+", text) or not re.search(r"\d", text):
         return None
@@ -103,7 +103,7 @@ def value_of(text):
 
 
 def equalities(text):
-    """[(one side, other side)] of what the text computes: `10 * 3 + 1 = 31`, in code or on a line of its own."""
+    """Return [(left side, right side)] of the text's equations, such as `10 * 3 + 1 = 31`, in code or on a line."""
     found = []
     for line in re.findall(r"`([^`\n]+)`|^ {4}(.+)$", text, re.MULTILINE):
         for part in re.split(r" {2,}|, {2,}", line[0] or line[1]):
@@ -113,7 +113,7 @@ def equalities(text):
     return found
 
 
-def test_what_a_lesson_computes_by_hand_is_right():
+def test_calculations_in_a_lessons_text_are_correct():
     found = [(n, *sides) for n in NUMBERS for sides in equalities(prose(lessons.lesson(n)))]
     assert len(found) > 30
     for number, left, right in found:
@@ -122,7 +122,7 @@ def test_what_a_lesson_computes_by_hand_is_right():
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_no_number_of_the_text_is_out_of_the_air(number):
+def test_every_number_in_a_lessons_text_is_computed_or_listed(number):
     lesson = lessons.lesson(number)
     text = prose(lesson)
     shown = [cell.text + (cell.prints or "") for cell in lesson.cells(key=True) if cell.kind != "markdown"]
@@ -133,12 +133,12 @@ def test_no_number_of_the_text_is_out_of_the_air(number):
     assert not unknown, unknown
 
 
-def test_every_exercise_that_no_lesson_has_is_named_in_one():
+def test_exercises_outside_the_lessons_are_named_in_a_lesson():
     text = "".join(lessons.lesson(n).text for n in NUMBERS)
     assert [name for name in exercises.NAMES if not re.search(rf"exercise {name}\b", text)] == []
 
 
-def test_a_notebook_is_nbformat_4_without_outputs():
+def test_a_lessons_notebook_is_nbformat_4_without_outputs():
     nbformat = pytest.importorskip("nbformat")
     for number in NUMBERS:
         for key in (False, True):
@@ -148,13 +148,13 @@ def test_a_notebook_is_nbformat_4_without_outputs():
             assert "```" not in "".join(line for cell in made["cells"] for line in cell["source"])
 
 
-def test_the_list_has_every_lesson_with_its_minutes(capsys):
+def test_the_list_shows_every_lesson_with_its_duration(capsys):
     rows = re.findall(r"^  (\d)  (\d\d) min  (.+)$", output(capsys, command.main), re.MULTILINE)
     made = [lessons.lesson(number) for number in NUMBERS]
     assert rows == [(str(lesson.number), str(lesson.minutes), lesson.title) for lesson in made]
 
 
-def test_a_lesson_is_written_once_and_never_over_a_file(folder, capsys):
+def test_a_lesson_never_overwrites_a_file(folder, capsys):
     assert "lesson_4.ipynb" in output(capsys, command.main, "4")
     path = folder / "lesson_4.ipynb"
     cells = json.loads(path.read_text("utf-8"))["cells"]
@@ -164,7 +164,7 @@ def test_a_lesson_is_written_once_and_never_over_a_file(folder, capsys):
     assert path.read_text() == "mine" and list(folder.iterdir()) == [path]
 
 
-def test_the_key_has_the_shipped_lines_and_the_lesson_does_not(folder, capsys):
+def test_only_the_key_has_the_shipped_lines(folder, capsys):
     command.main(["4"])
     command.main(["4", "--key"])
     texts = [
@@ -175,14 +175,14 @@ def test_the_key_has_the_shipped_lines_and_the_lesson_does_not(folder, capsys):
 
 
 @pytest.mark.parametrize("given", ["0", "12", "x", "-1", "4.0", "²"])
-def test_a_number_that_is_no_lesson_is_refused_in_one_line(folder, capsys, given):
+def test_an_unknown_lesson_number_is_refused_in_one_line(folder, capsys, given):
     assert refusal(capsys, command.main, "--", given) == (
         f"no lesson {given!r}: the lessons are 1 to {NUMBERS[-1]}; python -m numpygpt.lesson lists them"
     )
     assert list(folder.iterdir()) == []
 
 
-def test_a_key_of_no_lesson_and_a_folder_that_is_not_there_are_refused(folder, capsys):
+def test_a_key_without_a_lesson_and_a_missing_folder_are_refused(folder, capsys):
     assert "--key needs the NUMBER" in refusal(capsys, command.main, "--key")
     folder.rmdir()
     assert "lesson_1.ipynb'" in refusal(capsys, command.main, "1")
@@ -191,7 +191,7 @@ def test_a_key_of_no_lesson_and_a_folder_that_is_not_there_are_refused(folder, c
 @pytest.mark.slow
 @pytest.mark.parametrize("key", [False, True], ids=["unsolved", "key"])
 @pytest.mark.parametrize("number", NUMBERS)
-def test_a_notebook_runs_from_top_to_bottom_in_jupyter(folder, monkeypatch, number, key):
+def test_a_lessons_notebook_runs_completely_in_jupyter(folder, monkeypatch, number, key):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
     monkeypatch.setenv("PYTHONPATH", str(PACKAGE.parent))
@@ -205,7 +205,7 @@ def test_a_notebook_runs_from_top_to_bottom_in_jupyter(folder, monkeypatch, numb
 
 @pytest.mark.slow
 @pytest.mark.parametrize("key", [False, True], ids=["unsolved", "key"])
-def test_the_finale_trains_with_the_learners_own_functions_and_the_same_losses(folder, key):
+def test_the_finale_trains_with_the_learners_functions_and_equal_losses(folder, key):
     for number in NUMBERS[:-1] if key else []:
         (folder / f"lesson_{number}.ipynb").write_text(notebook.text(lessons.lesson(number), key=True), "utf-8")
     values = {}

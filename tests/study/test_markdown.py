@@ -1,4 +1,4 @@
-"""Markdown and code as the site shows them."""
+"""The site's Markdown and code highlighting."""
 
 import re
 
@@ -30,23 +30,23 @@ from numpygpt.study.lessons.markdown import inline, to_html
         (r"$$ \frac{1}{2} $$", '<math display="block"><mfrac><mn>1</mn><mn>2</mn></mfrac></math>'),
     ],
 )
-def test_each_part_of_markdown_becomes_its_html(text, expected):
+def test_markdown_is_converted_to_html(text, expected):
     assert expected in to_html(text)
 
 
-def test_a_link_leads_where_the_page_says():
+def test_links_are_rewritten_for_the_page():
     assert inline("[x](#y)", lambda link: f"glossary.html{link}") == '<a href="glossary.html#y">x</a>'
 
 
 @pytest.mark.parametrize("number", lessons.FILES)
-def test_nothing_of_a_lessons_markdown_is_left_over(number):
+def test_a_lessons_markdown_is_converted_completely(number):
     for cell in lessons.lesson(number).cells():
         if cell.kind == "markdown":
             shown = re.sub(r"<(code|pre)>.*?</\1>", "", to_html(cell.text), flags=re.DOTALL)
             assert not re.search(r"\*\*|`|\$\$|\]\(|^#|^\|", shown, re.MULTILINE), shown
 
 
-def test_code_is_marked_and_nothing_of_it_is_lost():
+def test_highlighting_loses_no_code():
     text = 'def f(x):  # <b>\n    """doc\n    more"""\n    return x if "a" < x else None\n'
     shown = code(text)
     assert '<span class="k">def</span>' in shown and '<span class="c"># &lt;b&gt;</span>' in shown

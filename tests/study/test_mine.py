@@ -1,4 +1,4 @@
-"""The learner's own functions are found in notebooks and files, and only those that hold are used."""
+"""The learner's functions are found in notebooks and files, and only correct ones are used."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def later(path, seconds):
     os.utime(path, (seconds, seconds))
 
 
-def test_every_function_of_the_solved_lessons_is_found_and_runs(tmp_path):
+def test_functions_of_all_solved_lessons_are_found_and_run(tmp_path):
     for number in range(1, 8):
         write(tmp_path, number)
     found = mine(folder=tmp_path)
@@ -29,7 +29,7 @@ def test_every_function_of_the_solved_lessons_is_found_and_runs(tmp_path):
     assert all(found[name].__module__ == name for name in found), "a shipped function in the place of the learner's"
 
 
-def test_a_function_that_is_wrong_empty_or_does_not_run_is_left_out_and_the_reason_is_shown(tmp_path):
+def test_wrong_empty_and_failing_functions_are_skipped_with_the_reason(tmp_path):
     linear = exercises.exercise("linear").solution_text()
     (tmp_path / "linear.py").write_text(linear.replace("x.T @ dy", "x.T @ dy / 2"))
     (tmp_path / "gelu.py").write_text("import nothing_of_this_name\n\n\ndef gelu(x):\n    pass\n")
@@ -50,7 +50,7 @@ def test_the_attention_of_lesson_6_is_used_until_lesson_7_is_written(tmp_path):
     assert list(found) == ["causal_attention"] and "causal_attention is used" in str(found)
 
 
-def test_the_newest_text_wins(tmp_path):
+def test_the_newest_version_of_a_function_is_used(tmp_path):
     write(tmp_path, 1)
     (tmp_path / "linear.py").write_text(exercises.exercise("linear").text())
     later(tmp_path / "lesson_1.ipynb", 1000)
@@ -60,14 +60,14 @@ def test_the_newest_text_wins(tmp_path):
     assert list(mine(folder=tmp_path)) == ["linear"]
 
 
-def test_a_check_in_the_cell_of_a_function_is_not_run_again(tmp_path):
+def test_a_check_in_a_functions_cell_is_not_run_again(tmp_path):
     text = exercises.exercise("gelu").solution_text() + "\nprint('again')\nraise_if_run()\n"
     cells = [{"cell_type": "code", "source": text.splitlines(keepends=True)}, {"cell_type": "markdown", "source": []}]
     (tmp_path / "lesson_3.ipynb").write_text(json.dumps({"cells": cells}))
     assert list(mine(folder=tmp_path)) == ["gelu"]
 
 
-def test_a_folder_without_any_of_them_says_where_it_looked(tmp_path):
+def test_a_folder_without_functions_is_refused_with_the_searched_files(tmp_path):
     assert mine(folder=tmp_path) == {} and "lesson_1.ipynb" in str(mine(folder=tmp_path))
     (tmp_path / "lesson_1.ipynb").write_text("{}")
     with pytest.raises(InputError, match="lesson_1.ipynb: not a notebook"):

@@ -1,4 +1,4 @@
-"""The place of a mistake: each line of each exercise's backward pass in turn, and no right line in its place."""
+"""A check finds the line of a planted mistake in each exercise, and accuses no correct line."""
 
 import ast
 from time import process_time
@@ -33,12 +33,12 @@ def first(found):
     return found.messages[0].splitlines()[0].partition(", or what")[0] if found.messages else ""
 
 
-def test_there_are_at_least_40_plants():
+def test_at_least_40_mistakes_are_planted():
     assert len(PLANTS) >= 40
 
 
 @pytest.mark.parametrize("name", SOLUTIONS)
-def test_the_solutions_hold_and_every_intermediate_with_them(name):
+def test_the_solutions_pass_with_every_intermediate(name):
     found = verdict_with_places(name, outside(name, SOLUTIONS[name][0]))
     assert found.holds and not any(row.wrong_in for row in found.rows)
     assert all(word not in line for line in found.lines for word in ("first wrong", "is not the gradient"))
@@ -53,14 +53,14 @@ def test_a_mistake_is_reported_at_its_line(name, made, mistake):
 
 
 @pytest.mark.parametrize("name, body", RIGHT, ids=[f"{name} {i}" for i, (name, _) in enumerate(RIGHT)])
-def test_a_right_solution_of_another_form_is_not_accused(name, body):
+def test_no_line_of_a_correct_solution_in_another_form_is_accused(name, body):
     found = verdict_with_places(name, outside(name, body))
     assert found.holds and not any(row.wrong_in for row in found.rows), found.lines
     assert all(word not in line for line in found.lines for word in ("first wrong", "is not the gradient"))
 
 
 @pytest.mark.parametrize("name, body, made, mistake, words", WRONG, ids=[f"{w[0]} {i}" for i, w in enumerate(WRONG)])
-def test_beside_a_mistake_no_name_of_another_meaning_is_accused(name, body, made, mistake, words):
+def test_a_name_with_another_meaning_is_not_accused_beside_a_mistake(name, body, made, mistake, words):
     text, line = planted(outside(name, body), made, mistake)
     found = verdict_with_places(name, text)
     assert first(found).startswith(words) and first(found).endswith(f"line {line}"), found.lines

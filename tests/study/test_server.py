@@ -1,4 +1,4 @@
-"""The server: right answers, one at a time; wrong requests refused in one JSON line; nothing for pages elsewhere."""
+"""The server answers one request at a time, and refuses invalid requests and other sites' pages in one JSON line."""
 
 import http.client
 import json
@@ -50,7 +50,7 @@ def connected(server):
 
 
 def asked(server, path, request=None, method=None, **headers):
-    """(status, answer, headers) of a request, which is JSON, bytes, or None for a GET."""
+    """Send a request (JSON, bytes, or None for a GET). Return (status, answer, headers)."""
     connection = connected(server)
     body = request if isinstance(request, (bytes, type(None))) else json.dumps(request).encode()
     kind = {} if body is None else {"Content-Type": "application/json"}
@@ -61,7 +61,7 @@ def asked(server, path, request=None, method=None, **headers):
     return response.status, json.loads(content) if content.startswith(b"{") else content.decode(), response.headers
 
 
-def test_its_answers_are_the_classifiers(server, served):
+def test_the_servers_answers_equal_the_classifiers(server, served):
     clf, text = served.clf, "win a prize"
     status, answer, _ = asked(server, "/api/classify", {"text": text})
     row = clf.predict([text]).iloc[0]
@@ -74,7 +74,7 @@ def test_its_answers_are_the_classifiers(server, served):
 
 
 @pytest.mark.parametrize("baseline", [{}, {"baseline": "zero"}], ids=str)
-def test_its_explanation_is_the_classifiers(server, served, baseline):
+def test_the_servers_explanation_equals_the_classifiers(server, served, baseline):
     status, answer, _ = asked(server, "/api/explain", {"text": "win a prize"} | baseline)
     found = served.clf.explain("win a prize", **baseline)
     assert status == 200 and answer["complete"] and answer["baseline"] == found.baseline
@@ -94,7 +94,7 @@ def test_the_curve_ends_at_the_answer(server):
         assert len(points) == len(curve["tokens"]) - 1
 
 
-def test_the_evaluation_is_that_of_the_runs_test_set(server, served):
+def test_the_server_evaluates_the_runs_test_set(server, served):
     expected = served.clf.evaluate(*zip(*SplitSet(served.test, served.clf.labels)))
     status, found, _ = asked(server, "/api/evaluation")
     assert status == 200 and found["confusion"] == expected.confusion.tolist() and found["naive_bayes"]
@@ -104,14 +104,14 @@ def test_the_evaluation_is_that_of_the_runs_test_set(server, served):
     )
 
 
-def test_a_run_without_its_test_set_is_served_too(made):
+def test_a_run_without_a_test_set_is_served(made):
     with running(Served(load_run(made / "run"), made / "model")) as server:
         model = asked(server, "/api/model")[1]
         assert model["examples"] == {} and not model["evaluation"]
         assert "no test.csv" in asked(server, "/api/evaluation")[1]["error"]
 
 
-def test_a_long_message_is_cut_with_a_word_about_it(server, served):
+def test_a_long_message_is_truncated_with_a_note(server, served):
     answer = asked(server, "/api/classify", {"text": "win " * 500})[1]
     most = served.clf.config.n_positions
     assert len(answer["tokens"]) == most
@@ -139,7 +139,7 @@ def test_any_text_gets_an_answer(server, text):
         ({"text": " \n"}, "no text to classify"),
     ],
 )
-def test_a_request_that_makes_no_sense_is_refused_with_a_reason(server, request_, said):
+def test_an_invalid_message_is_refused_with_a_reason(server, request_, said):
     status, answer, _ = asked(server, "/api/explain", request_)
     assert status == 400 and list(answer) == ["error"] and said.replace("an object", "JSON object") in answer["error"]
 
@@ -160,7 +160,7 @@ def test_a_request_that_makes_no_sense_is_refused_with_a_reason(server, request_
         ("POST", "/api/classify", None, {"Transfer-Encoding": "chunked"}, 411, "Content-Length"),
     ],
 )
-def test_a_wrong_request_is_refused_with_its_status(server, method, path, body, headers, status, said):
+def test_an_invalid_http_request_is_refused_with_its_status(server, method, path, body, headers, status, said):
     connection = connected(server)
     connection.putrequest(method, path, skip_accept_encoding=True)
     content = {"Content-Type": "application/json"} | ({"Content-Length": str(len(body))} if body else {})
@@ -172,7 +172,7 @@ def test_a_wrong_request_is_refused_with_its_status(server, method, path, body, 
     connection.close()
 
 
-def test_a_line_end_after_the_body_is_no_hanging_up(server):
+def test_a_newline_after_the_body_does_not_cancel_the_request(server):
     connection = connected(server)
     headers = {"Content-Type": "application/json", "Content-Length": "15"}
     connection.request("POST", "/api/classify", b'{"text": "win"}\r\n', headers)
@@ -180,32 +180,32 @@ def test_a_line_end_after_the_body_is_no_hanging_up(server):
     connection.close()
 
 
-def test_the_largest_body_is_read(server):
+def test_a_body_of_the_maximum_size_is_read(server):
     body = json.dumps({"text": "a" * (LIMIT - 12)}).encode()
     assert len(body) == LIMIT and asked(server, "/api/classify", body)[0] == 200
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:9000", "127.0.0.1:80", "[::1]:8000", "10.0.0.7:8000"])
-def test_the_machines_own_names_and_bare_addresses_are_ours(server, host):
+def test_local_host_names_and_addresses_are_accepted(server, host):
     assert asked(server, "/api/model", Host=host)[0] == 200
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "a b", "[", ""])
 @pytest.mark.parametrize("path", ["/", "/api/model", "/api/classify"])
-def test_a_foreign_name_for_this_machine_is_refused(server, host, path):
+def test_a_foreign_host_name_is_refused(server, host, path):
     status, answer, _ = asked(server, path, {"text": "a"} if path == "/api/classify" else None, Host=host)
     assert status == 403 and "has another name than" in answer["error"]
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://{host}", "http://localhost:1", ""])
-def test_a_page_elsewhere_is_refused_and_our_own_is_not(server, origin):
+def test_only_the_servers_own_page_may_send_requests(server, origin):
     host = "{}:{}".format(*server.server_address)
     text = {"text": "win"}
     assert asked(server, "/api/classify", text, Origin=f"http://{host}")[0] == 200
     assert asked(server, "/api/classify", text, Origin=origin.format(host=host))[0] == 403
 
 
-def test_the_page_may_ask_nobody_but_its_own_server(server):
+def test_the_page_may_only_connect_to_its_server(server):
     status, page, headers = asked(server, "/")
     assert status == 200 and page.startswith("<!doctype html>") and headers.get_content_type() == "text/html"
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)|@import|src=|innerHTML", page)
@@ -214,7 +214,7 @@ def test_the_page_may_ask_nobody_but_its_own_server(server):
     assert asked(server, "/", method="HEAD")[1] == ""
 
 
-def test_a_hundred_requests_at_once_get_each_its_own_answer(server, served):
+def test_a_hundred_concurrent_requests_get_their_own_answers(server, served):
     texts = [f"{'win ' * (n % 5)}prize {n}" for n in range(100)]
     expected = [logits[0] for logits in map(served.clf.logits, [[text] for text in texts])]
     begin = threading.Barrier(100)
@@ -230,7 +230,7 @@ def test_a_hundred_requests_at_once_get_each_its_own_answer(server, served):
 
 
 class Slow:
-    """Stands for a run whose answers take as long as the test wants."""
+    """A run whose answers take as long as the test wants."""
 
     def __init__(self):
         self.begun, self.left, self.go = threading.Semaphore(0), threading.Event(), threading.Event()
@@ -251,7 +251,7 @@ class Slow:
             self.left.set()
 
 
-def test_more_requests_than_may_wait_are_refused(monkeypatch):
+def test_requests_beyond_the_queue_are_refused(monkeypatch):
     monkeypatch.setattr(server_module, "WAITING", 1)
     slow = Slow()
     with running(slow) as server, ThreadPoolExecutor() as pool:
@@ -264,20 +264,20 @@ def test_more_requests_than_may_wait_are_refused(monkeypatch):
         assert asked(server, "/api/classify", {"text": "third"})[0] == 200
 
 
-def test_a_request_waits_until_the_one_before_is_answered():
+def test_a_request_waits_for_the_previous_answer():
     slow = Slow()
     with running(slow) as server, ThreadPoolExecutor() as pool:
         first = pool.submit(asked, server, "/api/classify", {"text": "first"})
         slow.begun.acquire()
         second = pool.submit(asked, server, "/api/classify", {"text": "second"})
-        while server.places._value > server_module.WAITING - 2:  # until it waits for its turn
+        while server.places._value > server_module.WAITING - 2:  # until the request waits for its turn
             time.sleep(0.01)
         assert not slow.begun.acquire(timeout=0.2)
         slow.go.set()
         assert first.result()[1] == {"text": "first"} and second.result()[1] == {"text": "second"}
 
 
-def test_the_model_does_not_work_on_for_who_has_hung_up():
+def test_the_model_stops_when_the_client_disconnects():
     slow = Slow()
     with running(slow) as server:
         connection = connected(server)
@@ -289,7 +289,7 @@ def test_the_model_does_not_work_on_for_who_has_hung_up():
         assert asked(server, "/api/classify", {"text": "next"})[0] == 200 and slow.texts == ["next"]
 
 
-def test_a_mistake_of_ours_is_a_500_and_its_traceback_is_printed(monkeypatch):
+def test_an_internal_error_is_a_500_with_a_printed_traceback(monkeypatch):
     printed = queue.Queue()
     monkeypatch.setattr(ThreadingHTTPServer, "handle_error", lambda *_: printed.put(sys.exc_info()[1]))
     with running(object()) as server:

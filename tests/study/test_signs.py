@@ -1,4 +1,4 @@
-"""General signs: each is found where it is the cause, names what it names, and is not claimed where it is not."""
+"""Each general sign of a mistake is found and named where it applies, and not claimed elsewhere."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ REPEATED = [[1, 3], [0, 2]]
 
 
 def said(spoil, rights=RIGHT):
-    """What is said of gradients that `spoil(right, number of the draw)` gives."""
+    """Return the sign named for the gradients `spoil(right, number of the draw)`."""
     cases = [
         Case(
             given=spoil(right, i),
@@ -70,7 +70,7 @@ def test_a_sign_is_named(spoil, words):
     assert said(spoil).startswith(f"dx {words}")
 
 
-def test_a_square_matrix_that_is_transposed_is_seen():
+def test_a_transposed_square_matrix_is_detected():
     square = [right[:3, :3] for right in RIGHT]
     assert said(lambda right, i: right.T, square) == "dx is transposed."
 
@@ -79,15 +79,15 @@ def test_a_square_matrix_that_is_transposed_is_seen():
     "spoil",
     [
         lambda right, i: right**2,
-        lambda right, i: right + (0.1 if i else OTHER[i]),  # one cause here, another there
+        lambda right, i: right + (0.1 if i else OTHER[i]),  # a different cause in each draw
         lambda right, i: right * OTHER[i],
     ],
 )
-def test_nothing_is_claimed_where_no_sign_holds_in_every_draw(spoil):
+def test_a_sign_that_fails_in_one_draw_is_not_claimed(spoil):
     assert said(spoil) is None
 
 
-def test_a_factor_is_seen_although_a_draw_has_a_single_number():
+def test_a_factor_is_detected_even_if_a_draw_has_a_single_number():
     rights = [RIGHT[0][:, :1], RIGHT[1][:1, :1]]
     assert (
         said(lambda right, i: right * 2, rights)

@@ -1,4 +1,4 @@
-"""The course as a static site: every link leads somewhere, nothing is asked of a network, and it is small enough."""
+"""The static course site has no broken link, loads nothing from a network, and is small."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ MB = 1e6
 
 
 class Traces:
-    """In a Classifier's place: its pages are made in no time."""
+    """Replace a Classifier by one whose pages are made at once."""
 
     def trace(self, text, label):
         self.text = text
@@ -30,7 +30,7 @@ class Traces:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The site without the numbers of its tours, and with the first five lessons: the others take seconds."""
+    """Build the site with the first five lessons and without tour numbers, which take seconds."""
     folder = tmp_path_factory.mktemp("site") / "course"
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(lessons, "FILES", {number: lessons.FILES[number] for number in range(1, 6)})
@@ -39,7 +39,7 @@ def made(tmp_path_factory):
 
 
 def check_links(folder):
-    """Every link leads to a file of the site, and to a place in it."""
+    """Check that every link leads to a file of the site and an anchor in it."""
     for path in folder.glob("*.html"):
         text = re.sub(r'srcdoc="[^"]*"|<script.*?</script>', "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
         for link in re.findall(r'href="([^"]*)"', text):
@@ -50,18 +50,18 @@ def check_links(folder):
                 assert f'id="{place}"' in target.read_text(encoding="utf-8"), f"{path.name}: {link}"
 
 
-def test_every_link_leads_somewhere(made):
+def test_no_link_of_the_site_is_broken(made):
     check_links(made)
 
 
-def test_the_start_leads_to_every_page(made):
+def test_the_start_page_links_to_every_page(made):
     text = (made / "index.html").read_text(encoding="utf-8")
     for path in made.iterdir():
         assert f'"{path.name}' in text, path.name
     assert "@" not in re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)
 
 
-def test_every_page_has_its_own_things_and_nothing_from_elsewhere(made):
+def test_pages_load_no_external_resource(made):
     assert len(list(made.glob("tour_*.html"))) == 4
     text = (made / "exercises.html").read_text(encoding="utf-8")
     assert all(f'id="{name}"' in text for name in exercises.NAMES) and text.count("Hint 3") == len(exercises.NAMES)
@@ -86,7 +86,7 @@ def test_a_lesson_has_its_outputs_the_open_exercise_and_the_solved_one_folded():
     assert "glossary.html#layernorm" in body and "## Words" not in body
 
 
-def test_a_cell_to_turn_has_an_output_for_each_value_in_order_and_shows_its_own():
+def test_an_interactive_cell_has_an_output_for_each_value():
     body = lesson_body(lessons.lesson(4))
     turn = body[body.index('<div class="turn">') :]
     assert re.findall(r'data-value="([^"]+)"', turn) == ["0.001", "0.1", "1.0", "10"]
@@ -96,7 +96,7 @@ def test_a_cell_to_turn_has_an_output_for_each_value_in_order_and_shows_its_own(
     assert len(set(outputs)) == 4 and "0.0052" in outputs[3]  # dx is divided by the factor
 
 
-def test_an_output_is_what_a_notebook_shows():
+def test_an_output_equals_a_notebooks():
     class Drawn:
         def _repr_html_(self):
             return "<b>x</b>"
@@ -106,7 +106,7 @@ def test_an_output_is_what_a_notebook_shows():
     assert output("", Drawn()) == '<div class="wide"><b>x</b></div>'
 
 
-def test_what_exists_stays_and_an_interrupted_site_leaves_nothing(tmp_path, monkeypatch, capsys):
+def test_a_site_keeps_existing_files_and_an_interruption_leaves_none(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("course").mkdir()
     assert "course exists" in refusal(capsys, command.main, "--site", "course")
@@ -122,7 +122,7 @@ def test_what_exists_stays_and_an_interrupted_site_leaves_nothing(tmp_path, monk
 
 
 @pytest.mark.slow
-def test_the_whole_site_is_small_and_every_page_below_4_mb(tmp_path, monkeypatch, capsys):
+def test_the_site_and_every_page_are_small(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert shown_by(capsys, command.main, "--site", "course").startswith("wrote course: open course/index.html")
     sizes = {path.name: path.stat().st_size for path in Path("course").iterdir()}

@@ -1,4 +1,4 @@
-"""The trace of a message: the numbers of an ordinary run, gradients that hold, and a wrong one that shows."""
+"""A trace has the values of an ordinary run and checked gradients, and shows a wrong one."""
 
 import importlib.util
 import inspect
@@ -28,7 +28,7 @@ MESSAGE = "Your parcel is held. Pay the fee now and your parcel is sent."
 
 
 def last(trace):
-    """The last block's name."""
+    """Return the last block's name."""
     return f"h.{trace.config.n_layer - 1}"
 
 
@@ -42,7 +42,7 @@ def module_of(path, text):
 
 
 def ordinary(trace, pooling):
-    """(loss, grads) of a run that nobody watches."""
+    """Return (loss, grads) of a run without a trace."""
     tape = Tape(trace.params, trace.trainable)
     logits, backward = classifier(tape, trace.ids, np.array([len(trace.ids)]), trace.config, pooling)
     loss, (dlogits,) = cross_entropy(logits, np.array([trace.labels.index(trace.label)]))
@@ -50,14 +50,14 @@ def ordinary(trace, pooling):
 
 
 @pytest.mark.parametrize("folded", [False, True])
-def test_loss_and_gradients_are_those_of_an_ordinary_run_bit_for_bit(clf, folded):
+def test_a_trace_has_the_loss_and_gradients_of_an_ordinary_run_bit_for_bit(clf, folded):
     trace = clf.trace(MESSAGE, "ham", folded=folded)
     loss, grads = ordinary(trace, Pooling(folded=folded))
     assert trace.loss == loss and trace.grads.keys() == grads.keys()
     assert all(np.array_equal(trace.grads[name], grads[name]) for name in grads)
 
 
-def test_each_line_has_the_value_that_the_formula_gives(trace):
+def test_each_line_has_the_value_of_its_formula(trace):
     step = trace["h.1.ln_1"]
     x, gain, bias = (step[name] for name in ("x", "gain", "bias"))
     centred = x - x.mean(axis=1, keepdims=True)
@@ -69,17 +69,17 @@ def test_each_line_has_the_value_that_the_formula_gives(trace):
         assert np.array_equal(step[name], function(step["dy"]))
 
 
-def test_the_way_goes_from_the_embedding_to_the_loss_and_every_step_has_its_way_back(trace):
+def test_steps_lead_from_the_embedding_to_the_loss_and_back(trace):
     names = [step.name for step in trace.steps]
     assert names[0] == "embedding" and names[-1] == "cross_entropy" and f"{last(trace)}.attention" in names
     assert all(step.backward for step in trace.steps)
     for step, after in zip(trace.steps, trace.steps[1:]):
         if {step.op, after.op} >= {None} or "ln" in after.name or after.name == "take_rows":
-            continue  # a sum, or what is used twice
+            continue  # a sum, or a value used twice
         assert np.array_equal(step.dy, after.gradients[next(iter(after.arguments))]), after.name
 
 
-def test_an_operations_own_names_win_over_those_of_the_operations_inside_it(clf):
+def test_an_operations_names_take_precedence_over_inner_operations(clf):
     trace = clf.trace(MESSAGE, "ham", folded=True)
     for step in trace.steps:
         if step.op is not None:
@@ -88,14 +88,14 @@ def test_an_operations_own_names_win_over_those_of_the_operations_inside_it(clf)
     assert trace["h.0.attention"]["y"].shape == trace["h.0.attention"].result.shape
 
 
-def test_a_name_that_is_none_is_refused_with_those_there_are(trace):
+def test_an_unknown_name_is_refused_with_the_known_ones(trace):
     with pytest.raises(KeyError, match="h.0.ln_1"):
         trace["ln_9"]
     with pytest.raises(KeyError, match="xhatt"):
         trace["h.0.ln_1"]["xhatt"]
 
 
-def test_what_is_frozen_has_no_gradient_and_the_way_back_ends_there(gpt):
+def test_frozen_parameters_have_no_gradient_and_end_backpropagation(gpt):
     trace = Classifier(gpt, ["ham", "spam"], "last_block").trace("Call now", "spam")
     assert trace["h.0.sum_1"].backward is None and trace["embedding"].backward is None
     step = trace[f"{last(trace)}.ln_1"]
@@ -109,7 +109,7 @@ def test_what_is_frozen_has_no_gradient_and_the_way_back_ends_there(gpt):
     "trainable, sums",
     [("h.1.mlp.c_proj.*", []), ("h.1.attn.*", ["da"]), ("h.1.ln_1.*,h.0.mlp.*", ["da", "dx"])],
 )
-def test_a_sum_that_gets_no_gradient_from_one_side_shows_none(gpt, trainable, sums):
+def test_a_sum_without_a_gradient_from_one_side_shows_none(gpt, trainable, sums):
     trace = Classifier(gpt, ["ham", "spam"], trainable).trace("Call now", "spam")
     steps = [trace["h.1.sum_1"], trace["h.0.sum_2"]]
     assert [added.total[0] for step in steps for added in step.sums] == sums
@@ -118,7 +118,7 @@ def test_a_sum_that_gets_no_gradient_from_one_side_shows_none(gpt, trainable, su
 
 
 @pytest.mark.parametrize("folded", [False, True])
-def test_a_blocks_sums_stand_where_they_run_and_have_the_gradients_that_arrive_there(clf, folded):
+def test_a_blocks_sums_are_in_order_with_their_gradients(clf, folded):
     trace = clf.trace(MESSAGE, "ham", folded=folded)
     for before, step, after in zip(trace.steps, trace.steps[1:], [*trace.steps[2:], None]):
         if not step.name.endswith(("sum_1", "sum_2")):
@@ -127,7 +127,7 @@ def test_a_blocks_sums_stand_where_they_run_and_have_the_gradients_that_arrive_t
         assert np.array_equal(step[added], before.result) and np.array_equal(step[total], step.result)
         assert after.name.endswith((".ln_2", ".take_rows", ".ln_1")) or after.name in ("ln_f", "take_rows")
         assert np.array_equal(next(iter(after.arguments.values())), step.result)
-        assert np.array_equal(before.dy, step.dy)  # a sum passes its gradient on
+        assert np.array_equal(before.dy, step.dy)  # a sum passes its gradient on unchanged
         for sum_ in step.sums:
             assert np.allclose(sum(term for _, term in sum_.terms), step.dy, rtol=1e-12, atol=0)
     assert [step.name for step in trace.steps if step.kind == "sum_1" and step.sums] == [
@@ -135,12 +135,12 @@ def test_a_blocks_sums_stand_where_they_run_and_have_the_gradients_that_arrive_t
     ]
 
 
-def test_shared_work_of_several_gradients_is_recorded_once(trace):
+def test_work_shared_by_several_gradients_is_recorded_once(trace):
     back = [call.function.name for call in trace["h.0.attention"].backward[0].all()]
     assert back.count("d_scores") == 1 and {"dqkv", "dq", "dk", "dv"} <= set(back) and "remembered" not in back
 
 
-def test_a_long_message_runs_whole_and_a_renamed_local_variable_changes_no_name(gpt, tmp_path, monkeypatch):
+def test_a_long_message_is_traced_completely_and_names_do_not_depend_on_local_variables(gpt, tmp_path, monkeypatch):
     text = (
         inspect.getsource(block)
         .replace("from ..ops", "from numpygpt.ops")
@@ -161,12 +161,12 @@ def test_a_long_message_runs_whole_and_a_renamed_local_variable_changes_no_name(
 
 @pytest.fixture
 def few_entries(monkeypatch):
-    """Two entries of each gradient are checked, because ten take long."""
+    """Check two entries of each gradient, because ten are slow."""
     monkeypatch.setattr(page_module, "ENTRIES", ((float("inf"), 2),))
 
 
 @pytest.mark.parametrize("folded", [False, True])
-def test_every_gradient_agrees_with_the_complex_step_to_ten_digits(clf, folded, few_entries):
+def test_every_traced_gradient_agrees_with_the_complex_step_to_ten_digits(clf, folded, few_entries):
     trace = clf.trace("Call now to call", "spam", folded=folded)
     found = [check for found, _ in proofs(trace) for check in found]
     assert len({(check.argument, check.index) for check in found}) > 50
@@ -174,7 +174,7 @@ def test_every_gradient_agrees_with_the_complex_step_to_ten_digits(clf, folded, 
     assert trace.other_pooling < 1e-12
 
 
-def test_a_languages_gradients_agree_and_the_tied_embedding_is_a_sum_of_two(gpt, few_entries):
+def test_a_language_models_gradients_agree_and_the_tied_embeddings_is_a_sum_of_two(gpt, few_entries):
     trace = gpt.trace("Call now to call")
     assert all(check.holds for found, _ in proofs(trace) for check in found)
     ids = trace.ids
@@ -186,7 +186,7 @@ def test_a_languages_gradients_agree_and_the_tied_embedding_is_a_sum_of_two(gpt,
     assert np.array_equal(before + plus, after) and plus.any() and before.any()
 
 
-def test_one_wrong_line_shows_where_it_is_and_in_all_that_comes_after_on_the_way_back(clf, tmp_path, monkeypatch):
+def test_a_wrong_line_shows_at_its_step_and_all_later_backward_steps(clf, tmp_path, monkeypatch):
     source = inspect.getsource(sys.modules["numpygpt.ops.layernorm"])
     right = " - g.mean(axis=1, keepdims=True)"
     assert right in source
@@ -201,7 +201,7 @@ def test_one_wrong_line_shows_where_it_is_and_in_all_that_comes_after_on_the_way
     assert all(not all(hold[name]) for name in order[:first])
 
 
-def test_the_finite_difference_has_a_best_step_and_the_complex_step_needs_none(trace):
+def test_finite_differences_have_a_best_step_and_the_complex_step_needs_none(trace):
     step = trace["h.1.ln_1"]
     points = errors_by_step(step, "x", chosen(step.gradients["x"], 1)[0])
     difference, complex_step = [d for _, d, _ in points], [c for _, _, c in points]
@@ -222,5 +222,5 @@ def test_a_language_models_text_needs_a_second_token(gpt):
         gpt.trace("a")
 
 
-def test_a_trace_is_what_the_api_promises(trace):
+def test_a_trace_follows_its_documented_api(trace):
     assert isinstance(trace, Trace) and trace["h.0.ln_1"]["xhat"].shape == (len(trace.ids), trace.config.n_embd)

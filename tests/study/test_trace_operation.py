@@ -1,6 +1,4 @@
-"""One operation in the terminal: every operation has its example, its lines with their numbers, and a check that
-holds.
-"""
+"""The trace of one operation in the terminal: each has an example, its lines with values, and a passing check."""
 
 import re
 
@@ -15,7 +13,7 @@ from numpygpt.study.trace.words import WORDS, words_of
 from numpygpt.system.errors import InputError
 
 
-def test_every_operation_of_the_model_has_an_example_and_words():
+def test_every_operation_of_the_model_has_an_example_and_an_explanation():
     used = {
         name
         for module in (block, classifier, language, trunk)
@@ -28,7 +26,7 @@ def test_every_operation_of_the_model_has_an_example_and_words():
 
 
 @pytest.mark.parametrize("name", examples())
-def test_every_gradient_of_an_example_holds(name):
+def test_every_gradient_of_an_example_is_correct(name):
     step = trace_operation(*examples()[name])
     found = operation_checks(step)
     assert {check.argument for check in found} == set(step.gradients)
@@ -36,7 +34,7 @@ def test_every_gradient_of_an_example_holds(name):
 
 
 @pytest.mark.parametrize("name", examples())
-def test_what_is_printed_has_the_operations_lines_and_their_values(name):
+def test_the_output_has_the_operations_lines_and_values(name):
     text, step = in_terminal(name, 130), trace_operation(*examples()[name])
     function = step.forward[0].function
     for number, line in enumerate(function.lines, function.first):
@@ -46,7 +44,7 @@ def test_what_is_printed_has_the_operations_lines_and_their_values(name):
 
 
 @pytest.mark.parametrize("name", examples())
-def test_in_80_columns_no_line_is_wider_and_no_code_is_lost(name):
+def test_the_output_fits_80_columns_without_losing_code(name):
     narrow, wide = in_terminal(name, 80), in_terminal(name, 130)
     assert max(map(len, narrow.splitlines())) <= 80
     for line in wide.splitlines():
@@ -54,24 +52,24 @@ def test_in_80_columns_no_line_is_wider_and_no_code_is_lost(name):
             assert " ".join(line.replace("#", "").split()) in " ".join(narrow.replace("#", "").split())
 
 
-def test_colours_are_there_when_asked_for_and_change_no_word():
+def test_requested_colours_change_no_word():
     plain, coloured = in_terminal("softmax", 80), in_terminal("softmax", 80, colour=True)
     assert "\x1b" not in plain and "\x1b[1msoftmax, forward\x1b[0m" in coloured
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
 
 
-def test_a_function_inside_another_is_titled_with_the_line_that_calls_it():
+def test_an_inner_function_is_titled_with_its_calling_line():
     text = in_terminal("dot_product_attention", 80)
     number = re.search(r"^ *(\d+)  +weights, \(d_softmax,\) = softmax\(scores\)", text, re.MULTILINE)[1]
     assert f"\nsoftmax, called in line {number}\n" in text
     assert "\ndx of linear, called in line 27\n" in in_terminal("freezing", 80)
 
 
-def test_the_same_call_is_printed_once():
+def test_a_repeated_call_is_printed_once():
     assert in_terminal("residual", 80).count("def at_layers(dy)") == 1
 
 
-def test_adamw_is_the_shipped_one_and_its_first_step_has_the_size_of_the_rate():
+def test_the_traced_adamw_is_the_shipped_one_with_a_first_step_of_the_rate():
     text, step = in_terminal("adamw", 80), trace_operation(*examples()["adamw"])
     assert "squares = np.multiply(g, g, out=scratch(v), dtype=v.dtype)" in text and "\nmove, called in line" in text
     p, g = (step.arguments[name] for name in "pg")
@@ -86,7 +84,7 @@ def test_the_list_describes_each_operation():
     assert {"residual", "adamw", "freezing"} <= set(examples())
 
 
-def test_layernorms_numbers_are_printed_whole():
+def test_layernorms_values_are_printed_completely():
     text, step = in_terminal("layernorm", 80), trace_operation(*examples()["layernorm"])
     for row in step["xhat"]:
         assert all(f"{number:.4f}" in text for number in row)
@@ -99,12 +97,12 @@ def test_an_unknown_operation_is_refused_with_the_known_ones():
 
 
 @pytest.mark.parametrize("name", ["attention", "gelu", "layernorm", "softmax", "cross_entropy", "embedding"])
-def test_the_words_of_a_step_have_its_own_numbers(name):
+def test_the_explanation_of_a_step_has_its_values(name):
     (*_, last) = words_of(trace_operation(*examples()[name]))[2]
     assert last.startswith("Here ") and re.search(r"\d", last)
 
 
-def test_where_the_gradient_was_not_asked_for_there_are_no_numbers():
+def test_a_gradient_not_computed_has_no_values():
     step = trace_operation(*examples()["softmax"])
     step.gradients.clear()
     assert not any(text.startswith("Here") for text in words_of(step)[2])

@@ -1,4 +1,4 @@
-"""A learner's own operation in the trace: its lines and numbers, and beside each wrong array the right one."""
+"""The trace of a learner's operation shows its lines and values, and the correct array beside each wrong one."""
 
 import json
 import linecache
@@ -29,7 +29,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def wrong():
-    """The check of a function that is in no file, as in a notebook."""
+    """Check a function that is in no file, as in a notebook."""
     linecache.cache["<attention>"] = len(WRONG), None, WRONG.splitlines(keepends=True), "<attention>"
     yield numpygpt.check(built(WRONG, "attention"))
     del linecache.cache["<attention>"]
@@ -40,7 +40,7 @@ def data_of(step):
 
 
 def marked(data):
-    """{name: numbers of the wrong entries} of all values with a right array beside them."""
+    """Return {name: numbers of wrong entries} of all values shown beside the correct array."""
     found = {}
     for call in [*data["steps"][0]["calls"], *data["steps"][0]["back"]]:
         for run in call["runs"]:
@@ -49,7 +49,7 @@ def marked(data):
     return found
 
 
-def test_each_wrong_array_has_the_right_one_beside_it_and_no_other(wrong):
+def test_only_wrong_arrays_are_shown_beside_the_correct_ones(wrong):
     step = wrong.trace()
     assert set(marked(data_of(step))) == {"dscores", "dq", "dk"}
     names, given, right = step.beside[0]
@@ -57,7 +57,7 @@ def test_each_wrong_array_has_the_right_one_beside_it_and_no_other(wrong):
     assert [name for name in ("dv", "dweights") if name in step.names()] == ["dv", "dweights"]
 
 
-def test_the_page_has_the_learners_lines_and_what_the_check_says_but_no_word_of_the_solution(wrong):
+def test_the_page_has_the_learners_lines_and_the_checks_messages_but_no_solution(wrong):
     data = data_of(wrong.trace())
     forward, backward, why = data["steps"][0]["words"]
     assert not forward and not backward and any(text.startswith("first wrong: dscores, line") for text in why)
@@ -78,7 +78,7 @@ def test_only_the_wrong_entries_are_marked():
     assert marked(data) == {"dx": [1], "backward[2]": [0, 1, 2]}
 
 
-def test_a_right_operation_has_nothing_beside_it():
+def test_a_correct_operation_is_shown_without_comparison():
     def double(x):
         def dx(dy):
             return 2 * dy
@@ -89,7 +89,7 @@ def test_a_right_operation_has_nothing_beside_it():
     assert not step.beside and not marked(data_of(step)) and "double holds" in step.said[-1]
 
 
-def test_the_command_writes_the_page_once_or_prints_it(folder, capsys):
+def test_the_command_prints_or_writes_the_page_without_overwriting(folder, capsys):
     command.main(["--file", "attention.py", "--out", "mine.html"])
     assert "3 of its arrays are wrong" in capsys.readouterr().out and (folder / "mine.html").stat().st_size > 1000
     with pytest.raises(InputError, match="mine.html exists"):
@@ -100,14 +100,14 @@ def test_the_command_writes_the_page_once_or_prints_it(folder, capsys):
     assert text.count(", right = ") == 3 and max(map(len, text.splitlines())) <= 80
 
 
-def test_the_terminals_stars_are_at_the_wrong_entries(wrong):
+def test_the_terminal_marks_the_wrong_entries(wrong):
     step = wrong.trace()
     names, given, right = step.beside[0]
     step.beside[0] = names, given, np.where(np.arange(given.size).reshape(given.shape) == 0, right, given)
     assert "wrong where * is, in 1 of 32 entries" in step_in_terminal(step, 80)
 
 
-def test_a_file_of_ones_own_is_described_in_the_file(folder, capsys):
+def test_a_learners_own_file_describes_its_arguments(folder, capsys):
     text = "# gradcheck: x=(2,3)\ndef double(x):\n    def dx(dy):\n        return 3 * dy\n\n    return 2 * x, (dx,)\n"
     (folder / "mine.py").write_text(text)
     command.main(["--file", "mine.py:double", "--op"])
@@ -126,7 +126,7 @@ def test_a_file_of_ones_own_is_described_in_the_file(folder, capsys):
         (["--file", "adamw.py"], "only a function that returns its result and gradient functions"),
     ],
 )
-def test_what_cannot_be_traced_ends_in_one_line(folder, arguments, words):
+def test_an_untraceable_file_is_refused_in_one_line(folder, arguments, words):
     (folder / "broken.py").write_text("# gradcheck: x=(2,3)\ndef broken(x):\n    return x @ x, None\n")
     (folder / "damaged.py").write_text("def damaged(:\n")
     (folder / "adamw.py").write_text(exercises.exercise("adamw").solution_text())

@@ -1,4 +1,4 @@
-"""The page: the files' own code, NumPy's numbers, text as text, and no more bytes than promised."""
+"""The trace's page shows the source code and NumPy's values, escapes text, and stays small."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ def data_of(text):
 
 
 def numbers(entry):
-    """The page's numbers of an array, as its script reads them."""
+    """Return the page's values of an array, as its script reads them."""
     data = np.frombuffer(base64.b64decode(entry["c"]), np.uint8).reshape(-1, 3)
     padded = np.concatenate([data, np.zeros((len(data), 1), np.uint8)], axis=1)
     return np.frombuffer(padded.tobytes(), ">f4").reshape(entry["d"])
@@ -42,7 +42,7 @@ def data(text):
     return data_of(text)
 
 
-def test_the_code_on_the_page_is_the_files_text_at_its_line_numbers(data):
+def test_the_page_shows_the_source_at_its_line_numbers(data):
     assert {f["name"] for f in data["functions"]} >= {
         "layernorm",
         "attention",
@@ -60,7 +60,7 @@ def test_the_code_on_the_page_is_the_files_text_at_its_line_numbers(data):
         assert re.match(rf"\s*def {function['name']}\(", function["lines"][0])
 
 
-def test_each_value_stands_under_the_line_that_makes_its_name(data):
+def test_each_value_is_under_the_line_that_assigns_it(data):
     for step in data["steps"]:
         for call in step["calls"] + (step["back"] or []):
             function = data["functions"][call["f"]]
@@ -72,14 +72,14 @@ def test_each_value_stands_under_the_line_that_makes_its_name(data):
                         assert made, (step["name"], line, name)
 
 
-def test_the_same_trace_gives_the_same_bytes(gpt):
+def test_the_same_trace_gives_the_same_page(gpt):
     clf = Classifier(gpt, ["ham", "spam"], "last_block")
     first, again = (page(clf.trace("Call now", "spam")) for _ in range(2))
     assert first == again
 
 
 def test_a_page_of_thirty_tokens_stays_under_four_megabytes(clf, monkeypatch):
-    monkeypatch.setattr(page_module, "ENTRIES", ((float("inf"), 1),))  # more take long, and few bytes
+    monkeypatch.setattr(page_module, "ENTRIES", ((float("inf"), 1),))  # more entries are slow and add few bytes
     words = (
         2 * "Your parcel is held. Pay the fee now and your parcel is sent. Call me at home, will you? Thanks".split()
     )
@@ -88,7 +88,7 @@ def test_a_page_of_thirty_tokens_stays_under_four_megabytes(clf, monkeypatch):
     assert len(page(trace).encode()) <= 3_800_000
 
 
-def test_the_pages_numbers_are_numpys_to_four_digits(trace, data):
+def test_the_pages_values_equal_numpys_to_four_digits(trace, data):
     step = next(step for step in data["steps"] if step["name"] == "h.1.ln_1")
     run = step["calls"][0]["runs"][0]
     values = {name: number for passes in run["lines"].values() for made in passes for name, number in made}
@@ -101,14 +101,14 @@ def test_the_pages_numbers_are_numpys_to_four_digits(trace, data):
     )
 
 
-def test_every_gradient_on_the_page_holds_and_every_operation_has_its_curve(data):
+def test_every_gradient_on_the_page_is_correct_and_has_its_curve(data):
     found = [check for step in data["steps"] for check in step.get("checks", [])]
     assert len(found) > 120 and all(check[7] == 1 and check[5] >= 10 for check in found)
     kinds = {step["kind"] for step in data["steps"]} - {"sum_1", "sum_2"}
     assert kinds == {step["kind"] for step in data["steps"] if any(len(check) == 9 for check in step.get("checks", []))}
 
 
-def test_the_reader_chooses_among_ten_entries_of_each_gradient_and_attentions_first_is_a_querys(gpt):
+def test_each_gradient_offers_ten_entries_and_attentions_first_is_a_querys(gpt):
     trace = Classifier(gpt, ["ham", "spam"], "last_block").trace("Call now", "spam")
     for step in page_data(trace)["steps"]:
         for argument, gradient in trace[step["name"]].gradients.items():
@@ -120,18 +120,18 @@ def test_the_reader_chooses_among_ten_entries_of_each_gradient_and_attentions_fi
             assert thirds[0] == 0 and set(thirds) == {0, 1, 2}
 
 
-def test_what_is_used_twice_shows_the_sum_of_its_gradients(trace, data):
+def test_a_value_used_twice_shows_the_sum_of_its_gradients(trace, data):
     twice = [step["name"] for step in data["steps"] if step["sums"]]
     n_layer = trace.config.n_layer
     assert twice == ["embedding", *(f"h.{n}.sum_{k}" for n in range(n_layer) for k in (1, 2))][: 2 * n_layer]
-    _, (what, terms, (total, number)) = data["steps"][0]["sums"]  # of block 0's x, then of the token
+    _, (what, terms, (total, number)) = data["steps"][0]["sums"]  # the sums of block 0's x, then of the token
     assert re.search("“.+” occurs 2 times", what) and len(terms) == 2
     added = sum(numbers(data["arrays"][term]) for _, term in terms)
     size = np.abs(added).max()
     assert np.abs(added - numbers(data["arrays"][number])).max() < 1e-4 * size
 
 
-def test_a_step_of_the_optimizer_lowers_the_loss_and_shows_adamws_lines(data):
+def test_the_optimizers_step_lowers_the_loss_and_shows_adamws_lines(data):
     update = data["update"]
     assert float(update["after"]) < float(update["before"])
     made = [
@@ -141,7 +141,7 @@ def test_a_step_of_the_optimizer_lowers_the_loss_and_shows_adamws_lines(data):
     assert made == [{"beta1", "beta2", "c1", "c2", "rate", "eps"}, {"p", "m", "v", "squares", "change"}]
 
 
-def test_text_stays_text_whatever_is_in_it(gpt):
+def test_markup_in_a_message_is_escaped(gpt):
     nasty = 'a</script><script>alert(1)</script> "q" & \u05e9\u05dc\u05d5\u05dd \U0001f600'
     made = page(Classifier(gpt, ["ham", "spam"], "head").trace(nasty, "spam"))
     assert made.count("</script>") == 2 and "alert(1)</script>" not in made
@@ -149,7 +149,7 @@ def test_text_stays_text_whatever_is_in_it(gpt):
     assert "<script" not in framed(made)
 
 
-def test_what_is_frozen_is_absent_and_not_zero(gpt):
+def test_frozen_gradients_are_absent_rather_than_zero(gpt):
     data = page_data(Classifier(gpt, ["ham", "spam"], "last_block").trace("Call now", "spam"))
     by_name = {step["name"]: step for step in data["steps"]}
     top = f"h.{gpt.config.n_layer - 1}.ln_1"
@@ -159,7 +159,7 @@ def test_what_is_frozen_is_absent_and_not_zero(gpt):
     assert by_name["h.0.attn.c_attn"]["frozen"] == ["weight", "bias"]
 
 
-def test_a_page_never_replaces_a_file(tmp_path):
+def test_a_page_never_overwrites_a_file(tmp_path):
     (tmp_path / "there.html").write_text("mine")
     with pytest.raises(InputError, match="exists"):
         save(tmp_path / "there.html", "page")
@@ -168,7 +168,7 @@ def test_a_page_never_replaces_a_file(tmp_path):
         save(tmp_path / "absent" / "trace.html", "page")
 
 
-def test_a_large_array_is_shown_in_part_with_the_range_of_all():
+def test_a_large_array_is_shown_in_part_with_its_full_range():
     array = np.arange(300.0 * 700).reshape(300, 700)
     arrays = Arrays([("D", 300)], 5, [1], 9, 9)
     for copy in range(40):
@@ -181,20 +181,20 @@ def test_a_large_array_is_shown_in_part_with_the_range_of_all():
     assert (entry["lo"], entry["hi"]) == ("0", "2.1e+05")
 
 
-def test_infinities_and_zeros_survive_the_coding():
+def test_infinities_and_zeros_survive_the_encoding():
     arrays = Arrays([], 2, [0], 9, 9)
     arrays.add(np.array([[0.0, -np.inf], [1e-12, -3.0]]))
     shown = numbers(arrays.packed()[0][0])
     assert shown[0][0].tolist() == [0.0, -np.inf] and np.allclose(shown[0][1], [1e-12, -3], rtol=2e-5)
 
 
-def test_the_page_asks_nothing_of_any_network(text):
+def test_the_page_loads_nothing_from_a_network(text):
     own = text.split('<script type="application/json"')[0] + text.rsplit("<script>")[-1]
-    assert "http://www.w3.org/2000/svg" in own  # a name, not an address
+    assert "http://www.w3.org/2000/svg" in own  # a namespace, not an address to load
     assert not re.search(r"https?://|<link|@import|src=", own.replace("http://www.w3.org/2000/svg", ""))
 
 
-def test_helpers_say_where_they_were_called_and_constants_have_their_values(data):
+def test_helpers_show_their_calling_line_and_constants_their_values(data):
     steps = {step["name"]: step for step in data["steps"]}
     calls = {data["functions"][call["f"]]["name"]: call for call in steps["h.0.attention"]["calls"]}
     softmax = calls["softmax"]
@@ -206,14 +206,14 @@ def test_helpers_say_where_they_were_called_and_constants_have_their_values(data
         assert float(made["CUBIC"]) == 0.044715 and float(made["SLOPE"]) == pytest.approx(np.sqrt(2 / np.pi))
 
 
-def test_a_gradient_function_that_is_not_called_is_on_the_page_without_values(gpt):
+def test_a_gradient_function_not_called_is_shown_without_values(gpt):
     data = page_data(Classifier(gpt, ["ham", "spam"], "h.2.ln_1.bias").trace("Call now", "spam"))
     steps = {step["name"]: step for step in data["steps"]}
     names = {name: [data["functions"][number]["name"] for number in step["idle"]] for name, step in steps.items()}
     assert names["h.2.ln_1"] == ["dx", "dgain"] and names["h.2.gelu"] == [] and names["h.2.ln_2"] == ["dgain", "dbias"]
 
 
-def test_one_operation_has_a_page_and_a_notebook_shows_it():
+def test_one_operation_has_a_page_that_a_notebook_shows():
     step = trace_operation(*examples()["attention"])
     data = data_of(operation_page(step))
     assert data["update"] is None and [step["kind"] for step in data["steps"]] == ["attention"]

@@ -1,4 +1,4 @@
-"""The recorder: what each line made, when it made it, and that nothing of the tracing stays."""
+"""The recorder notes each line's values in time, and tracing always ends."""
 
 import sys
 
@@ -60,19 +60,19 @@ def recorded(function, *arguments):
 
 
 def at(call, text):
-    """What the line with this text made, each time."""
+    """Return the values that the line with this text made."""
     (number,) = [n for n, line in enumerate(call.function.lines, call.function.first) if text in line]
     return call.lines.get(number)
 
 
-def test_a_value_is_the_one_the_line_made_though_later_lines_write_to_the_array():
+def test_a_recorded_value_ignores_later_writes_to_the_array():
     call, _ = recorded(in_place, np.array([1.0, 2.0]))
     assert np.array_equal(at(call, "y = x * 2")[0]["y"], [2, 4])
     assert np.array_equal(at(call, "y += 1")[0]["y"], [3, 5])
     assert np.array_equal(at(call, "y[0] = 7")[0]["y"], [7, 5])
 
 
-def test_a_loop_has_a_value_for_each_pass_and_none_for_its_end():
+def test_a_loop_has_a_value_for_each_pass():
     call, _ = recorded(in_place, np.array([1.0, 2.0]))
     assert [float(made["row"]) for made in at(call, "for row")] == [7, 5]
     assert [made["total"].tolist() for made in at(call, "total[0] += row")] == [[7], [12]]
@@ -83,14 +83,14 @@ def test_a_branch_not_taken_has_no_value():
     assert at(call, "never = x") is None
 
 
-def test_a_call_knows_the_line_that_made_it_and_the_constants_that_it_reads():
+def test_a_call_records_its_calling_line_and_constants():
     call, _ = recorded(outermost, np.array([1.0]))
     (inner,) = call.calls
     assert "in_place(" in call.function.lines[inner.called_from - call.function.first] and call.called_from is None
     assert call.constants == {"FACTOR": FACTOR} and inner.constants == {}
 
 
-def test_a_returned_expression_has_a_value_and_what_backward_reads_is_known_as_kept():
+def test_a_returned_expression_has_a_value_and_arrays_kept_for_backward_are_known():
     call, (_, (dx, dz)) = recorded(pair, np.array([1.0]))
     assert list(call.functions) == ["dx", "dz"] and call.functions["dz"].name == "dz"
     assert call.kept == {"dx": ["kept"], "dz": ["shared"]} and not call.function.nested
@@ -103,7 +103,7 @@ def test_an_empty_array_has_no_value_to_show():
     assert _value(np.empty(0)) is None
 
 
-def test_the_tracing_ends_after_an_error_too():
+def test_tracing_ends_after_an_error():
     before = sys.gettrace()
     with pytest.raises(ValueError, match="0.5"), Recorder(lambda code: code.co_filename == __file__) as recorder:
         failing(np.array(1.0))
@@ -111,7 +111,7 @@ def test_the_tracing_ends_after_an_error_too():
     assert at(recorder.calls[0], "y = x / 2")[0]["y"] == 0.5
 
 
-def test_a_debugger_that_was_tracing_goes_on_afterwards():
+def test_a_debuggers_tracing_continues_afterwards():
     seen = []
 
     def debugger(frame, event, argument):

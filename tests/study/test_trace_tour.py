@@ -1,4 +1,4 @@
-"""The tour: its stops exist, are in order, and say the numbers of this message."""
+"""The tour's stops exist, are in order, and state the message's values."""
 
 import re
 
@@ -29,7 +29,7 @@ def stop(stops, title):
     return next(stop for stop in stops if title in stop.title)
 
 
-def test_twelve_stops_lead_from_the_loss_back_to_the_embedding_and_the_update(trace, stops):
+def test_twelve_stops_lead_from_the_loss_to_the_embedding_and_the_update(trace, stops):
     names = [step.name for step in trace.steps]
     assert len(stops) == 12 and stops[0].step == "cross_entropy"
     assert [found.step for found in stops[-2:]] == ["embedding", "update"]
@@ -41,7 +41,7 @@ def test_twelve_stops_lead_from_the_loss_back_to_the_embedding_and_the_update(tr
         assert set(found.look) <= set(names_there) and found.look
 
 
-def test_the_stops_say_this_messages_numbers(trace, stops):
+def test_the_stops_state_the_messages_values(trace, stops):
     dlogits = trace["cross_entropy"]["dlogits"][0]
     assert all(said(number) in stop(stops, "p − y").question for number in dlogits)
     dx = trace["take_rows"]["dx"]
@@ -55,7 +55,7 @@ def test_the_stops_say_this_messages_numbers(trace, stops):
     assert said(update.before) in stop(stops, "update").answer and said(update.after) in stop(stops, "update").answer
 
 
-def test_what_a_value_receives_is_the_weight_times_dy(trace, stops):
+def test_a_value_receives_its_weight_times_dy(trace, stops):
     found = stop(stops, "to the values")
     head, row, token = (
         int(re.search(pattern, found.text)[1]) for pattern in (r"head (\d+)", r"row (\d+)", r"value of row (\d+)")
@@ -65,7 +65,7 @@ def test_what_a_value_receives_is_the_weight_times_dy(trace, stops):
     assert f"= {said(received)}: the share" in found.answer
 
 
-def test_the_score_in_the_answer_is_weights_times_the_difference_from_the_mean(stops):
+def test_the_tours_score_gradient_is_weight_times_difference_from_the_mean(stops):
     answer = stop(stops, "dscores sum to 0").answer.replace("−", "-")
     numbers = re.search(r"Here: (\S+) × \((\S+) - (\S+)\) = (\S+)\. ", answer).groups()
     weight, dweight, mean, dscore = (float(number.strip("()")) for number in numbers)
@@ -92,7 +92,7 @@ def test_the_counts_of_queries_and_keys_are_those_of_the_rows_with_a_gradient(gp
     ],
 )
 @pytest.mark.parametrize("folded", [False, True])
-def test_the_tour_has_no_stop_where_no_gradient_is_computed(gpt, trainable, first, last, folded):
+def test_the_tour_skips_steps_without_a_gradient(gpt, trainable, first, last, folded):
     clf = Classifier(gpt, ["ham", "order", "spam"], trainable, pad="end", position="last")
     trace = clf.trace(TEXT, "order", folded=folded)
     found = stops_of(trace)
@@ -100,13 +100,13 @@ def test_the_tour_has_no_stop_where_no_gradient_is_computed(gpt, trainable, firs
     assert all(trace[each.step].backward for each in found[:-1])
 
 
-def test_a_mean_and_a_language_model_have_their_own_stops(gpt):
+def test_mean_pooling_and_a_language_model_have_their_own_stops(gpt):
     mean = Classifier(gpt, ["ham", "spam"], "all", position="mean")
     assert "mean_rows" in [found.step for found in stops_of(mean.trace(TEXT, "spam"))]
     language = stops_of(gpt.trace(TEXT))
     assert language[0].step == "output_loss" and "output layer" in stop(language, "embedding").answer
 
 
-def test_a_message_of_one_word_has_a_tour_too(clf):
+def test_a_message_of_one_word_has_a_tour(clf):
     found = stops_of(clf.trace("Hello", "ham"))
     assert len(found) >= 11 and "whole numbers" in stop(found, "embedding").answer

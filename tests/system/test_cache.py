@@ -12,7 +12,7 @@ from numpygpt.text import sms
 from tests.downloading import one_line
 
 
-def test_a_cache_that_cannot_be_a_folder_is_named(server, monkeypatch, tmp_path):
+def test_an_invalid_cache_folder_is_named(server, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NUMPYGPT_HOME", str(tmp_path / "file"))
     for fetch in (sms.fetch_sms, lambda: models.fetch_model("gpt2")):
@@ -34,7 +34,7 @@ def test_a_cache_that_cannot_be_a_folder_is_named(server, monkeypatch, tmp_path)
         ("linux", {"NUMPYGPT_HOME": "~/mine"}, "HOME/mine"),
     ],
 )
-def test_the_cache_is_where_the_platform_keeps_caches(monkeypatch, tmp_path, platform, variables, expected):
+def test_the_cache_is_in_the_platforms_cache_folder(monkeypatch, tmp_path, platform, variables, expected):
     for name in ("NUMPYGPT_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "platform", platform)

@@ -12,7 +12,7 @@ GOOD_ZIP = zipped(readme="who made it", SMSSpamCollection=SPAM)
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_the_messages_arrive_and_are_then_used_without_a_network(server, compression):
+def test_downloaded_messages_are_used_offline_afterwards(server, compression):
     server.contents["/one.zip"] = zipped(compression, readme="who made it", SMSSpamCollection=SPAM)
     server.faults["/one.zip"] = "breaks 500 honest"
     path = sms.fetch_sms()
@@ -34,13 +34,13 @@ def test_the_messages_arrive_and_are_then_used_without_a_network(server, compres
         zipped(**{"../SMSSpamCollection": SPAM, "/SMSSpamCollection": SPAM}),
         zipped(SMSSpamCollection=SPAM[:-1]),
         zipped(SMSSpamCollection=SPAM + b"\n"),
-        zipped(SMSSpamCollection=bytes(5_000_000)),  # a small archive of a large file
+        zipped(SMSSpamCollection=bytes(5_000_000)),  # a small archive that holds a large file
         zipped(zipfile.ZIP_BZIP2, SMSSpamCollection=SPAM),
         GOOD_ZIP + bytes(10_000),
     ],
     ids=["empty", "page", "cut", "damaged", "lacking", "paths", "short", "long", "bomb", "bzip2", "huge"],
 )
-def test_a_bad_archive_leaves_nothing_and_the_second_source_helps(server, tmp_path, bad):
+def test_a_bad_archive_leaves_no_file_and_the_second_source_is_used(server, tmp_path, bad):
     server.contents["/one.zip"] = bad
     with pytest.raises(InputError) as raised:
         sms.fetch_sms()

@@ -247,11 +247,10 @@ def test_ignored_labels_smoothing_weights_and_accumulation_combine_as_in_pytorch
     task, (training, validation) = a_run("head")
     batches = [(training.numbers[batch], training.take(batch)) for batch in a_run("head")[1][0]]
     recipe = RECIPE | dict(epochs=1, accumulate=accumulate, label_smoothing=smoothing, eval_every=100)
-    recipe |= dict(label_weights=weighted)
     counts = np.bincount(training.numbers[training.numbers != ignored], minlength=3)
     w = np.where(counts > 0, 1 / np.maximum(counts, 1), 0) if weighted else np.ones(3)  # a common factor cancels
     options = (ignored, smoothing, w)
-    rows = fine_tune(task, training, validation, **recipe, ignore_index=ignored, exact=exact)
+    rows = fine_tune(task, training, validation, **recipe, label_weights=weighted, ignore_index=ignored, exact=exact)
 
     expected = []
     for update in updates:
