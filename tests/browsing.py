@@ -1,4 +1,4 @@
-"""What the tests in a real browser share: chromium and its driver, with selenium; skipped where one is absent."""
+"""Helpers for tests in a real browser. They need chromium, its driver and selenium, and skip where one is absent."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ OPTIONS = (
 
 @contextmanager
 def chromium(profile):
-    """A driver of a browser without a window; what it remembers is in the folder `profile`."""
+    """Return a driver of a headless browser whose profile is the folder `profile`."""
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for option in [*OPTIONS, f"--user-data-dir={profile}"]:
@@ -32,8 +32,8 @@ def chromium(profile):
 
 @contextmanager
 def opened(browser, url):
-    """The page at its start, 1280 wide. At the end it must have logged nothing; yields a list that then has the
-    addresses it asked for."""
+    """Open the page 1280 wide and yield a list. At the end, check that nothing was logged, and put the requested
+    addresses into the list."""
     asked = []
     resized(browser, 1280)
     browser.get("about:blank")

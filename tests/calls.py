@@ -1,4 +1,4 @@
-"""How the tests call a command, and spoil what it reads."""
+"""Call a command from a test, and damage its input."""
 
 import json
 import re
@@ -15,11 +15,11 @@ PACKAGE = Path(numpygpt.__file__).parent
 
 
 def refusal(capsys, main, *arguments):
-    """The one line with which a command refuses its arguments."""
+    """Return the one-line error with which a command refuses its arguments."""
     capsys.readouterr()
     try:
         main([str(argument) for argument in arguments])
-    except (InputError, OSError) as error:  # which command.run prints, on one line: see the tests of run
+    except (InputError, OSError) as error:  # command.run prints the error on one line, as its tests check
         return str(error)
     except SystemExit as exit:
         shown = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Classifiers and loaders made of bare arrays, for tests that bring their own parameters and token ids."""
+"""Make classifiers and loaders from arrays, for tests with their own parameters and token ids."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from numpygpt.training.loader import Loader
 
 
 def classifier_of(params, config, choice, *, position="last", causal=True, lora_scale=None):
-    """A Classifier with these parameters, head included, which it changes in place; it has no tokenizer."""
+    """Return a Classifier without tokenizer that trains these parameters (with a head) in place."""
     labels = [f"label {i}" for i in range(len(params["head.bias"]))]
     clf = Classifier(GPT(config, params, None, "a test"), labels, "head", position=position, causal=causal)
     clf.params, clf.lora_scale = params, lora_scale
@@ -28,7 +28,7 @@ def loader_of(clf, messages, numbers, batch_size, generator=None, shuffle=False)
 
 
 def loss_of(clf, messages, numbers):
-    """(loss, grads) of messages of token ids, with as many blocks frozen as the classifier allows."""
+    """Return (loss, grads) of messages of token ids, with as many frozen blocks as the classifier allows."""
     x, lengths = prefix_of(clf, messages).batch(np.arange(len(messages)))
     return batch_loss(clf, x, lengths, np.array(numbers), clf.frozen_blocks)
 

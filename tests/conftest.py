@@ -1,5 +1,7 @@
-"""What several tests share: the outside files, which the project does not commit; a tiny model with its run;
-and the line that says what was skipped."""
+"""Shared fixtures: external files, which the project does not contain, and a tiny model with its run.
+
+The summary says what was skipped.
+"""
 
 import os
 import re
@@ -14,14 +16,13 @@ from numpygpt import train
 from tests.calls import set_in
 from tests.tiny import WORDS, save_messages, save_model, written
 
-# A job that a shell started in the background ignores Ctrl-C,
-# and so would all that the tests start, those of Ctrl-C too.
+# A shell's background job ignores Ctrl-C, and so would every process that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    from tests.browsing import chromium  # skips a module where selenium is absent
+    from tests.browsing import chromium  # skips the module if selenium is absent
 
     with chromium(tmp_path_factory.mktemp("profile")) as driver:
         yield driver
@@ -29,7 +30,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    """A server that poses as every source of downloads."""
+    """Start a server in place of every source of downloads."""
     from tests.downloading import posing
 
     with posing(monkeypatch, tmp_path) as found:
@@ -38,7 +39,7 @@ def server(monkeypatch, tmp_path):
 
 @pytest.fixture(autouse=True)
 def as_on_windows(monkeypatch):
-    """No file is renamed or replaced while this process has it mapped or open: Windows refuses."""
+    """Fail if a file is renamed or replaced while this process has it mapped or open, which Windows refuses."""
     if not os.path.isdir("/proc/self/fd"):
         return
     replace = os.replace
@@ -47,7 +48,7 @@ def as_on_windows(monkeypatch):
         with open("/proc/self/maps") as maps:
             held = {line.split(maxsplit=5)[5].rstrip("\n") for line in maps if "/" in line}
         for number in os.listdir("/proc/self/fd"):
-            with suppress(OSError):  # that of the listing itself
+            with suppress(OSError):  # the descriptor of the listing itself
                 held.add(os.readlink(f"/proc/self/fd/{number}"))
         for path in map(os.path.realpath, (source, target)):
             assert path not in held, f"{path} is renamed or replaced while it is mapped or open"
@@ -58,7 +59,7 @@ def as_on_windows(monkeypatch):
 
 @pytest.fixture(scope="session")
 def shared():
-    """The folder with the real data set, the pretraining corpus and the reference logs; skips where it is absent."""
+    """Return the folder with the real data set, the pretraining corpus and the reference logs, or skip without it."""
     folder = Path(os.environ.get("NUMPYGPT_SHARED", Path(__file__).parents[2] / "shared"))
     if not (folder / "data" / "SMSSpamCollection").is_file():
         pytest.skip("without ../shared (or NUMPYGPT_SHARED)")
@@ -67,8 +68,7 @@ def shared():
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory):
-    """A folder with a model, `model`, message files `two.csv` and `three.csv`,
-    a finished run, `run`, and a text, `text.txt`."""
+    """Return a folder with a model `model`, messages `two.csv` and `three.csv`, a run `run`, and `text.txt`."""
     folder = tmp_path_factory.mktemp("made")
     save_model(folder / "model")
     save_messages(folder / "two.csv")
@@ -83,25 +83,25 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def here(made, tmp_path, monkeypatch):
-    """A copy of `made`, to be spoiled, as the current folder."""
+    """Copy `made` to the current folder, where a test may damage it."""
     for path in made.rglob("*"):
         if path.is_file():
             (tmp_path / path.relative_to(made)).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / path.relative_to(made)).write_bytes(path.read_bytes())
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(train, "save_plot", lambda *_: False)  # matplotlib would take most of the time
+    monkeypatch.setattr(train, "save_plot", lambda *_: False)  # drawing would take most of the time
     return tmp_path
 
 
 @pytest.fixture
 def here_with_run(here):
-    """`here`, where the run's model is the copy's."""
+    """Return `here`, with a run that uses the copied model."""
     set_in("run/run.json", model=str(here / "model"))
     return here
 
 
 def pytest_terminal_summary(terminalreporter):
-    """One line on what did not run, and for want of what: `skipped: 12 without ../shared, …; 3 files without torch`."""
+    """Print one line on skipped tests and the reasons: `skipped: 12 without ../shared, …; 3 files without torch`."""
     tests, files = Counter(), Counter()
     for report in terminalreporter.stats.get("skipped", []):
         reason = report.longrepr[2].removeprefix("Skipped: ")

@@ -1,4 +1,4 @@
-"""A server of small files that poses as every source of downloads, and fails in every way that servers do."""
+"""A server of small files in place of every source of downloads, with all kinds of server faults."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""python -m tests.fuzz: damage files at random, byte by byte, and see what numpygpt's readers make of them."""
+"""python -m tests.fuzz: damage files at random, byte by byte, and check how numpygpt's readers handle them."""
 
 import codecs
 import faulthandler
@@ -42,8 +42,8 @@ from tests.checkpoints import writers
 
 CONFIG = Config(vocab_size=5, n_positions=3, n_embd=4, n_layer=1, n_head=2)
 PARAMS = random_parameters(CONFIG, seed=0)
-SECONDS = 10  # after which a reader counts as hanging
-MEMORY = 4 << 20  # bytes a reader may take: the files have a few kB, a checksum's buffers 0.6 MB
+SECONDS = 10  # after these, a reader counts as hanging
+MEMORY = 4 << 20  # bytes a reader may use: the files have a few kB, a checksum's buffers 0.6 MB
 # What Python reports to its audit hooks when code is run, a process started or a file touched that was only to be read
 FORBIDDEN = {
     "exec",
@@ -63,20 +63,20 @@ OUTCOMES = ("refused", "right", "other numbers", "failed")
 
 
 class Failure(Exception):
-    """What a reader must not do."""
+    """A forbidden outcome of a reader."""
 
 
 @dataclass
 class Reader:
-    """A file in a folder of its own, and what reads it."""
+    """A file in its own folder, and its reader."""
 
     name: str
     folder: Path
     file: str  # in the folder
-    read: Callable  # folder -> what to compare
-    checked: bool  # checksums cover every number, so that none may change
-    part: bytes  # what to damage
-    whole: Callable  # that part, damaged -> the file with right checksums around it
+    read: Callable  # folder -> result to compare
+    checked: bool  # whether checksums cover every number, so that none may change
+    part: bytes  # the part to damage
+    whole: Callable  # damaged part -> file with valid checksums
 
     def __post_init__(self):
         self.path = self.folder / self.file
@@ -84,9 +84,9 @@ class Reader:
         self.right = self.read(self.folder)
 
     def outcome(self, rng):
-        """What it makes of a damaged file, and the bytes of memory and the seconds that took. Raises Failure."""
+        """Read a damaged file. Return the outcome, the bytes of memory and the seconds used. Raises Failure."""
         content = self.whole(damaged(rng, self.part))
-        self.path.unlink(missing_ok=True)  # not written over: a map of the last one may still be open
+        self.path.unlink(missing_ok=True)  # a mapping of the last file may still be open
         self.path.write_bytes(content)
         watched.clear()
         tracemalloc.reset_peak()
@@ -114,7 +114,7 @@ class Reader:
         return outcome, taken, seconds
 
 
-watching, watched = [], []  # the reader at work; what it reached for
+watching, watched = [], []  # the reader at work; the accesses it made
 
 
 def watch(event, _):
@@ -127,8 +127,8 @@ def hang(signum, frame):
 
 
 def damaged(rng, content):
-    """The bytes with one to three changes: bits, bytes and numbers flipped,
-    pieces cut, doubled, moved, the end lost."""
+    """Return the bytes with one to three changes: bits, bytes and numbers flipped,
+    pieces cut, doubled or moved, or the end lost."""
     content = bytearray(content)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         place, other = rng.randrange(len(content) + 1), rng.randrange(len(content) + 1)
@@ -152,7 +152,7 @@ def damaged(rng, content):
 
 
 def readers(root):
-    """All of them, each with its folder in `root`."""
+    """Return all readers, each with its folder in `root`."""
 
     def reader(name, file, write, read=weights, checked=False, part=None):
         folder = root / str(len(found))
@@ -250,7 +250,7 @@ def weights(folder):
 
 
 def refused(folder):
-    """None, where the weights are refused, as the undamaged hostile file's must be."""
+    """Return None if the weights are refused, as the undamaged hostile file's must be."""
     try:
         return weights(folder)
     except InputError:
@@ -334,7 +334,7 @@ def main(argv=None):
     parser.add_argument("--count", type=command.number(Number(int, 1)), default=100_000, help="damaged files in all")
     parser.add_argument("--seed", type=command.number(Number(int, 0)), default=0, help="of the damage")
     args = parser.parse_args(argv)
-    faulthandler.enable()  # a crash of the interpreter, too, says where
+    faulthandler.enable()  # also reports the place of an interpreter crash
     signal.signal(signal.SIGALRM, hang)
     for codec in ("utf-16", "utf-16-be", "utf-16-le", "utf-32", "utf-32-be", "utf-32-le", "raw-unicode-escape"):
         codecs.lookup(codec)  # json and pickletools know these, and Python imports each at its first use
@@ -356,7 +356,7 @@ def main(argv=None):
 
 
 def fuzz(reader, seed, count):
-    """Read `count` damaged files, print the reader's line of the table, and return what failed, a line each."""
+    """Read `count` damaged files, print the reader's line of the table, and return one line per failure."""
     outcomes, most, slowest, failures = Counter(), 0, 0.0, []
     for number in range(count):
         try:

@@ -11,7 +11,7 @@ from numpygpt.study.lessons.run import run
 
 
 def write(number):
-    """Write into the lesson's file what its cells print, where it says anything about that."""
+    """Write the output of each cell that shows one into the lesson's file."""
     path = lessons.FILES[number]
     printed = iter([printed for cell, printed, _ in run(lessons.lesson(number), key=True) if cell.prints is not None])
     text = path.read_text(encoding="utf-8")

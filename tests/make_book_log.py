@@ -1,7 +1,7 @@
 """python -m tests.make_book_log: write book_log.json, the log of the book's script in PyTorch, for test_book_log.py.
 
-Two epochs of the bundled model on the first thousand bundled messages: half a minute of one core. To be run again, with
-torch installed, whenever either changes. The test that reads the log needs no torch.
+Train the bundled model for two epochs on the first thousand bundled messages, half a minute on one core. Run it again,
+with torch installed, whenever the model or the messages change. The test that reads the log needs no torch.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ MESSAGES = 1000
 
 
 def write_messages(folder):
-    """Write the messages that the log is of to a file in the folder. Return its path."""
+    """Write the logged run's messages to a file in the folder. Return its path."""
     path = Path(folder) / "messages.tsv"
     path.write_bytes(b"".join(find_messages("sample").read_bytes().splitlines(keepends=True)[:MESSAGES]))
     return path
 
 
 def inputs(messages):
-    """What the log depends on: {name: SHA-256} of the bundled model's weights and merges, and of the messages."""
+    """Return {name: SHA-256} of the log's inputs: the bundled model's weights and merges, and the messages."""
     files = [locate("mini") / "model.safetensors", locate("mini") / "merges.txt", messages]
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 

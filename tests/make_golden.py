@@ -1,7 +1,7 @@
-"""python -m tests.make_golden: write golden.npz, what PyTorch computes
-in float64 with a tiny GPT-2, for test_golden.py.
+"""python -m tests.make_golden: write golden.npz, PyTorch's float64 results
+for a tiny GPT-2, for test_golden.py.
 
-Made with torch 2.13 and transformers 5.23. The tests that read it need neither.
+Made with torch 2.13 and transformers 5.23. The tests that read golden.npz need neither.
 """
 
 from pathlib import Path
@@ -35,7 +35,7 @@ class Classifier(torch.nn.Module):
 
 
 def ours(name, tensor):
-    """(numpygpt's name, array): the head is stored [in, out], as GPT-2's own layers are."""
+    """Return (numpygpt's name, array). The head is stored [in, out], like GPT-2's own layers."""
     array = tensor.detach().numpy().copy()
     return name.removeprefix("transformer."), np.ascontiguousarray(array.T) if name == "head.weight" else array
 
@@ -51,7 +51,7 @@ def main():
     ids = rng.integers(0, CONFIG["vocab_size"], lengths.sum())
     messages = np.split(ids, np.cumsum(lengths)[:-1])
     golden = dict(ids=ids, lengths=lengths, labels=labels)
-    named = dict(model.named_parameters())  # without lm_head.weight, which is wte's
+    named = dict(model.named_parameters())  # without lm_head.weight, which is tied to wte's
     golden |= {f"params/{key}": array for key, array in (ours(*item) for item in named.items())}
 
     with torch.no_grad():

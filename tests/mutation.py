@@ -1,8 +1,8 @@
-"""python -m tests.mutation: change one operator, constant or comparison at a time, and see whether the tests notice.
+"""python -m tests.mutation: change one operator, constant or comparison at a time, and see whether a test fails.
 
-Each change is made in a copy of the tree. The tests that are nearest to the changed file run first, then all that a
-fresh clone runs, without the outside data, each time until one fails. A change that no test notices is a survivor:
-it shows a test that is missing, or it changes nothing that matters.
+Each change is made in a copy of the tree. The tests nearest to the changed file run first, then all tests that a fresh
+clone runs without external data, each time until one fails. A change without a failing test is a survivor. It shows a
+missing test, or it has no effect that matters.
 """
 
 import argparse
@@ -23,12 +23,12 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("numpygpt/ops", "numpygpt/model", "numpygpt/training")
-NEAREST = {  # tests that are quick and likely to notice
+NEAREST = {  # quick tests that are likely to fail
     "ops": ("tests/ops", "tests/test_gradcheck.py", "tests/test_golden.py"),
     "model": ("tests/model", "tests/test_golden.py"),
     "training": ("tests/training", "tests/test_golden.py"),
 }
-LIMIT = 5  # times as long as the unchanged tree takes: then a change counts as noticed, as a test that hangs would
+LIMIT = 5  # a change counts as noticed when the tests take this many times as long as without it
 
 OPERATORS = {
     ast.Add: ("+", "-"),
@@ -61,10 +61,10 @@ OPERATORS = {
 
 @dataclass(frozen=True)
 class Change:
-    """Of the bytes start … end of a file into others."""
+    """A replacement of the bytes start … end of a file."""
 
     path: str
-    content: bytes  # of the file, unchanged
+    content: bytes  # of the unchanged file
     start: int
     end: int
     new: bytes
@@ -79,7 +79,7 @@ class Change:
 
 
 def changes(path):
-    """Every Change that can be made in a file: of what is computed, not of annotations, messages and other texts."""
+    """Return every Change of a file's computations, without annotations, messages and other texts."""
     content = (ROOT / path).read_bytes()
     starts = [0]
     for line in content.splitlines(keepends=True):
@@ -89,7 +89,7 @@ def changes(path):
         return starts[line - 1] + column
 
     def operator(op, start, end):
-        """The operator stands between two operands, beside brackets and comments at most."""
+        """Yield the change of an operator. Only brackets and comments surround it between its operands."""
         old, new = OPERATORS[type(op)]
         gap = re.sub(rb"#[^\n]*", lambda comment: b" " * len(comment[0]), content[start:end])
         word = rb"\b" if old[0].isalpha() else b""
@@ -131,12 +131,12 @@ def changes(path):
 
 
 def nearest_tests(change):
-    """What to give to pytest first: the tests that mirror the changed file's room."""
+    """Return the tests to run first: those that mirror the changed file's room."""
     return NEAREST[change.path.split("/")[1]]
 
 
 class Tree:
-    """A copy of the project in which one change at a time is made, and the tests run."""
+    """A copy of the project, in which one change at a time is made and tested."""
 
     def __init__(self, folder):
         self.root = Path(folder)
@@ -147,9 +147,15 @@ class Tree:
         self.limits = {}
 
     def passes(self, tests, others=()):
-        """Whether the tests, none for all, but for the others, do; None where they take too long."""
+        """Return whether the tests pass, or None if they take too long.
+
+        tests    the tests to run; none means all
+        others   tests to leave out
+        """
         environment = os.environ | {"NUMPYGPT_SHARED": os.devnull, "PYTHONPATH": str(self.root)}
-        environment["PYTHONDONTWRITEBYTECODE"] = "1"  # a file changed twice within a second might be taken for the last
+        environment["PYTHONDONTWRITEBYTECODE"] = (
+            "1"  # a file changed twice within a second could be mistaken for its first version
+        )
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
         command += [f"--ignore={path}" for path in others]
         started = time.monotonic()
@@ -168,13 +174,13 @@ class Tree:
             return None
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)  # the tests start processes of their own
+                os.killpg(process.pid, signal.SIGKILL)  # the tests start processes themselves
                 process.wait()
         self.limits.setdefault(tests, LIMIT * (time.monotonic() - started))
         return passed
 
     def outcome(self, change):
-        """What becomes of it: "noticed", "too slow" or "survived"."""
+        """Return the outcome of a change: "noticed", "too slow" or "survived"."""
         path = self.root / change.path
         path.write_bytes(change.changed())
         try:

@@ -1,4 +1,4 @@
-"""`import numpygpt` in a notebook: the few names, what they give, and that they leave the process alone."""
+"""`import numpygpt` in a notebook: its public names, their results, and no side effects on the process."""
 
 import importlib.util
 import re
@@ -35,7 +35,7 @@ def spam(gpt, trainable="last_block", **settings):
     return numpygpt.Classifier(gpt, labels=["ham", "spam"], trainable=trainable, seed=123, **settings)
 
 
-def test_importing_the_package_loads_nothing_heavy_and_every_name_is_there_when_used():
+def test_importing_the_package_is_light_and_every_name_loads_when_used():
     script = (
         "import sys, numpygpt; print('numpy' in sys.modules, [getattr(numpygpt, n).__name__ for n in numpygpt.__all__],"
         " 'sklearn' in sys.modules)"
@@ -47,11 +47,11 @@ def test_importing_the_package_loads_nothing_heavy_and_every_name_is_there_when_
         numpygpt.nonsense  # noqa: B018
 
 
-def test_dir_lists_the_public_names_only():
+def test_dir_lists_only_public_names():
     assert set(dir(numpygpt)) == {*numpygpt.__all__, "__version__"}
 
 
-def test_what_a_notebook_shows_has_one_to_five_lines_and_says_what_it_is(gpt):
+def test_every_repr_has_one_to_five_lines_and_describes_its_object(gpt):
     labels = ["ham", "spam", *(f"<i>{n}</i>" for n in range(70))]
     clf = numpygpt.Classifier(gpt, labels, pad="end", causal=False)
     found, measured = clf.explain("You <b>won</b>"), clf.evaluate(TEXTS, LABELS)
@@ -67,7 +67,7 @@ def test_what_a_notebook_shows_has_one_to_five_lines_and_says_what_it_is(gpt):
         assert 1 <= len(repr(value).splitlines()) <= 5 and all(part in repr(value) for part in parts), repr(value)
 
 
-def test_a_notebook_shades_an_explanations_tokens_in_the_labels_colours_and_shows_markup_as_text(gpt):
+def test_a_notebook_shades_an_explanations_tokens_and_escapes_markup(gpt):
     clf = numpygpt.Classifier(gpt, ["ham", "<i>spam</i>"], pad=20)
     found = clf.explain("You <b>won</b> it")
     page = found._repr_html_()
@@ -91,7 +91,7 @@ def test_a_notebook_shows_an_evaluation_as_a_table(gpt):
     assert Evaluation(["a", "b"])._repr_html_() is None
 
 
-def test_logits_are_those_of_every_token_and_take_text_or_ids(gpt):
+def test_logits_of_every_token_come_from_text_or_ids(gpt):
     ids = gpt.encode("Hi, are you")
     logits = gpt.logits("Hi, are you")
     assert logits.shape == (len(ids), gpt.config.vocab_size) and logits.dtype == np.float32
@@ -108,7 +108,7 @@ def test_generated_text_follows_its_seed(gpt):
     assert first == again != other
 
 
-def test_what_generate_is_not_told_is_as_the_command_and_the_sampler_have_it():
+def test_generates_defaults_equal_the_commands_and_the_samplers():
     found = {}
     for function in (Sampler, numpygpt.GPT.stream, numpygpt.GPT.generate):
         for name, parameter in signature(function).parameters.items():
@@ -121,7 +121,7 @@ def test_what_generate_is_not_told_is_as_the_command_and_the_sampler_have_it():
 
 @pytest.mark.parametrize("settings", [{}, {"pad": 20}, {"position": "mean"}, {"position": "first"}, {"causal": False}])
 @pytest.mark.parametrize("trainable", ["head", "last_block", "all", "lora"])
-def test_a_loss_and_its_gradients_come_for_exactly_what_learns_and_the_gpt_is_untouched(gpt, trainable, settings):
+def test_loss_has_gradients_of_exactly_the_trainable_parameters_and_leaves_the_gpt_unchanged(gpt, trainable, settings):
     before = {name: array.copy() for name, array in gpt.params.items()}
     clf = spam(gpt, trainable, **settings)
     loss, grads = clf.loss(TEXTS, LABELS)
@@ -137,9 +137,9 @@ def test_a_loss_and_its_gradients_come_for_exactly_what_learns_and_the_gpt_is_un
     assert all(np.array_equal(gpt.params[name], array) for name, array in before.items())
 
 
-def test_predictions_come_in_order_with_a_probability_for_each_label(gpt):
+def test_predictions_are_in_order_with_a_probability_for_each_label(gpt):
     clf = spam(gpt)
-    texts = [f"message {i}" * (i % 5 + 1) for i in range(70)]  # several batches
+    texts = [f"message {i}" * (i % 5 + 1) for i in range(70)]  # more than one batch
     frame = clf.predict(texts)
     assert list(frame.columns) == ["label", "ham", "spam"] and len(frame) == 70
     np.testing.assert_allclose(frame[["ham", "spam"]].sum(axis=1), 1, rtol=1e-5)
@@ -149,20 +149,20 @@ def test_predictions_come_in_order_with_a_probability_for_each_label(gpt):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
-def test_logits_come_in_the_order_of_the_texts_whatever_the_number_of_cores(gpt, monkeypatch, count):
+def test_logits_are_in_the_order_of_the_texts_for_any_number_of_cores(gpt, monkeypatch, count):
     monkeypatch.setattr(blas, "_function", lambda name, restype: None)
     monkeypatch.setattr(blas, "_cores", lambda: 3)
     clf, texts = spam(gpt), [f"{'a ' * n}message" for n in range(count)]
     np.testing.assert_allclose(clf.logits(texts), np.concatenate([clf.logits([text]) for text in texts]), rtol=1e-4)
 
 
-def test_a_label_may_be_called_label(gpt):
+def test_a_label_may_be_named_label(gpt):
     answers = numpygpt.Classifier(gpt, labels=["label", "other"]).predict(TEXTS)
     assert list(answers.columns) == ["label", "label", "other"] and len(answers) == 3
 
 
 @pytest.mark.parametrize("trainable", ["last_block", "lora", "h.0.ln_1.*"])
-def test_a_classifier_that_was_fine_tuned_saved_and_loaded_answers_the_same(gpt, tmp_path, trainable):
+def test_a_saved_classifier_answers_the_same_when_loaded(gpt, tmp_path, trainable):
     messages = read_messages(SAMPLE)
     training, validation = messages[:40], list(zip(messages["Text"][40:50], messages["Label"][40:50]))
     clf = spam(gpt, trainable, pad=30)
@@ -179,8 +179,8 @@ def test_a_classifier_that_was_fine_tuned_saved_and_loaded_answers_the_same(gpt,
     pd.testing.assert_frame_equal(numpygpt.load_run(tmp_path / "again").predict(TEXTS), loaded.predict(TEXTS))
 
 
-def test_a_model_of_random_weights_is_the_same_under_every_numpy(tmp_path):
-    """Its numbers are RandomState's, which NumPy promises never to change: these were drawn by NumPy 2.4."""
+def test_random_weights_do_not_depend_on_the_numpy_version(tmp_path):
+    """RandomState's numbers never change, as NumPy promises. These were drawn by NumPy 2.4."""
     gpt = numpygpt.load("mini", weights="random", seed=5)
     drawn = 0.02 * np.random.RandomState(5).standard_normal(3)
     np.testing.assert_array_equal(gpt.params["wte.weight"].ravel()[:3], drawn.astype(np.float32))
@@ -251,7 +251,7 @@ def test_what_cannot_be_is_refused_in_one_line(gpt, make, message):
     assert "\n" not in str(raised.value)
 
 
-def test_the_readmes_section_from_python_runs_as_it_stands(tmp_path, monkeypatch):
+def test_the_readmes_python_examples_run(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     section = README.read_text(encoding="utf-8").split("## From Python")[1].split("\n## ")[0]
     code, estimators = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
@@ -264,7 +264,7 @@ def test_the_readmes_section_from_python_runs_as_it_stands(tmp_path, monkeypatch
     assert names["loss"] > 0 and set(names["grads"]) == names["spam"].trainable
 
 
-def test_the_order_of_the_messages_is_seed_123s_unless_told(gpt):
+def test_the_default_order_of_messages_is_that_of_seed_123(gpt):
     clf, messages = spam(gpt, "head"), [(text, label) for text, label in zip(TEXTS * 8, LABELS * 8)]
     orders = [
         [batch.tolist() for batch in loaders(clf, [messages], **seed)[0]] for seed in ({}, {"seed": 123}, {"seed": 124})

@@ -1,5 +1,4 @@
-"""The measurements: their arithmetic and their file,
-and every subject once on a model so small that its figures mean nothing."""
+"""The benchmarks' arithmetic and results file, and one run of every subject on a tiny model."""
 
 import importlib
 import os
@@ -22,7 +21,7 @@ from numpygpt.system.errors import InputError
 from numpygpt.system.single_process import SingleProcess
 from numpygpt.text.bpe import learn_bpe
 
-pytestmark = pytest.mark.slow  # it measures
+pytestmark = pytest.mark.slow  # these tests measure time
 
 ROOT = Path(__file__).parents[1]
 needs_torch = pytest.mark.skipif(not machine.installed("torch"), reason="without torch")
@@ -30,7 +29,7 @@ needs_torch = pytest.mark.skipif(not machine.installed("torch"), reason="without
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory):
-    """A tiny model and 80 messages."""
+    """Return options for a tiny model and 80 messages."""
     folder = tmp_path_factory.mktemp("bench")
     texts = [f"win {n} pounds now, call {n * 7}" for n in range(40)] + [f"see you at {n}, love" for n in range(40)]
     lines = [f"{'spam' if n < 40 else 'ham'}\t{text}\n" for n, text in enumerate(texts)]
@@ -41,13 +40,13 @@ def options(tmp_path_factory):
     return Namespace(model=str(folder / "model"), data=str(folder / "messages.tsv"), repetitions=2, quick=False)
 
 
-def test_better_is_how_many_times_faster_whichever_way_the_unit_points():
+def test_better_is_the_speedup_for_times_and_for_rates():
     seconds = Row("a step", "s", [2.0, 1.0, 3.0], [6.0])
     rate = Row("generation", "tokens/s", [60.0], [20.0, 30.0, 40.0], higher_is_better=True)
     assert (seconds.times_better(seconds.peer), rate.times_better(rate.peer), rate.times_better([])) == (3, 2, None)
 
 
-def test_a_row_shows_median_extremes_and_ratio():
+def test_a_row_shows_median_extremes_and_ratio_of_its_figures():
     row = Row("chapter", "s", [84.2, 82.0, 83.14], [1260.4])
     assert row.cells() == ["chapter", "83.1 s (82–84.2)", "1,260 s", "15.2 ×", "–", "", "–", ""]
     row = Row("generation", "tokens/s", [60.0], [20.0], [40.0], limit=80.0, higher_is_better=True)
@@ -55,7 +54,7 @@ def test_a_row_shows_median_extremes_and_ratio():
     assert Row("step", "s", [2.0], limit=1.5).share == 0.75
 
 
-def test_a_section_replaces_its_predecessor_and_leaves_all_else_as_it_was(tmp_path):
+def test_a_section_replaces_only_its_predecessor(tmp_path):
     path = tmp_path / "RESULTS.md"
 
     def section(subject, number):
@@ -72,7 +71,7 @@ def test_a_section_replaces_its_predecessor_and_leaves_all_else_as_it_was(tmp_pa
     assert path.read_text() == before.replace("2 s", "3 s").replace("1 s", "4 s")
 
 
-def test_the_functions_take_turns_and_the_first_round_does_not_count(monkeypatch):
+def test_functions_run_in_turns_and_the_first_round_is_discarded(monkeypatch):
     monkeypatch.setattr("bench.turns.PAUSE", 0)
     calls = []
     functions = {name: lambda name=name: calls.append(name) or len(calls) for name in ("numpygpt", "PyTorch")}
@@ -83,7 +82,7 @@ def test_the_functions_take_turns_and_the_first_round_does_not_count(monkeypatch
 
 
 @pytest.mark.parametrize("subject", [step, forward, generate, language], ids=lambda module: module.__name__)
-def test_a_subject_measures_every_row_and_computes_what_its_peer_computes(subject, options, monkeypatch):
+def test_a_subject_measures_every_row_and_computes_its_peers_results(subject, options, monkeypatch):
     monkeypatch.setattr("bench.turns.PAUSE", 0)
     monkeypatch.setattr("bench.forward.PRODUCTS", 1)
     monkeypatch.setattr("bench.generate.TOKENS", 10)
@@ -100,7 +99,7 @@ def test_a_subject_measures_every_row_and_computes_what_its_peer_computes(subjec
 
 
 def run_here(command):
-    """In place of a process of its own, which takes seconds to import everything."""
+    """Run a command in this process, because a new one takes seconds to import everything."""
     importlib.import_module(command[0]).main(list(map(str, command[1:])))
 
 
@@ -115,7 +114,7 @@ def test_the_chapter_runs_on_both_sides_with_the_same_losses(quick, options, mon
     assert section.rows[0].fair and section.rows[0].limit > 0 and not section.rows[1].fair
     assert float(section.notes[1].rstrip(".").rsplit(" ", 1)[1]) < 1e-5
     if quick:
-        # 80 messages, 56 of them to train: 7 batches an epoch, 5 epochs;
+        # 80 messages, 56 for training: 7 batches an epoch, 5 epochs;
         # one evaluation and 5 accuracies of 5 + 1 batches
         assert "3 timed steps and 6 timed evaluation batches, of 35 and 46" in section.notes[2]
     else:
@@ -123,7 +122,7 @@ def test_the_chapter_runs_on_both_sides_with_the_same_losses(quick, options, mon
         assert ours == theirs
 
 
-def test_the_chapter_is_measured_without_pytorch_too(options, monkeypatch):
+def test_the_chapter_is_measured_without_pytorch(options, monkeypatch):
     monkeypatch.setattr("bench.chapter.PADDINGS", {"book's padding": "longest"})
     monkeypatch.setattr("bench.chapter._run", run_here)
     monkeypatch.setattr("bench.chapter.installed", lambda library: False)
@@ -144,7 +143,7 @@ def test_the_parts_of_a_step_add_up_to_it(options, monkeypatch):
         assert [sum(numbers) for numbers in zip(*rows.values())] == pytest.approx(whole)
 
 
-def test_work_beside_a_neighbour_is_set_against_the_same_work_alone(options, monkeypatch):
+def test_work_beside_a_neighbour_is_compared_with_the_same_work_alone(options, monkeypatch):
     monkeypatch.setattr("bench.neighbour.default_run", lambda: 2.0)
     monkeypatch.setattr("bench.neighbour.fresh", lambda function, *args: function(*args))
     monkeypatch.setattr("bench.chapter._run", run_here)
@@ -153,7 +152,7 @@ def test_work_beside_a_neighbour_is_set_against_the_same_work_alone(options, mon
         assert beside.ours[0] / alone.ours[0] == pytest.approx(ratio.ours[0]) and ratio.unit == "×"
 
 
-def test_columns_without_any_figure_are_left_out():
+def test_empty_columns_are_omitted():
     lines = (
         Section("operations", "About.", [Row("it", "s", [1.0], []), Row("more", "s", [2.0], [])])
         .markdown("Made.")
@@ -167,11 +166,11 @@ def test_columns_without_any_figure_are_left_out():
     ]
 
 
-def test_peak_memory_is_that_of_the_work_alone_here_or_in_a_child():
+def test_peak_memory_counts_only_the_work_here_or_in_a_child():
     hold = "bytearray(bytes([1]) * 1_000_000 * {})"
     run = "import subprocess, sys; subprocess.run([sys.executable, '-c', %r])"
     works = [hold.format(1), hold.format(100), run % hold.format(1), run % hold.format(200)]
-    # A process begins with its parent's peak, and pytest's may be large: a shell between them is small.
+    # A process starts with its parent's peak. pytest's may be large, so a small shell starts the process.
     python = [
         "sh",
         "-c",
@@ -183,7 +182,7 @@ def test_peak_memory_is_that_of_the_work_alone_here_or_in_a_child():
     ]
     peaks = [float(subprocess.check_output([*python, work], cwd=ROOT)) for work in works]
     small, large, small_child, large_child = peaks
-    assert large - small == pytest.approx(0.2, rel=0.1)  # the bytes, and their copy in the array
+    assert large - small == pytest.approx(0.2, rel=0.1)  # the bytes and their copy in the array
     assert large_child - small_child > 0.2
 
 
@@ -201,7 +200,7 @@ assert all(0.01 < row.ours[0] < 1 and not row.peer for row in section.rows), sec
     assert finished.returncode == 0, finished.stderr
 
 
-def test_the_command_drops_blas_settings_writes_its_section_and_names_no_folder_of_this_machine(options, tmp_path):
+def test_the_command_drops_blas_settings_and_writes_a_section_without_local_paths(options, tmp_path):
     out = tmp_path / "RESULTS.md"
     command = [sys.executable, "-m", "bench", "forward", "--model", options.model, "--repetitions", "1", f"--out={out}"]
     finished = subprocess.run(
@@ -216,7 +215,7 @@ def test_the_command_drops_blas_settings_writes_its_section_and_names_no_folder_
 @pytest.mark.parametrize(
     ("words", "message"), [(["stap"], "no such subject"), (["chapter", "--data", "nowhere.tsv"], "nowhere.tsv")]
 )
-def test_a_wrong_word_is_one_line_before_anything_is_measured(words, message):
+def test_an_unknown_subject_is_refused_before_any_measurement(words, message):
     clean = {name: value for name, value in os.environ.items() if name not in machine.OVERRIDES}
     finished = subprocess.run(
         [sys.executable, "-m", "bench", *words], cwd=ROOT, env=clean, capture_output=True, text=True
@@ -244,7 +243,7 @@ def test_few_labels_measures_every_learner_on_the_same_balanced_draws(tmp_path, 
     assert not machine.installed("matplotlib") or (tmp_path / "plot.png").stat().st_size > 1000
 
 
-def test_few_labels_says_in_a_line_what_is_missing(tmp_path, monkeypatch):
+def test_few_labels_names_a_missing_package_in_one_line(tmp_path, monkeypatch):
     words = [sys.executable, "-m", "bench.few_labels", str(tmp_path / "nowhere")]
     finished = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     assert finished.returncode == 2 and len(finished.stderr.splitlines()) == 1 and "Traceback" not in finished.stderr
@@ -253,7 +252,7 @@ def test_few_labels_says_in_a_line_what_is_missing(tmp_path, monkeypatch):
         few_labels.main([str(tmp_path)])
 
 
-def test_few_labels_learners_tell_two_labels_apart():
+def test_few_labels_learners_distinguish_two_labels():
     texts = [f"win {n} pounds now, call" for n in range(10)] + [f"see you at {n}, love" for n in range(10)]
     training = pd.DataFrame({"Label": ["spam"] * 10 + ["ham"] * 10, "Text": texts})
     for name, learner in few_labels.LEARNERS.items():
@@ -262,16 +261,16 @@ def test_few_labels_learners_tell_two_labels_apart():
             assert set(found) <= {"ham", "spam"} if "random" in name else found == ["spam", "ham"], name
 
 
-def test_ranks_measures_the_same_parts_on_both_sides_and_computes_many_machines_from_them(monkeypatch):
+def test_ranks_measures_both_sides_and_computes_many_machines_from_them(monkeypatch):
     monkeypatch.setattr(ranks, "TOKENS", 6)
     config = Config(vocab_size=20, n_positions=8, n_embd=16, n_layer=2, n_head=2)
     found = ranks.side(config, SingleProcess())
     assert len(found) == 9 and all(number > 0 for numbers in found.values() for number in numbers)
     measured, _ = ranks.tables(found, found)
-    assert measured.count("1 ×") == len(found) - 2  # an exchange has no other side
+    assert measured.count("1 ×") == len(found) - 2  # an exchange exists on one side only
 
 
-def test_a_step_on_many_machines_is_its_part_of_the_batch_the_update_and_twice_the_gradients_over_the_wire():
+def test_the_time_on_many_machines_follows_its_formula():
     ours = {"all: gradient": [2.0], "all: AdamW": [0.5]}
     theirs = {"all: of that, exchange": [0.25]}
     grown = 1_557_611_200 / 124_439_808

@@ -1,6 +1,6 @@
-"""`train --recipe book` on the bundled model and messages prints the log of the book's script in PyTorch, line by line.
+"""`train --recipe book` on the bundled model and messages prints the log of the book's PyTorch script, line by line.
 
-book_log.json is that script's, kept by make_book_log.py.
+make_book_log.py writes the script's log to book_log.json.
 """
 
 import json
@@ -24,7 +24,7 @@ def logged():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """(the folder of our run, the lines that it printed)"""
+    """Return (the folder of our run, its printed lines)."""
     scratch = tmp_path_factory.mktemp("book")
     folder, messages = scratch / "run", write_messages(scratch)
     settings = f"--recipe book --model mini --data {messages} --epochs {EPOCHS}"
@@ -33,18 +33,18 @@ def run(tmp_path_factory):
     return folder, printed.getvalue().splitlines()
 
 
-def test_the_log_was_made_with_the_model_and_messages_that_are_bundled(logged, tmp_path):
+def test_the_log_belongs_to_the_bundled_model_and_messages(logged, tmp_path):
     assert logged["inputs"] == inputs(write_messages(tmp_path)), (
-        "make the log anew: python -m tests.make_book_log (with torch)"
+        "make the log again: python -m tests.make_book_log (with torch)"
     )
 
 
-def test_every_steps_loss_is_pytorchs(run, logged):
+def test_every_steps_loss_equals_pytorchs(run, logged):
     losses = pd.read_csv(run[0] / "history.csv")["loss"].dropna()
     assert list(losses) == pytest.approx(logged["step_losses"], abs=1e-5)
 
 
-def test_every_printed_line_is_the_scripts(run, logged):
+def test_every_printed_line_equals_the_scripts(run, logged):
     lines = run[1]
     ours = [line for line in lines if line.startswith("Ep ") or " | Validation accuracy: " in line]
     assert [NUMBER.sub("#", line) for line in ours] == [NUMBER.sub("#", line) for line in logged["log"]]

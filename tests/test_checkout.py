@@ -1,4 +1,4 @@
-"""A checkout has the same bytes everywhere: git must not turn the ends of lines, whatever a user's settings are."""
+"""A checkout has the same bytes everywhere: git must not convert line endings, whatever the user's settings."""
 
 import subprocess
 from pathlib import Path
@@ -10,7 +10,7 @@ DATA = {".csv", ".json", ".npz", ".safetensors", ".tsv", ".txt"}
 
 
 def git(*arguments):
-    """What git prints, split at the NULs of -z."""
+    """Return git's output, split at the NULs of -z."""
     try:
         run = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
@@ -18,7 +18,7 @@ def git(*arguments):
     return run.stdout.split("\0")[:-1]
 
 
-def test_no_checkout_changes_a_file():
+def test_git_checks_out_every_file_unchanged():
     files = git("ls-files", "-z")
     if not files:
         pytest.skip("not in a git checkout")
@@ -28,4 +28,4 @@ def test_no_checkout_changes_a_file():
         if attributes[file, "text"] == "unset":
             continue
         assert Path(file).suffix not in DATA, f"{file}: data, but git may change its bytes"
-        assert attributes[file, "eol"] == "lf", f"{file}: its lines would end otherwise on Windows"
+        assert attributes[file, "eol"] == "lf", f"{file}: its line endings would differ on Windows"

@@ -1,4 +1,4 @@
-"""classify as a user meets it: messages from the command line and from standard input."""
+"""The classify command: messages from the command line and from standard input."""
 
 import os
 import re
@@ -15,13 +15,13 @@ from numpygpt.checkpoints.load import load_checkpoint
 from tests.calls import output, python, refusal, set_in, spoil
 
 
-def test_the_first_position_of_a_causal_model_knows_the_first_token_alone(here, capsys):
+def test_the_first_position_of_a_causal_model_depends_on_the_first_token_only(here, capsys):
     train.main("--model model --data two.csv --position first --epochs 1 --out new".split())
     answers = output(capsys, classify.main, "new", "win a prize", "win", "home win").splitlines()
     assert answers[0].split("\t")[:2] == answers[1].split("\t")[:2] != answers[2].split("\t")[:2]
 
 
-def test_messages_come_from_standard_input_too_a_line_each(made, capsys):
+def test_each_line_of_standard_input_is_a_message(made, capsys):
     texts = [f"win {n} £ prize" for n in range(2 * classify.BATCH + 1)]
     process = python("-m", "numpygpt.classify", made / "run", stdin=subprocess.PIPE)
     out, err = process.communicate("\r\n".join(texts).encode())
@@ -30,7 +30,7 @@ def test_messages_come_from_standard_input_too_a_line_each(made, capsys):
     assert [line.split("\t")[2] for line in out.decode().splitlines()] == texts
 
 
-def test_a_message_of_mostly_unseen_tokens_is_marked_and_no_probability_changes(here, capsys):
+def test_a_message_of_mostly_unseen_tokens_gets_a_remark_with_unchanged_probabilities(here, capsys):
     train.main("--model model --data two.csv --epochs 1 --out new".split())
     clf = load_run("new")
     texts = ["win a prize", "你好 win", "你好", "\U0001f600"]
@@ -40,7 +40,7 @@ def test_a_message_of_mostly_unseen_tokens_is_marked_and_no_probability_changes(
     for line, share in zip(marked, shares):
         mark = [f"{share:.0%} of its tokens occur in no training message"] * int(share >= 0.5)
         assert line.split("\t")[3:] == mark
-    clf.seen_tokens = None  # as in a run folder of an older version
+    clf.seen_tokens = None  # like a run folder of an older version
     clf.save("old")
     assert output(capsys, classify.main, "old", *texts).splitlines() == [
         "\t".join(line.split("\t")[:3]) for line in marked
@@ -57,7 +57,7 @@ def test_blank_lines_of_standard_input_are_skipped_or_keep_their_place(made, cap
     assert out.decode().split("\n") == [win, *blank * 2, *[home] * 40, *blank, ""]
 
 
-def test_standard_input_has_the_encoding_that_is_named(made, capsys):
+def test_standard_input_is_read_in_the_given_encoding(made, capsys):
     expected = output(capsys, classify.main, made / "run", "win £ prize", "home")
     for encoding, named in [("utf-16", "utf-16"), ("latin-1", "latin-1"), ("utf-8-sig", "utf-8")]:
         process = python("-m", "numpygpt.classify", made / "run", "--encoding", named, stdin=subprocess.PIPE)
@@ -66,7 +66,7 @@ def test_standard_input_has_the_encoding_that_is_named(made, capsys):
     assert "expected an encoding such as" in refusal(capsys, classify.main, made / "run", "hi", "--encoding", "base64")
 
 
-def test_a_message_is_one_line_whatever_is_in_it(made, capsys):
+def test_any_message_prints_one_line(made, capsys):
     assert output(capsys, classify.main, made / "run", "a\tb\nc\r\n  d\u2028", "-5").count("\n") == 2
 
 
@@ -98,7 +98,7 @@ def test_classify_explains_each_message_under_its_label(made, capsys, order):
 
 
 @pytest.mark.parametrize("terminal, no_color, shaded", [(True, "", True), (True, "1", False), (False, "", False)])
-def test_explanations_are_shaded_in_a_terminal_alone_and_where_colour_is_wanted(
+def test_explanations_are_shaded_only_in_a_terminal_that_wants_colour(
     made, capsys, monkeypatch, terminal, no_color, shaded
 ):
     monkeypatch.setenv("NO_COLOR", no_color)
@@ -106,7 +106,7 @@ def test_explanations_are_shaded_in_a_terminal_alone_and_where_colour_is_wanted(
     assert ("\x1b[30;48;5;" in output(capsys, classify.main, made / "run", "win a prize", "--explain")) == shaded
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(made, tmp_path):
+def test_a_closed_pipe_is_not_an_error(made, tmp_path):
     (tmp_path / "messages").write_text("win a prize\n" * 20_000)
     with open(tmp_path / "messages") as file:
         process = python("-m", "numpygpt.classify", made / "run", stdin=file)
@@ -116,7 +116,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(made, tmp_path):
         assert process.wait() == 0
 
 
-def test_two_dashes_are_a_message_like_any_other(made, capsys):
+def test_two_dashes_can_be_a_message(made, capsys):
     expected = output(capsys, classify.main, made / "run", "-", "hello").splitlines()[1:]
     shown = output(capsys, classify.main, made / "run", "--", "hello", "--").splitlines()
     assert shown[:1] == expected and shown[1].split("\t")[2] == "--"
@@ -124,16 +124,16 @@ def test_two_dashes_are_a_message_like_any_other(made, capsys):
 
 
 @pytest.mark.parametrize("texts, number", [([""], 1), (["fine", " \n"], 2), (["fine"] * 40 + [""], 41)])
-def test_a_message_without_text_is_named(made, capsys, texts, number):
+def test_a_message_without_text_is_refused_with_its_number(made, capsys, texts, number):
     assert f"message {number}: there is no text" in refusal(capsys, classify.main, made / "run", *texts)
 
 
-# Bad input: the run folder is whole and its model the one it was trained from, or there is no answer
+# Bad input: a damaged run, or one whose model has changed, gives no answer
 
 
 def change_weights():
     config, params, encoding = load_checkpoint("model")
-    params = {name: array.copy() for name, array in params.items()}  # which lets go of the file
+    params = {name: array.copy() for name, array in params.items()}  # the copies release the file
     params["h.0.ln_1.bias"] += np.float32(1e-6)
     save_folder("model", config, params, encoding)
 
@@ -184,14 +184,14 @@ REFUSED_BY_CLASSIFY = {
 
 
 @pytest.mark.parametrize("what", REFUSED_BY_CLASSIFY)
-def test_classify_refuses_a_run_that_is_not_what_was_measured(here_with_run, capsys, what):
+def test_classify_refuses_a_changed_run(here_with_run, capsys, what):
     damage, folder, expected = REFUSED_BY_CLASSIFY[what]
     damage()
     error = refusal(capsys, classify.main, folder, "text")
     assert re.search(expected, error), error
 
 
-def test_a_run_whose_model_moved_works_again_once_told_so(here_with_run, capsys):
+def test_a_run_with_a_moved_model_works_with_its_new_path(here_with_run, capsys):
     expected = output(capsys, classify.main, "run", "win a prize")
     os.rename("model", "moved")
     refusal(capsys, classify.main, "run", "win a prize")

@@ -1,4 +1,4 @@
-"""The handout and the site in a real browser: chromium and its driver, with selenium; skipped where one is absent."""
+"""The handout and the site in a real browser."""
 
 import base64
 import re
@@ -28,20 +28,20 @@ def test_the_handout_prints_on_two_pages(browser, paper):
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_the_handout_is_as_wide_as_the_screen_and_its_formulas_are_drawn(browser, paper, width):
+def test_the_handout_fits_the_screen_and_its_formulas_are_rendered(browser, paper, width):
     with opened(browser, paper) as asked:
         resized(browser, width)
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
         heights = browser.execute_script(
             "return [...document.querySelectorAll('mfrac')].map(m => m.getBoundingClientRect().height)"
         )
-        assert heights and min(heights) > 20  # a fraction that is drawn as one line of text is lower
+        assert heights and min(heights) > 20  # a fraction shown as one line of text is lower
     assert asked == [paper]
 
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    """The site with the first six lessons, without those that train or trace a model."""
+    """Build the site with the first six lessons, which neither train nor trace a model."""
     folder = tmp_path_factory.mktemp("site") / "course"
     clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"], "last_block", pad="end", position="last")
     with pytest.MonkeyPatch.context() as patched:
@@ -52,7 +52,7 @@ def course(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width, dark", [(1280, False), (860, True), (390, False), (390, True)])
-def test_every_page_fits_the_screen_logs_nothing_and_asks_for_nothing(browser, course, width, dark):
+def test_every_page_fits_the_screen_without_logs_or_requests(browser, course, width, dark):
     for path in sorted(course.glob("*.html")):
         with opened(browser, path.as_uri()) as asked:
             resized(browser, width, dark)
@@ -73,7 +73,7 @@ def test_a_slider_shows_the_output_of_its_value(browser, course):
 
 
 @pytest.mark.slow
-def test_the_way_from_the_start_through_the_tour_and_a_lesson_to_the_glossary(browser, course):
+def test_links_lead_from_the_start_through_the_tour_and_a_lesson_to_the_glossary(browser, course):
     with opened(browser, (course / "index.html").as_uri()):
         browser.find_element("partial link text", "Yes").click()
         assert "Tour, stop 1 of" in browser.find_element("css selector", "body").text

@@ -1,4 +1,4 @@
-"""The examples in the docstrings of public names run as printed."""
+"""The examples in public docstrings run and print the shown output."""
 
 import doctest
 import inspect
@@ -9,7 +9,7 @@ import numpygpt
 
 
 def documented(value):
-    """The public name and its own public methods, those with examples."""
+    """Return the public name and its public methods that have examples."""
     methods = vars(value).values() if inspect.isclass(value) else ()
     found = [value, *(method for method in methods if not getattr(method, "__name__", "_").startswith("_"))]
     return [item for item in found if ">>>" in (getattr(item, "__doc__", None) or "")]

@@ -1,4 +1,4 @@
-"""The examples of what docstrings tell people to call, besides numpygpt.__all__; and what help(Classifier) shows."""
+"""Docstring examples outside numpygpt.__all__ run, and help(Classifier) shows only public methods."""
 
 import doctest
 from importlib import import_module
@@ -14,11 +14,11 @@ PUBLIC = """
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_every_example_of_the_docstrings_runs_and_prints_what_is_written(name, tmp_path, monkeypatch):
+def test_docstring_examples_run_and_print_the_shown_output(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     failed, tried = doctest.testmod(import_module(f"numpygpt.training.{name}"))
     assert tried and not failed
 
 
-def test_help_shows_only_what_a_user_calls():
+def test_help_shows_only_public_methods():
     assert [name for name in dir(Classifier) if not name.startswith("_")] == PUBLIC

@@ -1,4 +1,4 @@
-"""GPTClassifier and GPTFeatures, beside scikit-learn's own tools and checks."""
+"""GPTClassifier and GPTFeatures work with scikit-learn's tools and pass its checks."""
 
 import pickle
 import subprocess
@@ -26,7 +26,7 @@ def small(model, **settings):
     return GPTClassifier(model, **{"trainable": "last_block", "epochs": 4, "lr": 0.03} | settings)
 
 
-def test_it_trains_as_classifier_and_fine_tune_do(model):
+def test_the_estimator_trains_like_classifier_and_fine_tune(model):
     found = small(model, seed=5, pad="end", batch_size=4, label_smoothing=0.0).fit(TEXTS, LABELS)
     clf = Classifier(load(model), ["ham", "spam"], "last_block", pad="end", seed=5)
     history = fine_tune(clf, list(zip(TEXTS, LABELS)), epochs=4, lr=0.03, seed=5, batch_size=4, label_smoothing=0.0)
@@ -37,7 +37,7 @@ def test_it_trains_as_classifier_and_fine_tune_do(model):
     assert found.score(TEXTS, LABELS) == np.mean(found.predict(TEXTS) == LABELS) > 0.8
 
 
-def test_the_same_seed_gives_the_same_model_and_another_another(model):
+def test_the_seed_determines_the_trained_model(model):
     first, again, other = (small(model, seed=seed).fit(TEXTS, LABELS).predict_proba(TEXTS) for seed in (1, 1, 2))
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
@@ -48,7 +48,7 @@ def test_the_same_seed_gives_the_same_model_and_another_another(model):
     ids=str,
 )
 @pytest.mark.parametrize("kind", [list, np.array, lambda labels: pd.Series(labels, index=range(48, 0, -1))])
-def test_any_labels_come_back_as_they_were_given(model, labels, kind):
+def test_labels_of_any_type_are_predicted_unchanged(model, labels, kind):
     clf = small(model).fit(kind(TEXTS), kind(labels * 24))
     assert clf.classes_.tolist() == sorted(labels)
     answers = clf.predict(kind(TEXTS)).tolist()
@@ -57,12 +57,12 @@ def test_any_labels_come_back_as_they_were_given(model, labels, kind):
     assert clf.classes_[clf.predict_proba(TEXTS).argmax(axis=1)].tolist() == answers
 
 
-def test_the_score_heeds_sample_weights(model):
+def test_the_score_uses_sample_weights(model):
     clf = small(model).fit(TEXTS, LABELS)
     assert clf.score(TEXTS[:2], ["ham", "ham"], [3, 1]) == 0.75
 
 
-def test_it_needs_no_scikit_learn(model):
+def test_estimators_work_without_scikit_learn(model):
     script = f"""if True:
         import sys
         sys.modules["sklearn"] = None  # an import of it fails
@@ -120,7 +120,7 @@ def test_what_cannot_be_is_refused_in_one_line(model, use, message):
     assert "\n" not in str(raised.value)
 
 
-def test_an_unknown_setting_is_a_type_error_as_in_any_function(model):
+def test_an_unknown_setting_is_a_type_error(model):
     with pytest.raises(TypeError, match="unexpected keyword argument 'epoch'"):
         GPTClassifier(model, epoch=1)
 
@@ -146,7 +146,7 @@ def test_clones_cross_validation_and_a_search_work(model):
     assert search.score(TEXTS, LABELS) > 0.8 and clf.get_params()["lr"] == 0.03
 
 
-def test_features_work_in_a_pipeline_and_beside_a_tables_other_columns(model):
+def test_features_work_in_a_pipeline_and_a_column_transformer(model):
     linear = pytest.importorskip("sklearn.linear_model")
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import make_pipeline
@@ -161,13 +161,13 @@ def test_features_work_in_a_pipeline_and_beside_a_tables_other_columns(model):
     np.testing.assert_array_equal(again.predict_proba(TEXTS), pipeline.predict_proba(TEXTS))
 
 
-def test_a_loaded_gpt_may_be_the_model_and_is_cloned_with_it(model):
+def test_a_loaded_gpt_can_be_the_model_and_is_cloned(model):
     base = pytest.importorskip("sklearn.base")
     clf = base.clone(small(load(model))).fit(TEXTS, LABELS)
     np.testing.assert_array_equal(clf.predict_proba(TEXTS), small(model).fit(TEXTS, LABELS).predict_proba(TEXTS))
 
 
-# scikit-learn's own checks. They give tables of numbers, so a subclass writes each row as words.
+# scikit-learn's own checks. They use tables of numbers, so a subclass writes each row as words.
 
 
 def as_words(X):
@@ -211,7 +211,7 @@ CHECKS = """
 
 @pytest.mark.parametrize("kind", [OfNumbers, FeaturesOfNumbers])
 @pytest.mark.parametrize("check", CHECKS)
-def test_scikit_learns_own_check(model, kind, check):
+def test_the_estimators_pass_scikit_learns_check(model, kind, check):
     checks = pytest.importorskip("sklearn.utils.estimator_checks")
     estimator = OfNumbers(model, epochs=1, batch_size=2) if kind is OfNumbers else FeaturesOfNumbers(model)
     getattr(checks, check)(kind.__name__, estimator)

@@ -1,4 +1,4 @@
-"""evaluate as a user meets it: on the run's own sets and on other files, and every bad input ending in one line."""
+"""The evaluate command on the run's own sets and other files. Bad input ends in one line."""
 
 import gzip
 import json
@@ -19,7 +19,7 @@ from tests.tiny import written
 
 
 @pytest.mark.parametrize("options", ["", "--pad longest", "--trainable lora --rank 2 --pad none"])
-def test_it_measures_on_the_test_set_what_training_measured(here, capsys, options):
+def test_evaluate_reproduces_trainings_test_figures(here, capsys, options):
     train.main(f"--model model --data three.csv --epochs 2 --lr 0.02 --out new {options}".split())
     shown = output(capsys, evaluate.main, "new")
     kept = json.loads(Path("new/evaluation.json").read_text())
@@ -34,7 +34,7 @@ def test_it_measures_on_the_test_set_what_training_measured(here, capsys, option
     assert re.search(rf"^naive Bayes on word counts: +{kept['naive_bayes']['accuracy']:.2%} ", shown, re.MULTILINE)
 
 
-def test_other_messages_are_read_as_train_reads_them_and_the_runs_sets_by_their_numbers(here, capsys):
+def test_other_files_are_read_like_training_files_and_the_runs_sets_by_label_numbers(here, capsys):
     expected = output(capsys, evaluate.main, "run", "two.csv").split("\n", 1)[1]
     assert "ham" in expected and " 30\n" in expected
     frame = pd.read_csv("two.csv").rename(columns={"Label": "kind", "Text": "body"})
@@ -44,11 +44,13 @@ def test_other_messages_are_read_as_train_reads_them_and_the_runs_sets_by_their_
     assert output(capsys, evaluate.main, "run", "sample").startswith("2,400 messages of ")
     assert output(capsys, evaluate.main, "run", "run/train.csv").startswith("42 messages of run/train.csv")
     frame[frame["kind"] == "ham"].to_csv("ham.tsv", sep="\t", index=False, header=False, columns=["kind", "body"])
-    assert "30 messages of ham.tsv" in output(capsys, evaluate.main, "run", "ham.tsv"), "one label is enough"
+    assert "30 messages of ham.tsv" in output(capsys, evaluate.main, "run", "ham.tsv"), (
+        "a file with one label is accepted"
+    )
 
 
-def test_a_tsv_with_quotes_is_read_as_the_run_read_it_in_training(here, capsys):
-    """With --recipe book a message that opens with a quote swallows the lines up to the next quote."""
+def test_quotes_in_a_tsv_are_read_as_in_the_runs_training(here, capsys):
+    """With --recipe book, a message that starts with a quote includes all lines up to the next quote."""
     rows = [f"{label}\t{text}" for label in ("ham", "spam") for text in written(label, 30)]
     rows[3:6] = ['ham\t"See you', "ham\tsoon", 'ham\tat home"']
     Path("quotes.tsv").write_text("\n".join(rows) + "\n")
@@ -58,7 +60,7 @@ def test_a_tsv_with_quotes_is_read_as_the_run_read_it_in_training(here, capsys):
         assert output(capsys, evaluate.main, folder, "quotes.tsv").startswith(f"{count} messages of quotes.tsv")
 
 
-def test_the_predictions_are_what_classify_says(here, capsys):
+def test_saved_predictions_equal_classifys(here, capsys):
     shown = output(capsys, evaluate.main, "run", "two.csv", "--predictions", "a.csv")
     assert shown.endswith("\n\nevery answer: a.csv\n")
     answers, data = pd.read_csv("a.csv"), pd.read_csv("two.csv")
@@ -81,7 +83,7 @@ def test_predictions_of_an_older_run_have_no_column_of_unseen_tokens(here, capsy
     assert list(pd.read_csv("a.csv").columns) == ["text", "label", "prediction", "P(ham)", "P(spam)"]
 
 
-def test_a_run_without_its_training_set_is_measured_without_naive_bayes(here, capsys):
+def test_a_run_without_its_training_set_is_evaluated_without_naive_bayes(here, capsys):
     with_it = output(capsys, evaluate.main, "run")
     os.remove("run/train.csv")
     without = output(capsys, evaluate.main, "run")
@@ -136,7 +138,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_it_refuses_in_one_line_and_leaves_no_file(here, capsys, what):
+def test_evaluate_refuses_bad_input_in_one_line_and_leaves_no_file(here, capsys, what):
     damage, arguments, expected = REFUSED[what]
     damage()
     before = contents(here)
@@ -154,8 +156,8 @@ def test_a_pipe_which_cannot_be_read_twice_is_refused(made):
     assert process.returncode == 2 and re.fullmatch(b"error: /dev/stdin is a pipe.*read twice.*\n", err)
 
 
-def test_a_file_as_it_comes_is_trained_on_and_evaluated_with_the_same_options(here, capsys):
-    """Compressed, with semicolons, in Windows-1252, the text first and without a header; and as JSON."""
+def test_train_and_evaluate_read_common_file_formats_with_the_same_options(here, capsys):
+    """The files are compressed, with semicolons, in Windows-1252, with the text first and no header; and JSON."""
     messages = pd.read_csv("two.csv")
     body = "".join(f"“{text}”;{label}\n" for text, label in zip(messages["Text"], messages["Label"]))
     Path("a.dat").write_bytes(gzip.compress(body.encode("windows-1252")))

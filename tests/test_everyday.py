@@ -1,4 +1,4 @@
-"""What everybody types first: the default run must be right about it."""
+"""The default run must classify the messages that people type first correctly."""
 
 from pathlib import Path
 
@@ -27,18 +27,18 @@ def default_run(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_the_default_run_is_right_about_what_people_type_first(default_run):
+def test_the_default_run_classifies_what_people_type_first(default_run):
     assert dict(zip(TYPED_FIRST, default_run.predict([*TYPED_FIRST])["label"])) == TYPED_FIRST
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_the_default_run_is_right_about_nearly_all_everyday_messages(default_run, file):
+def test_the_default_run_classifies_nearly_all_everyday_messages(default_run, file):
     frame = read_messages(file)
     assert default_run.evaluate(frame["Text"], frame["Label"]).accuracy >= 0.93
 
 
-def test_no_everyday_message_and_nothing_that_people_type_first_is_in_the_sample():
+def test_everyday_and_first_messages_are_not_in_the_sample():
     sample = {text.casefold() for text in read_messages(SAMPLE)["Text"]}
     kept_apart = [text for file in FILES for text in read_messages(file)["Text"]]
     assert len(FILES) == 3 and len(kept_apart) == 300 == len(set(kept_apart))

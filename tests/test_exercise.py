@@ -1,4 +1,4 @@
-"""The command: it lists, writes, hints; and shows no solution that was not asked for."""
+"""The exercise command lists, writes and gives hints, and shows a solution only on request."""
 
 import io
 
@@ -15,7 +15,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_list_shows_each_exercise_and_what_is_done_in_this_folder(folder, capsys):
+def test_the_list_shows_each_exercise_and_whether_it_is_solved(folder, capsys):
     (folder / "linear.py").write_text(exercises.exercise("linear").solution_text())
     (folder / "softmax.py").write_text(exercises.exercise("softmax").text())
     exercise.main([])
@@ -24,7 +24,7 @@ def test_the_list_shows_each_exercise_and_what_is_done_in_this_folder(folder, ca
     assert [row[20:28].strip() for row in rows] == ["done", "begun"] + [""] * (len(rows) - 2)
 
 
-def test_an_exercise_is_written_once_and_never_over_a_file(folder, capsys):
+def test_an_exercise_never_overwrites_a_file(folder, capsys):
     exercise.main(["cross-entropy"])
     assert "gradcheck cross_entropy.py" in capsys.readouterr().out
     path = folder / "cross_entropy.py"
@@ -35,14 +35,14 @@ def test_an_exercise_is_written_once_and_never_over_a_file(folder, capsys):
     assert path.read_text() == "mine"
 
 
-def test_a_name_that_was_mistyped_gets_the_near_one():
+def test_a_mistyped_name_gets_a_suggestion():
     with pytest.raises(InputError, match="is it layernorm?"):
         exercise.main(["layernrom"])
     with pytest.raises(InputError, match="lists them"):
         exercise.main(["xyz"])
 
 
-def test_a_hint_is_the_one_that_was_asked_for(capsys):
+def test_the_requested_hint_is_shown(capsys):
     for argv, number in ([["--hint"], 1], [["--hint", "2"], 2], [["--hint", "3"], 3]):
         exercise.main(["gelu", *argv])
         out = " ".join(capsys.readouterr().out.split())
@@ -51,7 +51,7 @@ def test_a_hint_is_the_one_that_was_asked_for(capsys):
 
 
 @pytest.mark.parametrize("answers, shown", [("yes\nyes\n", True), ("y\nno\n", False), ("no\n", False), ("", False)])
-def test_the_solution_is_shown_after_two_questions_only(capsys, monkeypatch, answers, shown):
+def test_the_solution_is_shown_only_after_two_questions(capsys, monkeypatch, answers, shown):
     monkeypatch.setattr("sys.stdin", io.StringIO(answers))
     exercise.main(["layernorm", "--solution"])
     out = capsys.readouterr().out
@@ -59,7 +59,7 @@ def test_the_solution_is_shown_after_two_questions_only(capsys, monkeypatch, ans
     assert shown or out.endswith("not shown\n")
 
 
-def test_a_check_through_the_command_ends_with_status_1_until_it_holds(folder, capsys):
+def test_a_check_ends_with_status_1_until_the_solution_is_correct(folder, capsys):
     exercise.main(["linear"])
     with pytest.raises(SystemExit) as exit:
         gradcheck.main(["linear.py"])
@@ -69,7 +69,7 @@ def test_a_check_through_the_command_ends_with_status_1_until_it_holds(folder, c
     assert "linear holds" in capsys.readouterr().out
 
 
-def test_what_holds_names_what_comes_next_and_how_many_are_done(folder, capsys):
+def test_a_solved_exercise_names_the_next_one_and_the_number_solved(folder, capsys):
     for name in ("linear", "softmax", "gelu"):
         (folder / f"{name}.py").write_text(exercises.exercise(name).solution_text())
     (folder / "cross_entropy.py").write_text(exercises.exercise("cross_entropy").text())
@@ -77,14 +77,14 @@ def test_what_holds_names_what_comes_next_and_how_many_are_done(folder, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == f"next: cross_entropy; 3 of {len(exercises.NAMES)} done"
 
 
-def test_after_the_last_exercise_none_is_next(folder, monkeypatch, capsys):
+def test_no_exercise_is_suggested_after_the_last(folder, monkeypatch, capsys):
     monkeypatch.setattr(exercises, "NAMES", ("linear",))
     (folder / "linear.py").write_text(exercises.exercise("linear").solution_text())
     gradcheck.main(["linear.py"])
     assert capsys.readouterr().out.splitlines()[-1] == "1 of 1 done: all of them"
 
 
-def test_neither_a_check_nor_a_listing_shows_a_hint_or_the_solution(folder, capsys):
+def test_checks_and_listings_show_neither_hints_nor_solutions(folder, capsys):
     exercise.main(["layernorm"])
     with pytest.raises(SystemExit):
         gradcheck.main(["layernorm.py"])
@@ -95,7 +95,7 @@ def test_neither_a_check_nor_a_listing_shows_a_hint_or_the_solution(folder, caps
     assert not any(line.strip() in shown for line in found.solution_lines().splitlines() if line.startswith("    "))
 
 
-def test_arguments_come_from_the_command_line_or_the_file(folder, capsys):
+def test_arguments_come_from_the_command_line_or_the_file_itself(folder, capsys):
     text = "def double(x):\n    return 2 * x, lambda dy: 2 * dy\n"
     (folder / "mine.py").write_text(text)
     gradcheck.main(["mine.py:double", "x=(3,4)"])
@@ -105,7 +105,7 @@ def test_arguments_come_from_the_command_line_or_the_file(folder, capsys):
 
 
 class Saves:
-    """In place of sleep: changes the file at each call, and presses Ctrl-C after the last."""
+    """A replacement of sleep that changes the file at each call, and presses Ctrl-C after the last."""
 
     def __init__(self, path, texts):
         self.path, self.texts = path, iter(texts)
@@ -120,7 +120,7 @@ class Saves:
             self.path.write_text(text)
 
 
-def test_watching_checks_whenever_the_file_is_saved_until_ctrl_c(folder, capsys, monkeypatch):
+def test_watch_checks_at_every_save_until_ctrl_c(folder, capsys, monkeypatch):
     linear, path = exercises.exercise("linear"), folder / "linear.py"
     path.write_text(linear.text())
     saves = [linear.text(), None, "def linear(:\n", linear.solution_text()]

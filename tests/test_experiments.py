@@ -1,4 +1,4 @@
-"""The table of experiments: its rows, its arithmetic, what is kept and what is run again, and a run that fails."""
+"""The table of experiments: its rows and arithmetic, resuming it, and a failed run."""
 
 import csv
 import json
@@ -26,8 +26,7 @@ AS_IN_THE_BOOK += ["--warmup=0.0", "--schedule=constant", "--clip=inf", "--label
 
 @pytest.fixture
 def trained(monkeypatch):
-    """Replaces train by one that finishes at once, or fails as told;
-    a list of (row and seed, arguments) of what it ran."""
+    """Replace train by one that finishes at once, or fails on request. Return its list of (row and seed, arguments)."""
 
     class Trained(list):
         failing = {}
@@ -37,7 +36,7 @@ def trained(monkeypatch):
     def run_process(command_line, log):
         *arguments, out = command_line[3:]
         folder = Path(out)
-        folder.mkdir()  # as train does: fails where it exists
+        folder.mkdir()  # like train, fails if the folder exists
         ran.append((folder.name, arguments))
         failure = ran.failing.get(folder.name)
         if failure == "interrupted":
@@ -72,17 +71,17 @@ def test_numbers_are_single_or_ranges():
 
 
 @pytest.mark.parametrize("text", ["", "1,", "a", "3-1", "-1", "1-2-3", "1.5", "1-999999999"])
-def test_what_is_no_list_of_numbers_is_refused(text):
+def test_an_invalid_list_of_numbers_is_refused(text):
     with pytest.raises(ArgumentTypeError, match="1,4-6"):
         numbers(text)
 
 
-def test_a_row_that_does_not_exist_is_refused():
+def test_an_unknown_row_is_refused():
     with pytest.raises(ArgumentTypeError, match="1 to 20, got 21"):
         row_numbers("1,20-25")
 
 
-def test_a_model_that_no_row_needs_is_refused():
+def test_a_model_no_row_needs_is_refused():
     assert [other_model(text) for text in ("gpt2-xl=a=b", "gpt2-large")] == [
         ("gpt2-xl", "a=b"),
         ("gpt2-large", "gpt2-large"),
@@ -91,7 +90,7 @@ def test_a_model_that_no_row_needs_is_refused():
         other_model("gpt2=x")
 
 
-def test_the_rows_are_the_books_nineteen_and_one_more_and_train_knows_their_options():
+def test_the_books_nineteen_rows_and_one_more_have_valid_options():
     assert [row.number for row in ROWS] == list(range(1, 21))
     options = [vars(train.arguments([*AS_IN_THE_BOOK, *row.options.split()])) for row in ROWS]
     reference = options[0]
@@ -124,9 +123,7 @@ def test_every_row_runs_with_every_seed_and_the_shared_options(trained, tmp_path
     assert [(row["row"], row["seeds"]) for row in table(tmp_path / "x")] == [("1", "2"), ("2", "2")]
 
 
-def test_rows_of_a_larger_model_run_where_it_is_given_and_are_left_out_with_a_reason_where_not(
-    trained, tmp_path, capsys
-):
+def test_rows_of_a_larger_model_are_skipped_with_a_reason_unless_it_is_given(trained, tmp_path, capsys):
     main(["--rows", "1,6,8-9", "--models", "gpt2-xl=XL", "--out", str(tmp_path)])
     assert [(name, arguments[1]) for name, arguments in trained] == [
         ("row-01-seed-123", "mini"),
@@ -137,12 +134,12 @@ def test_rows_of_a_larger_model_run_where_it_is_given_and_are_left_out_with_a_re
     assert [row["row"] for row in table(tmp_path)] == ["1", "8", "9"]
 
 
-def test_an_interrupted_table_goes_on_with_the_unfinished_run_and_keeps_the_finished(trained, tmp_path):
+def test_an_interrupted_table_resumes_with_the_unfinished_run(trained, tmp_path):
     command = ["--rows", "1-3", "--out", str(tmp_path)]
     trained.failing = {"row-02-seed-123": "interrupted"}
     with pytest.raises(KeyboardInterrupt):
         main(command)
-    assert [row["row"] for row in table(tmp_path)] == ["1"], "what is finished is in the table already"
+    assert [row["row"] for row in table(tmp_path)] == ["1"], "finished rows are already in the table"
     trained.failing = {}
     trained.clear()
     main(command)
@@ -154,7 +151,7 @@ def test_an_interrupted_table_goes_on_with_the_unfinished_run_and_keeps_the_fini
 
 
 @pytest.mark.parametrize("changed", [["--lr", "0.5"], ["--model", "other"], ["--", "--epochs", "9"]])
-def test_finished_runs_of_other_settings_are_not_mixed_into_a_table(trained, tmp_path, changed):
+def test_finished_runs_of_other_settings_are_refused(trained, tmp_path, changed):
     main(["--rows", "1", "--out", str(tmp_path)])
     with pytest.raises(
         InputError, match="row-01-seed-123 was run with --model mini --data sample .*--seed 123. Choose another --out"
@@ -162,14 +159,14 @@ def test_finished_runs_of_other_settings_are_not_mixed_into_a_table(trained, tmp
         main(["--rows", "1", "--out", str(tmp_path), *changed])
 
 
-def test_a_damaged_run_is_named(trained, tmp_path):
+def test_a_damaged_run_of_the_table_is_named(trained, tmp_path):
     main(["--rows", "1", "--out", str(tmp_path)])
     (tmp_path / "row-01-seed-123" / "run.json").write_text("{")
     with pytest.raises(InputError, match="row-01-seed-123 is damaged .* Delete it"):
         main(["--rows", "1", "--out", str(tmp_path)])
 
 
-def test_a_run_that_fails_costs_one_line_and_no_other_run(trained, tmp_path, capsys):
+def test_a_failed_run_prints_one_line_and_stops_no_other(trained, tmp_path, capsys):
     trained.failing = {"row-02-seed-4": "the loss became nan"}
     with pytest.raises(SystemExit) as exit:
         main(["--rows", "1-2", "--seeds", "4,5", "--out", str(tmp_path)])
@@ -191,7 +188,7 @@ def result(test, seconds=1.0, peak_bytes=None):
     }
 
 
-def test_the_table_has_means_and_sample_deviations_over_seeds_and_no_row_without_a_run(tmp_path):
+def test_the_table_has_means_and_sample_deviations_of_the_finished_rows(tmp_path):
     runs = [Run(ROWS[row - 1], seed, tmp_path, ()) for seed in (1, 2, 3) for row in (4, 2, 5)]
     results = dict.fromkeys(runs)
     for run, test in zip((run for run in runs if run.row.number == 4), (0.90, 0.94, 0.98)):
@@ -214,9 +211,8 @@ def test_the_table_has_means_and_sample_deviations_over_seeds_and_no_row_without
     ]
 
 
-def test_a_process_has_its_own_status_output_and_peak_of_memory(tmp_path):
-    """From a fresh process, as the command is: a child's peak counts what its parent held,
-    and this one may hold PyTorch."""
+def test_a_processs_status_output_and_peak_memory_are_recorded(tmp_path):
+    """Start from a new process, because a child's peak includes its parent's memory, and pytest may hold PyTorch."""
     child = "print(len(b'x' * 400_000_000)); raise SystemExit(3)"
     parent = (
         "import sys; from numpygpt.training.experiments import run_process; "
@@ -235,15 +231,15 @@ def test_a_process_has_its_own_status_output_and_peak_of_memory(tmp_path):
     assert peak_bytes == "None" or 4e8 < int(peak_bytes) < 5e8
 
 
-def test_the_command_itself_is_smaller_than_any_of_its_runs(tmp_path):
-    """Linux counts in a new process's peak what the old one held, so it must not load NumPy, which every run does."""
+def test_the_command_uses_less_memory_than_its_runs(tmp_path):
+    """On Linux a new process's peak includes its parent's memory, so the command must not load NumPy."""
     status, _ = run_process(
         [sys.executable, "-c", "import sys, numpygpt.experiments; sys.exit('numpy' in sys.modules)"], tmp_path / "log"
     )
     assert status == 0, (tmp_path / "log").read_text()
 
 
-def test_a_whole_experiment_with_a_real_model(tmp_path, capsys):
+def test_an_experiment_runs_with_a_real_model(tmp_path, capsys):
     texts = [f"win {n} pounds now" for n in range(30)] + [f"see you at {n}, love" for n in range(30)]
     encoding = learn_bpe(texts, 300)
     config = Config(encoding.n_vocab, n_positions=32, n_embd=8, n_layer=1, n_head=2)

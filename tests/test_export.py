@@ -1,4 +1,4 @@
-"""What is exported gives our logits: in transformers, and in a model with the book's names."""
+"""Exported classifiers give our logits in transformers, in ONNX and in the book's model."""
 
 import json
 import sys
@@ -63,7 +63,7 @@ READINGS = [  # --pad, --position, --no-causal
     "padded_length, changes",
     [pytest.param(*reading, marks=[] if n in (0, 8, 11) else pytest.mark.slow) for n, reading in enumerate(READINGS)],
 )
-def test_the_lines_that_export_prints_give_our_logits_and_labels_in_a_pipeline(
+def test_the_code_printed_by_export_gives_our_logits_and_labels_in_a_pipeline(
     padded_length, changes, tmp_path, monkeypatch, capsys
 ):
     torch, _ = pytest.importorskip("torch"), pytest.importorskip("transformers")
@@ -80,7 +80,7 @@ def test_the_lines_that_export_prints_give_our_logits_and_labels_in_a_pipeline(
         np.testing.assert_allclose([[each[label] for label in run.labels] for each in found], wanted, atol=1e-4, rtol=0)
     [answer] = names["classify"]([TEXTS[0]])
     assert answer["label"] == run.predict([TEXTS[0]])["label"][0]
-    with torch.no_grad():  # padding on the left, and a loss
+    with torch.no_grad():  # with padding on the left, and a loss
         ids = torch.tensor([[9, 9, 5, 6], [9, 5, 6, 7]])
         model, mask = names["classify"].model, torch.tensor([[0, 0, 1, 1], [1, 1, 1, 1]])
         if "trust_remote_code" in said[1]:
@@ -90,8 +90,8 @@ def test_the_lines_that_export_prints_give_our_logits_and_labels_in_a_pipeline(
             assert left.loss > 0
 
 
-def test_transformers_refuses_a_reading_of_ours_without_its_code(tmp_path, monkeypatch):
-    """It would answer with a random head, if it took the folder for a GPT-2."""
+def test_transformers_refuses_our_pooling_without_its_code(tmp_path, monkeypatch):
+    """transformers would answer with a random head if it read the folder as a GPT-2."""
     transformers = pytest.importorskip("transformers")
     folder = exported(make_run(2, None, position="mean"), tmp_path / "out", monkeypatch)
     for load in (
@@ -102,18 +102,18 @@ def test_transformers_refuses_a_reading_of_ours_without_its_code(tmp_path, monke
             load()
 
 
-def test_the_last_token_of_a_message_needs_no_code_of_ours(tmp_path, monkeypatch):
+def test_pooling_the_last_token_needs_no_code_of_ours(tmp_path, monkeypatch):
     folder = exported(make_run(2, None, position="last"), tmp_path / "out", monkeypatch)
     assert json.loads((folder / "config.json").read_text())["architectures"] == ["GPT2ForSequenceClassification"]
     assert not list(folder.glob("*.py"))
 
 
 @pytest.mark.parametrize("padded_length, changes", READINGS)
-def test_an_exported_folder_is_the_classifier_that_it_was(padded_length, changes, tmp_path, monkeypatch):
+def test_an_exported_folder_loads_as_the_same_classifier(padded_length, changes, tmp_path, monkeypatch):
     run = make_run(3, padded_length, **changes)
     again = load_run(exported(run, tmp_path / "out", monkeypatch))
     assert (again.labels, again.pad_to, again.pooling) == (run.labels, run.pad_to, run.pooling)
-    exact = 1e-4 if (padded_length, changes["position"]) == (None, "last") else 0  # a bias that moved
+    exact = 1e-4 if (padded_length, changes["position"]) == (None, "last") else 0  # folding the bias rounds
     np.testing.assert_allclose(again.logits(SOME), run.logits(SOME), atol=exact, rtol=0)
     again.save(tmp_path / "run")
     with pytest.warns(Note, match="its head .* is set aside"):
@@ -143,7 +143,7 @@ def test_added_tokens_survive_an_export_and_special_ones_stay_text(position, pad
 
 
 def as_before(folder, run, architecture, **tokenizer):
-    """An export as the version before this one wrote it: without code, and with what the tokenizer's files said."""
+    """Write an export as the previous version did: without code, and with the settings in the tokenizer's files."""
     tensors = {f"transformer.{name}": array for name, array in run.params.items() if not name.startswith("head.")}
     head = {"weight": np.ascontiguousarray(run.params["head.weight"].T), "bias": run.params["head.bias"]}
     if architecture == "GPT2ForTokenClassification":
@@ -169,7 +169,7 @@ def as_before(folder, run, architecture, **tokenizer):
         ("GPT2ForSequenceClassification", "last", 50, {"model_input_names": ["input_ids"], "model_max_length": 50}),
     ],
 )
-def test_an_older_export_is_the_classifier_that_it_was(architecture, position, padded_length, tokenizer, tmp_path):
+def test_an_older_export_loads_as_the_same_classifier(architecture, position, padded_length, tokenizer, tmp_path):
     run = make_run(2, padded_length, position=position)
     if position == "last":
         run.params["head.bias"] = np.zeros(2, np.float32)
@@ -178,7 +178,7 @@ def test_an_older_export_is_the_classifier_that_it_was(architecture, position, p
     np.testing.assert_array_equal(again.logits(TEXTS), run.logits(TEXTS))
 
 
-def test_an_older_export_with_an_end_token_is_known_by_its_tokenizers_template(tmp_path):
+def test_an_older_export_with_an_end_token_is_recognised_by_its_template(tmp_path):
     run = make_run(2, "end", position="mean")
     folder = as_before(tmp_path / "out", run, "GPT2ForTokenClassification")
     end = run.encoding.eot_token
@@ -253,7 +253,7 @@ def test_the_onnx_file_gives_our_logits_at_every_length(padded_length, changes, 
     exec("\n".join(line.strip() for line in capsys.readouterr().out.splitlines()[1:]), names)
     assert names["answers"] == run.predict(["You have won a prize", "Home at six?"])["label"].tolist()
     tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-    for texts in (SOME[:1], SOME[:7], SOME[-4:], SOME):  # lengths from 1 to more than the context
+    for texts in (SOME[:1], SOME[:7], SOME[-4:], SOME):  # lengths from 1 to beyond the context
         tokenizer.enable_padding(pad_id=7)
         rows = tokenizer.encode_batch(texts)
         inputs = {"input_ids": [row.ids for row in rows], "attention_mask": [row.attention_mask for row in rows]}
@@ -261,7 +261,7 @@ def test_the_onnx_file_gives_our_logits_at_every_length(padded_length, changes, 
         np.testing.assert_allclose(logits, run.logits(texts), atol=1e-5, rtol=1e-5)
 
 
-def test_an_onnx_export_without_the_package_or_too_large_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+def test_an_onnx_export_without_the_package_or_too_large_is_refused_before_writing(tmp_path, monkeypatch):
     run = make_run(2, None)
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(InputError, match=r"--onnx needs the package onnx: pip install 'numpygpt\[onnx\]'"):
@@ -275,7 +275,7 @@ def test_an_onnx_export_without_the_package_or_too_large_is_refused_before_anyth
 
 
 def transformers_own(folder, name="GPT2ForSequenceClassification", **config):
-    """A classifier that transformers saved, with a pad token that was added to the tokenizer."""
+    """Save a classifier with transformers, with a pad token added to the tokenizer."""
     transformers = pytest.importorskip("transformers")
     save_tokenizer(learn_bpe(TEXTS, 300), folder)
     tokenizer = transformers.GPT2Tokenizer.from_pretrained(folder)
@@ -289,7 +289,7 @@ def transformers_own(folder, name="GPT2ForSequenceClassification", **config):
     return transformers.pipeline("text-classification", model=model, tokenizer=tokenizer)
 
 
-def test_a_classifier_of_transformers_answers_as_its_pipeline(tmp_path):
+def test_a_classifier_of_transformers_answers_like_its_pipeline(tmp_path):
     pytest.importorskip("torch").manual_seed(0)
     theirs = transformers_own(tmp_path, id2label={0: "no", 1: "yes", 2: "perhaps"})
     ours, texts = load_run(tmp_path), [text for text in SOME if "<|" not in text]
@@ -302,7 +302,7 @@ def test_a_classifier_of_transformers_answers_as_its_pipeline(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["tokenizer.json", "tokenizer_config.json"])
-def test_a_classifier_whose_tokenizer_begins_each_text_with_a_special_token_is_refused(form, tmp_path):
+def test_a_classifier_whose_tokenizer_prepends_a_special_token_is_refused(form, tmp_path):
     run = make_run(2, None, position="last")
     folder = as_before(tmp_path / "out", run, "GPT2ForSequenceClassification")
     if form == "tokenizer.json":
@@ -330,7 +330,7 @@ def test_a_classifier_whose_tokenizer_begins_each_text_with_a_special_token_is_r
         ),
     ],
 )
-def test_a_model_of_transformers_that_gives_no_label_to_a_text_is_refused(name, config, message, tmp_path):
+def test_a_transformers_model_that_is_no_text_classifier_is_refused(name, config, message, tmp_path):
     transformers_own(tmp_path, name, **config)
     with pytest.raises(InputError, match=message):
         load_run(tmp_path)
@@ -358,13 +358,13 @@ def test_folding_the_heads_bias_into_its_input_changes_no_logit():
 @pytest.mark.parametrize(
     "changes", [{"position": "first"}, {"position": "mean"}, {"position": "last", "causal": False}]
 )
-def test_a_classifier_that_the_books_model_cannot_express_is_refused(changes, tmp_path, monkeypatch):
+def test_a_classifier_the_books_model_cannot_express_is_refused(changes, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="--position"):
         exported(make_run(2, None, **changes), tmp_path / "out", monkeypatch, "--book")
     assert not (tmp_path / "out").exists()
 
 
-def test_the_books_model_has_one_epsilon_and_transformers_any(tmp_path, monkeypatch):
+def test_only_the_books_model_requires_its_epsilon(tmp_path, monkeypatch):
     run = make_run(2, None, position="last")
     run.config = replace(run.config, layer_norm_epsilon=1e-6)
     with pytest.raises(InputError, match="epsilon 1e-05, but this classifier uses 1e-06"):
@@ -374,6 +374,6 @@ def test_the_books_model_has_one_epsilon_and_transformers_any(tmp_path, monkeypa
     assert json.loads((folder / "config.json").read_text())["layer_norm_epsilon"] == 1e-6
 
 
-def test_an_existing_folder_is_left_alone(tmp_path):
+def test_export_never_overwrites_a_folder(tmp_path):
     with pytest.raises(InputError, match="exists"):
         export.main(["a run", str(tmp_path)])

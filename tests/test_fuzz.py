@@ -1,4 +1,4 @@
-"""The command that damages files itself: a few files of each kind."""
+"""The fuzz command runs on a few files of each kind."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tests.calls import python
 
 
 @pytest.mark.slow
-def test_every_reader_survives_some_damage():
+def test_every_reader_handles_damaged_files():
     process = python("-m", "tests.fuzz", "--count", "300")
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, (out, err)

@@ -1,4 +1,4 @@
-"""generate as a user meets it."""
+"""The generate command."""
 
 import re
 
@@ -14,7 +14,7 @@ from tests.calls import output, refusal
 from tests.tiny import save_model
 
 
-def test_generate_prints_the_prompt_and_its_continuation_and_nothing_else(made, capsys):
+def test_generate_prints_only_the_prompt_and_its_continuation(made, capsys):
     _, _, encoding = load_checkpoint(made / "model")
     shown = output(capsys, generate.main, "win a", "--model", made / "model", "--greedy", "--tokens", "5")
     assert shown.startswith("win a") and shown.endswith("\n") and len(shown) > 8
@@ -26,14 +26,14 @@ def test_generate_prints_the_prompt_and_its_continuation_and_nothing_else(made, 
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-def test_without_a_prompt_it_goes_on_with_words_and_an_empty_prompt_is_one(capsys):
+def test_generate_without_a_prompt_continues_its_own_and_accepts_an_empty_one(capsys):
     shown = output(capsys, generate.main)
     assert shown.startswith("I think ") and len(shown.split()) > 6 and "\ufffd" not in shown
     assert not output(capsys, generate.main, "", "--tokens", "3").startswith("I think")
 
 
 @pytest.mark.parametrize("prompt, noted", [("win a ", True), ("win a", False), (" win a", False), ("", False)])
-def test_a_prompt_that_ends_in_a_space_gets_a_word_about_it(made, capsys, prompt, noted):
+def test_a_prompt_that_ends_in_a_space_gets_a_note(made, capsys, prompt, noted):
     generate.main([prompt, "--model", str(made / "model"), "--tokens", "3"])
     shown = capsys.readouterr()
     assert shown.out.startswith(prompt)
@@ -41,16 +41,16 @@ def test_a_prompt_that_ends_in_a_space_gets_a_word_about_it(made, capsys, prompt
 
 
 def constant_model(folder, rows, favourite):
-    """A model of `rows` embedding rows that always says `favourite` next."""
+    """Save a model of `rows` embedding rows that always predicts the token `favourite`."""
     save_model(folder, Config(rows, 24, 8, 1, 2))
     config, params, encoding = load_checkpoint(folder)
     params = {name: np.zeros_like(array) for name, array in params.items()}
     params["ln_f.bias"][0], params["wte.weight"][favourite, 0] = 1, 50
-    params["wte.weight"][300:, 0] = 99  # rows beyond the tokenizer's ids
+    params["wte.weight"][300:, 0] = 99  # the rows beyond the tokenizer's ids
     save_folder(folder, config, params, encoding)
 
 
-def test_generate_stops_where_the_positions_end_and_says_so(tmp_path, capsys):
+def test_generate_stops_with_a_note_when_the_positions_are_full(tmp_path, capsys):
     constant_model(tmp_path, 300, 5)
     _, _, encoding = load_checkpoint(tmp_path)
     prompt = len(encoding.encode_ordinary("win"))
@@ -59,7 +59,7 @@ def test_generate_stops_where_the_positions_end_and_says_so(tmp_path, capsys):
     assert shown.out == "win" + (24 - prompt + 1) * encoding.decode([5]) + "\n"
     assert shown.err == "stopped: the model's 24 positions are full\n"
     generate.main(["--model", str(tmp_path), "--tokens", str(24 - prompt + 1), "win"])
-    assert capsys.readouterr() == (shown.out, ""), "it was asked for no more"
+    assert capsys.readouterr() == (shown.out, ""), "no more tokens were requested"
 
 
 def test_generate_ends_at_endoftext(tmp_path, capsys):
@@ -67,14 +67,14 @@ def test_generate_ends_at_endoftext(tmp_path, capsys):
     assert output(capsys, generate.main, "win", "--model", tmp_path) == "win\n"
 
 
-def test_generate_puts_the_bytes_of_a_character_together(made, capsys, monkeypatch):
+def test_generate_joins_the_bytes_of_a_character(made, capsys, monkeypatch):
     _, _, encoding = load_checkpoint(made / "model")
     ids = [encoding.encode_single_token(bytes([byte])) for byte in "€é".encode() + b"\xe2\x82"]
     monkeypatch.setattr(gpt, "continuation", lambda *_: iter(ids))
     assert output(capsys, generate.main, "win", "--model", made / "model") == "win€é\ufffd\n"
 
 
-def test_generate_never_says_an_id_that_the_tokenizer_lacks(tmp_path, capsys):
+def test_generate_never_draws_an_id_the_tokenizer_lacks(tmp_path, capsys):
     constant_model(tmp_path, 310, 5)
     word = load_checkpoint(tmp_path)[2].decode([5])
     for draw in (["--greedy"], ["--temperature", "0.1"]):
@@ -93,10 +93,10 @@ def test_generate_never_says_an_id_that_the_tokenizer_lacks(tmp_path, capsys):
         ("--tokens -3", "--tokens: expected a whole number"),
     ],
 )
-def test_generate_refuses_in_one_line(here, capsys, options, expected):
+def test_generate_refuses_bad_input_in_one_line(here, capsys, options, expected):
     assert expected in refusal(capsys, generate.main, "win", "--model", "model", *options.split())
 
 
-def test_generate_refuses_a_prompt_that_the_positions_do_not_hold(made, capsys):
+def test_generate_refuses_a_prompt_longer_than_the_positions(made, capsys):
     error = refusal(capsys, generate.main, "£" * 25, "--model", made / "model")
     assert re.search(r"the text has \d+ tokens, but .*model takes at most 24", error)

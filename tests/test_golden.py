@@ -1,5 +1,4 @@
-"""What PyTorch computed with a tiny GPT-2, stored by make_golden.py:
-logits, loss, every gradient, ten steps of training."""
+"""A tiny GPT-2 gives PyTorch's stored logits, loss, gradients and ten training steps (see make_golden.py)."""
 
 from pathlib import Path
 
@@ -27,13 +26,13 @@ def under(golden, folder):
     return {name.removeprefix(f"{folder}/"): array for name, array in golden.items() if name.startswith(f"{folder}/")}
 
 
-def test_the_trunk_gives_the_language_models_logits_at_every_position(golden):
+def test_the_trunks_logits_equal_pytorchs_at_every_position(golden):
     params = under(golden, "params")
     logits = language_logits(Tape(params), golden["ids"], golden["lengths"], CONFIG)
     np.testing.assert_allclose(logits, golden["language_logits"], rtol=1e-11, atol=1e-12)
 
 
-def test_the_classifiers_logits_loss_and_every_gradient(golden):
+def test_the_classifiers_logits_loss_and_gradients_equal_pytorchs(golden):
     params, grads = under(golden, "params"), under(golden, "grads")
     logits, backward = classifier(Tape(params, frozenset(params)), golden["ids"], golden["lengths"], CONFIG)
     np.testing.assert_allclose(logits, golden["logits"], rtol=1e-11)
@@ -45,7 +44,7 @@ def test_the_classifiers_logits_loss_and_every_gradient(golden):
         assert np.abs(gradient - grads[name]).max() <= 1e-11 * np.abs(grads[name]).max(), name
 
 
-def test_ten_steps_of_training_the_last_block(golden):
+def test_ten_training_steps_of_the_last_block_equal_pytorchs(golden):
     params = under(golden, "params")
     messages = np.split(golden["ids"], np.cumsum(golden["lengths"])[:-1])
     clf = classifier_of(params, CONFIG, "last_block")

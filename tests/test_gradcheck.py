@@ -1,4 +1,4 @@
-"""The gradient check has to be able to fail, and must say so when it does."""
+"""The gradient check detects wrong gradients and reports them."""
 
 import json
 import re
@@ -19,8 +19,7 @@ from tests.calls import refusal
 
 
 def linear_error(spoil):
-    """The check's error of linear's dweight, after `spoil` changed it.
-    The weight is square: its transpose has the same shape."""
+    """Return the check's error of linear's dweight, changed by `spoil`. The weight is square, like its transpose."""
 
     def spoiled(x, weight, bias):
         y, (dx, right, dbias) = linear(x, weight, bias)
@@ -35,13 +34,13 @@ def linear_error(spoil):
     return operation_errors(rng, spoiled, x=normal((3, 4)), weight=normal((4, 4)), bias=normal(4))["weight"]
 
 
-def test_a_complex_step_is_the_derivative_to_the_last_digits():
+def test_a_complex_step_gives_the_derivative_to_the_last_digits():
     x = np.array([[0.3, 2.0], [-1.5, 40.0]])
     derivative = complex_step(lambda arrays: (arrays["x"] ** 3).sum(), {"x": x.astype(complex)}, "x")
     np.testing.assert_allclose(derivative, 3 * x**2, rtol=1e-15)
 
 
-def test_a_right_gradient_passes():
+def test_a_correct_gradient_passes():
     assert linear_error(lambda dweight: dweight) < 1e-14
 
 
@@ -60,18 +59,18 @@ def test_a_wrong_gradient_is_rejected(spoil):
     assert not linear_error(spoil) < 1e-9
 
 
-def test_a_small_entry_that_is_wrong_is_seen_beside_a_large_one():
+def test_a_wrong_small_entry_is_detected_beside_a_large_one():
     derivative = np.array([1e6, 3e4, 1.0])
-    assert entry_errors(derivative * [1, 1 + 1e-9, 1], derivative).max() > 0.9e-9, "3e4 is above the floor"
-    assert entry_errors(derivative + [0, 0, 1e-4], derivative).max() > 0.9e-8, "1 is held to the floor, 1e4"
+    assert entry_errors(derivative * [1, 1 + 1e-9, 1], derivative).max() > 0.9e-9, "3e4 is above the floor of 1e4"
+    assert entry_errors(derivative + [0, 0, 1e-4], derivative).max() > 0.9e-8, "1 is compared with the floor of 1e4"
 
 
-def test_a_small_entry_may_be_as_far_off_as_rounding_of_large_terms_brings():
+def test_a_small_entry_may_differ_by_the_rounding_of_large_terms():
     derivative = np.array([1.0, 1e-14])
     assert entry_errors(derivative + [0, 1e-15], derivative).max() < 1e-12
 
 
-def test_a_gradient_that_is_zero_everywhere_passes_as_zero_only():
+def test_a_zero_gradient_must_be_exactly_zero():
     assert entry_errors(np.zeros(3), np.zeros(3)).max() == 0
     assert not entry_errors(np.array([0, 1e-9, 0]), np.zeros(3)).max() < 1e-9
 
@@ -100,7 +99,7 @@ def test_every_operation_is_checked():
 
 
 @pytest.mark.slow
-def test_the_command_shows_every_operation_and_every_kind_of_parameter_and_all_hold(capsys):
+def test_every_operation_and_kind_of_parameter_passes_the_command(capsys):
     gradcheck.main([])
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "all gradients correct"
@@ -113,11 +112,13 @@ def test_the_command_shows_every_operation_and_every_kind_of_parameter_and_all_h
         "head.lora_B",
     } <= set(shown)
     parameters = {re.sub(r"^h\.\d+", "h.*", name) for name in parameter_shapes(Config(n_layer=2))}
-    assert all(shown.count(kind) == 2 for kind in parameters), "once in the classifier, once in the language model"
+    assert all(shown.count(kind) == 2 for kind in parameters), (
+        "each kind appears in the classifier and in the language model"
+    )
 
 
 @pytest.mark.parametrize("error", [2e-9, float("nan"), float("inf")])
-def test_the_command_fails_and_names_the_row_where_one_gradient_is_wrong(capsys, monkeypatch, error):
+def test_the_command_fails_and_names_the_wrong_gradient(capsys, monkeypatch, error):
     rows = [("good", 3, 1e-16), ("bad", 3, error), ("bad", 3, 1e-16)]
     monkeypatch.setattr(cases, "CHECKS", (("these", 1e-9, lambda: iter(rows)),))
     with pytest.raises(SystemExit) as exit:
@@ -128,7 +129,7 @@ def test_the_command_fails_and_names_the_row_where_one_gradient_is_wrong(capsys,
 
 @pytest.fixture
 def class_of_three(tmp_path, monkeypatch):
-    """Files of gelu: one solved, one with a wrong sign, one that does not run."""
+    """Write three files of gelu: a solution, one with a wrong sign, and one that does not run."""
     monkeypatch.chdir(tmp_path)
     text = exercises.exercise("gelu").solution_text()
     texts = {"ann": text, "bob": text.replace("return dy *", "return -dy *"), "cleo": "def gelu(x:"}
@@ -152,7 +153,7 @@ def test_json_has_a_line_for_each_file_of_a_class(class_of_three, capsys):
     assert "SyntaxError" in found[2]["messages"][0] and "no such file" in found[3]["messages"][0]
 
 
-def test_json_takes_described_arguments_and_succeeds_where_all_hold(tmp_path, monkeypatch, capsys):
+def test_json_accepts_described_arguments_and_succeeds_for_correct_files(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(
         "def scale(x, factor):\n    return x * factor, lambda dy: (dy * factor, (dy * x).sum(axis=0))\n"
@@ -162,6 +163,6 @@ def test_json_takes_described_arguments_and_succeeds_where_all_hold(tmp_path, mo
     assert found["holds"] and {row["name"] for row in found["rows"]} == {"dx", "dfactor"}
 
 
-def test_json_needs_a_file_and_does_not_watch(capsys):
+def test_json_requires_a_file_and_excludes_watch(capsys):
     assert "--json needs a FILE" in refusal(capsys, gradcheck.main, "--json")
     assert "omit --watch" in refusal(capsys, gradcheck.main, "gelu.py", "--json", "--watch")

@@ -1,4 +1,4 @@
-"""The rooms of the house, and that imports only go down: no file can be part of a circle between rooms."""
+"""Imports only go down the list of rooms, and no files import each other in a circle."""
 
 import ast
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 import numpygpt
 
 PACKAGE = Path(numpygpt.__file__).parent
-# From the top down. A room may import from itself and from the rooms below, but for the pairs in APART.
+# From top to bottom. A room may import from itself and from lower rooms, except for the pairs in APART.
 ROOMS = ("commands", "api", "study", "explain", "training", "checkpoints", "text", "model", "ops", "system", "assets")
 APART = {("ops", "system")}
 
 
 def modules():
-    """{dotted name: path} of every file of the package."""
+    """Return {dotted name: path} of every file of the package."""
     found = {}
     for path in PACKAGE.rglob("*.py"):
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
@@ -24,7 +24,7 @@ MODULES = modules()
 
 
 def imported(name):
-    """The package's modules that this one imports, anywhere in its text."""
+    """Return the package's modules that this one imports, anywhere in its text."""
     path = MODULES[name]
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -49,12 +49,12 @@ def room(name):
 GRAPH = {name: set(imported(name)) - {"numpygpt"} for name in MODULES if name != "numpygpt"}
 
 
-def test_every_folder_is_a_room_of_the_list():
+def test_every_folder_is_in_the_list_of_rooms():
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert folders == set(ROOMS) - {"commands"}
 
 
-def test_imports_only_go_down_the_list_of_rooms():
+def test_imports_go_only_down_the_list_of_rooms():
     up = [
         f"{name} imports {target}"
         for name, targets in GRAPH.items()
@@ -64,7 +64,7 @@ def test_imports_only_go_down_the_list_of_rooms():
     assert not up, "\n".join(sorted(up))
 
 
-def test_no_files_form_a_circle():
+def test_no_files_import_each_other_in_a_circle():
     left = {name: set(targets) for name, targets in GRAPH.items()}
     while free := [name for name, targets in left.items() if not targets & left.keys()]:
         for name in free:

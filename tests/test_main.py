@@ -1,4 +1,4 @@
-"""The list of commands, their help, and what the package does to the process that it is imported in."""
+"""The list of commands, their help, and the effects of importing the package."""
 
 import contextlib
 import importlib
@@ -14,7 +14,7 @@ from numpygpt.system.errors import InputError
 from tests.calls import PACKAGE, output, python
 
 
-def test_every_command_is_listed_with_what_it_does(capsys):
+def test_every_command_is_listed_with_its_description(capsys):
     listing.main([])
     shown = capsys.readouterr().out
     listing.main(["--help"])
@@ -25,7 +25,7 @@ def test_every_command_is_listed_with_what_it_does(capsys):
         assert re.search(rf"^  {name} +\w", shown, re.MULTILINE), name
 
 
-def test_a_command_is_also_called_by_its_name(made, capsys):
+def test_a_command_can_be_called_by_its_name(made, capsys):
     asked = [str(made / "run"), "win a prize"]
     answer = output(capsys, classify.main, *asked)
     assert output(capsys, listing.main, "classify", *asked) == answer
@@ -37,7 +37,7 @@ def test_a_command_is_also_called_by_its_name(made, capsys):
         assert process.communicate() == (b"", error) and process.returncode == 2
 
 
-def test_the_console_script_is_the_list_of_commands():
+def test_the_console_script_shows_the_list_of_commands():
     config = ConfigParser()
     config.read(PACKAGE.parent / "setup.cfg")
     name, target = config["options.entry_points"]["console_scripts"].strip().split(" = ")
@@ -51,7 +51,7 @@ def test_the_console_script_is_the_list_of_commands():
 
 
 @pytest.mark.parametrize("name", listing.commands())
-def test_help_explains_every_option_and_shows_its_default(capsys, name, monkeypatch):
+def test_help_explains_every_option_with_its_default(capsys, name, monkeypatch):
     monkeypatch.setenv("COLUMNS", "500")
     with pytest.raises(SystemExit) as exit:
         importlib.import_module(f"numpygpt.{name}").main(["--help"])
@@ -59,9 +59,7 @@ def test_help_explains_every_option_and_shows_its_default(capsys, name, monkeypa
     assert exit.value.code == 0
     assert not re.search(r"%\(|%[sdr%]|\(default: (None|True|False|==SUPPRESS==)?\)", shown)
     described = re.split(r"^  (?=\S)", shown.split("options:")[1].split("examples:")[0], flags=re.MULTILINE)
-    assert all(re.search(r"\S(  |\n {10}) *\S", option) for option in described[1:]), (
-        "an option without a word about it"
-    )
+    assert all(re.search(r"\S(  |\n {10}) *\S", option) for option in described[1:]), "an option has no help text"
     assert f"  python -m numpygpt.{name}" in shown.split("examples:")[1]
 
 
@@ -74,10 +72,10 @@ def test_help_fits_a_terminal_of_80_columns(capsys, called, monkeypatch):
     shown = capsys.readouterr().out
     assert len(shown.splitlines()) > 9 and [line for line in shown.splitlines() if len(line) > 80] == []
     if called == "bench":
-        assert all(f"\n  {subject} " in shown for subject in module.SUBJECTS), "a list that runs into itself"
+        assert all(f"\n  {subject} " in shown for subject in module.SUBJECTS), "the lines of the list run together"
 
 
-def test_a_default_of_one_is_shown_too(capsys):
+def test_a_default_of_one_is_shown(capsys):
     with pytest.raises(SystemExit):
         generate.main(["--help"])
     assert "(default: 1.0)" in capsys.readouterr().out
@@ -86,7 +84,7 @@ def test_a_default_of_one_is_shown_too(capsys):
 SETTING = "import os; print(os.environ.get('OPENBLAS_THREAD_TIMEOUT'))"
 
 
-def test_importing_the_package_changes_and_loads_nothing(tmp_path):
+def test_importing_the_package_has_no_side_effects(tmp_path):
     script = (
         "import os, sys; before = dict(os.environ); import numpygpt; "
         "print(before == dict(os.environ), 'numpy' in sys.modules, 'pandas' in sys.modules)"
@@ -99,8 +97,8 @@ def test_importing_the_package_changes_and_loads_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("called", ["-m numpygpt.generate", "-mnumpygpt.generate", "-m numpygpt generate", "console"])
-def test_a_command_keeps_openblas_from_busy_waiting_before_numpy_is_loaded(tmp_path, called):
-    (tmp_path / "numpy.py").write_text(SETTING)  # found instead of NumPy
+def test_a_command_limits_openblas_busy_waiting_before_numpy_is_loaded(tmp_path, called):
+    (tmp_path / "numpy.py").write_text(SETTING)  # imported instead of NumPy
     clean = {name: value for name, value in os.environ.items() if name != "OPENBLAS_THREAD_TIMEOUT"}
     clean["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])
     if called == "console":
@@ -109,4 +107,4 @@ def test_a_command_keeps_openblas_from_busy_waiting_before_numpy_is_loaded(tmp_p
         called = called.split()
     assert python(*called, env=clean).communicate()[0].split()[:1] == [b"18"]
     kept = clean | {"OPENBLAS_THREAD_TIMEOUT": "25"}
-    assert python(*called, env=kept).communicate()[0].split()[:1] == [b"25"], "a user's own setting stays"
+    assert python(*called, env=kept).communicate()[0].split()[:1] == [b"25"], "the user's own setting is kept"

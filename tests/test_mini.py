@@ -1,5 +1,4 @@
-"""The bundled model is what its card says: small, complete, readable by transformers,
-as good as was measured, and better than none."""
+"""The bundled model has the properties on its card: size, perplexity, and compatibility with transformers."""
 
 import math
 import re
@@ -27,7 +26,7 @@ def mini():
 
 @pytest.fixture(scope="module")
 def held_out(mini, shared):
-    """The windows on which `pretrain` measured the perplexity, when it was called as the card says."""
+    """Return the windows on which `pretrain`, called as on the card, measured the perplexity."""
     _, _, encoding = mini
     command = re.search(r"^python -m numpygpt\.pretrain (.*?)^```", card(), re.M | re.S)[1].replace("\\\n", " ")
     args = pretrain.arguments(shlex.split(command))
@@ -47,21 +46,21 @@ def card_number(pattern):
     return float(re.search(pattern, card())[1].replace(",", ""))
 
 
-def test_it_is_as_small_as_promised(mini):
+def test_the_bundled_model_is_as_small_as_documented(mini):
     config, params, _ = mini
     assert sum(file.stat().st_size for file in FOLDER.iterdir()) <= 10_000_000
     assert sum(array.size for array in params.values()) == card_number(r"This GPT-2 has ([\d,]+) parameters")
     assert config.vocab_size == card_number(r"vocabulary of\s+([\d,]+)\s+entries")
 
 
-def test_its_card_states_the_perplexity_that_is_measured(mini, held_out):
+def test_the_cards_perplexity_equals_the_measured_one(mini, held_out):
     config, params, _ = mini
     assert perplexity(params, config, held_out, SingleProcess()) == pytest.approx(
         card_number(r"held-out perplexity is \*\*([\d.]+)"), rel=1e-3
     )
 
 
-def test_transformers_computes_the_same_perplexity(mini, held_out):
+def test_transformers_computes_the_bundled_models_perplexity(mini, held_out):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     config, params, _ = mini
     model = transformers.GPT2LMHeadModel.from_pretrained(FOLDER, dtype=torch.float32).eval()
@@ -75,12 +74,12 @@ def test_transformers_computes_the_same_perplexity(mini, held_out):
             )
             for window in some[:, :-1]
         ]
-    # transformers shifts by itself, so it sees windows of one token less and predicts all but their first
+    # transformers shifts the targets itself, so its windows have one token less and it predicts all except the first
     ours = perplexity(params, config, some[:, :-1], SingleProcess())
     assert ours == pytest.approx(math.exp(np.mean(losses)), rel=1e-3)
 
 
-def test_transformers_tokenizes_and_continues_as_we_do(mini):
+def test_transformers_tokenizes_and_generates_alike(mini):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     config, params, encoding = mini
     tokenizer = transformers.AutoTokenizer.from_pretrained(FOLDER)

@@ -1,7 +1,6 @@
-"""Whole models against transformers and PyTorch's autograd:
-every position's logits, every trainable parameter's gradient.
+"""Whole models give transformers' logits at every position and PyTorch's gradients of every trainable parameter.
 
-At a tiny size always, and at 124M with: python -m pytest -m oracle_124m
+The tests always run with a tiny model. For 124M: python -m pytest -m oracle_124m
 """
 
 from itertools import product
@@ -24,10 +23,9 @@ CLASSES = 3
 
 
 class Oracle:
-    """A random GPT-2 in float32 whose biases and layernorms are filled,
-    and what PyTorch makes of some messages of unequal lengths.
+    """A random GPT-2 in float32 with filled biases and layernorms, and PyTorch's results on unequal messages.
 
-    config, params   what numpygpt reads from the folder that transformers saves
+    config, params   as numpygpt reads them from the folder that transformers saves
     """
 
     def __init__(self, settings, lengths, folder, seed=0):
@@ -50,16 +48,16 @@ class Oracle:
         self.labels = rng.integers(0, CLASSES, len(lengths))
         self.ended = [np.append(ids, np.int32(pad)) for ids in self.messages]
         self.padded = [np.append(ids, np.full(max(lengths) + 1 - len(ids), pad, np.int32)) for ids in self.messages]
-        # Padding stands behind the message, where a causal mask hides it: one forward pass serves every padding.
+        # A causal mask hides the padding after a message, so one forward pass serves every padding.
         self.hidden = self.model.transformer(torch.tensor(np.stack(self.padded)).long()).last_hidden_state
 
     def language_logits(self):
-        """For each message its (T, V) logits."""
+        """Return the logits (T, V) of each message."""
         with torch.no_grad():
             return [self.model.lm_head(rows[: len(ids)]).numpy() for rows, ids in zip(self.hidden, self.messages)]
 
     def loss_and_gradients(self, position, padding):
-        """The classifier's loss and {name: gradient} of all its parameters."""
+        """Return the classifier's loss and {name: gradient} of all its parameters."""
         pool = {"last": lambda rows: rows[-1], "first": lambda rows: rows[0], "mean": lambda rows: rows.mean(dim=0)}[
             position
         ]
@@ -74,13 +72,13 @@ class Oracle:
 
 
 def our_language_logits(oracle):
-    """For each message its (T, V) logits, from one packed batch of them all."""
+    """Return the logits (T, V) of each message, from one packed batch."""
     ids, lengths = pack(oracle.messages)
     return np.split(language_logits(Tape(oracle.params), ids, lengths, oracle.config), np.cumsum(lengths)[:-1])
 
 
 def our_loss_and_gradients(oracle, choice, position, padding):
-    """The loss and {name: gradient} of the trainable parameters, on the way that training takes."""
+    """Return the loss and {name: gradient} of the trainable parameters, computed as in training."""
     clf = classifier_of(oracle.params, oracle.config, choice, position=position)
     messages = {"none": oracle.messages, "end": oracle.ended, "longest": oracle.padded}[padding]
     loss, grads = loss_of(clf, messages, oracle.labels)
@@ -89,9 +87,9 @@ def our_loss_and_gradients(oracle, choice, position, padding):
 
 
 def errors(ours, theirs):
-    """{name: max |ours - theirs| / max |theirs|}, each tensor by its own size.
+    """Return {name: max |ours - theirs| / max |theirs|}.
 
-    Of a c_attn.bias the key's third is left out: softmax ignores what adds the same to all scores of a row,
+    The key's third of a c_attn.bias is excluded: softmax ignores a constant added to all scores of a row,
     so its gradient is zero, and PyTorch's is rounding noise.
     """
     found = {}
@@ -117,18 +115,18 @@ def oracle(request, tmp_path_factory):
 
 @pytest.fixture(scope="module", params=WAYS, ids="-".join)
 def classified(request, oracle):
-    """(position, padding, PyTorch's loss, its gradients)"""
+    """Return (position, padding, PyTorch's loss, its gradients)."""
     return *request.param, *oracle.loss_and_gradients(*request.param)
 
 
-def test_the_trunks_logits_are_those_of_transformers_at_every_position(oracle):
+def test_the_trunks_logits_equal_transformers_at_every_position(oracle):
     for ours, theirs in zip(our_language_logits(oracle), oracle.language_logits()):
         assert ours.shape == theirs.shape and ours.dtype == np.float32
         assert np.abs(ours - theirs).max() <= 1e-4
 
 
 @pytest.mark.parametrize("choice", ["head", "last_block", "last_two_blocks", "all"])
-def test_every_trainable_parameters_gradient_is_autograds(oracle, classified, choice):
+def test_every_trainable_parameters_gradient_equals_autograds(oracle, classified, choice):
     position, padding, loss, theirs = classified
     our_loss, ours = our_loss_and_gradients(oracle, choice, position, padding)
     assert our_loss == pytest.approx(loss, rel=1e-5)

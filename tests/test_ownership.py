@@ -1,4 +1,4 @@
-"""No function changes an array that is not its own, whatever kind of array it is given."""
+"""No function changes an array that it does not own, whatever the array's kind."""
 
 import numpy as np
 import pytest
@@ -17,14 +17,14 @@ def mini():
 
 @pytest.fixture(scope="module")
 def mapped(mini, tmp_path_factory):
-    """The same model from a float32 file, whose arrays are read-only maps of it."""
+    """Return mini from a float32 file, with read-only memory-mapped arrays."""
     folder = tmp_path_factory.mktemp("float32") / "model"
     save_folder(folder, mini.config, mini.params, mini.encoding, np.float32)
     return numpygpt.load(folder)
 
 
 @pytest.mark.parametrize("which", ["mini", "mapped"])
-def test_an_optimizer_refuses_a_pretrained_models_arrays_which_are_read_only(which, request):
+def test_an_optimizer_refuses_a_pretrained_models_read_only_arrays(which, request):
     gpt = request.getfixturevalue(which)
     gain = gpt.params["ln_f.weight"]
     assert not gain.flags.writeable
@@ -34,7 +34,7 @@ def test_an_optimizer_refuses_a_pretrained_models_arrays_which_are_read_only(whi
     assert np.array_equal(gain, before)
 
 
-def test_what_learns_is_chosen_once_because_only_that_is_a_copy(mapped):
+def test_only_trainable_parameters_are_copied_so_the_choice_is_final(mapped):
     clf = numpygpt.Classifier(mapped, ["ham", "spam"], "head")
     with pytest.raises(AttributeError):
         clf.trainable = clf.trainable | {"wpe.weight"}
@@ -51,7 +51,7 @@ def strange(array, how):
 
 
 @pytest.mark.parametrize("how", ["not contiguous", "big-endian", "float16", "float64"])
-def test_a_model_of_unusual_arrays_answers_alike_is_trained_saved_and_left_as_it_was(mini, how, tmp_path):
+def test_a_model_of_unusual_arrays_is_used_trained_and_saved_unchanged(mini, how, tmp_path):
     params = {name: strange(array, how) for name, array in mini.params.items()}
     before = {name: array.copy() for name, array in params.items()}
     gpt = numpygpt.GPT(mini.config, params, mini.encoding, "mini")
@@ -68,13 +68,13 @@ def test_a_model_of_unusual_arrays_answers_alike_is_trained_saved_and_left_as_it
         assert np.array_equal(array, before[name]), name
 
 
-def test_parameters_that_are_no_real_floats_are_refused(mini):
+def test_parameters_that_are_not_real_floats_are_refused(mini):
     params = mini.params | {"ln_f.bias": mini.params["ln_f.bias"] + 0j}
     with pytest.raises(numpygpt.InputError, match="ln_f.bias has dtype complex64: expected real floats"):
         numpygpt.GPT(mini.config, params, mini.encoding, "mini")
 
 
-def test_clip_norm_scales_what_it_is_given_and_refuses_what_it_may_not_write_to():
+def test_clip_norm_scales_in_place_and_refuses_read_only_arrays():
     grads = {"w": np.full(4, 2.0)}
     clip_norm(grads, 1.0)
     np.testing.assert_allclose(grads["w"], 0.5)
@@ -82,4 +82,4 @@ def test_clip_norm_scales_what_it_is_given_and_refuses_what_it_may_not_write_to(
     grads = {"a": np.full(2, 3.0)} | grads
     with pytest.raises(numpygpt.InputError, match="clip_norm: the gradient of w is read-only"):
         clip_norm(grads, 0.1)
-    assert (grads["a"] == 3).all()  # refused before anything has changed
+    assert (grads["a"] == 3).all()  # refused before any change

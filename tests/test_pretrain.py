@@ -1,4 +1,4 @@
-"""pretrain as a user meets it: a run, an interrupted one, and bad input."""
+"""The pretrain command: a run, an interrupted run, and bad input."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from tests.calls import contents, output, refusal, spoil
 SMALL = "text.txt --lines --layers 1 --width 8 --heads 2 --positions 16 --vocabulary 290 --batch-size 2 --held-out 0.2"
 
 
-def test_pretrain_makes_a_model_that_every_command_takes(here, capsys):
+def test_pretrain_makes_a_model_that_every_command_accepts(here, capsys):
     shown = output(
         capsys,
         pretrain.main,
@@ -53,7 +53,7 @@ def test_pretrain_makes_a_model_that_every_command_takes(here, capsys):
 
 
 @pytest.mark.parametrize("at", [1, 4, 6])
-def test_ctrl_c_lets_pretraining_go_on_as_if_nothing_had_been(here, capsys, monkeypatch, at):
+def test_pretraining_resumes_after_ctrl_c_with_the_same_bits(here, capsys, monkeypatch, at):
     arguments = [*SMALL.split(), "--steps", "6", "--eval-every", "3"]
     pretrain.main([*arguments, "--out", "whole"])
 
@@ -82,7 +82,7 @@ def test_ctrl_c_lets_pretraining_go_on_as_if_nothing_had_been(here, capsys, monk
     assert contents(here / "new") == contents(here / "whole")
 
 
-def test_a_run_goes_on_with_other_steps_on_their_schedule(here, capsys, monkeypatch):
+def test_pretraining_resumes_with_another_number_of_steps_on_their_schedule(here, capsys, monkeypatch):
     arguments = [*SMALL.split(), "--eval-every", "2", "--warmup", "0", "--out", "new"]
     rates = []
 
@@ -102,8 +102,8 @@ def test_a_run_goes_on_with_other_steps_on_their_schedule(here, capsys, monkeypa
     assert pd.read_csv("new/curve.csv")["step"].tolist() == [2, 4, 6]
 
 
-def test_a_file_counts_as_often_as_its_weight(here, capsys):
-    """Its documents, and so the tokens; a weight of one half takes every second."""
+def test_a_file_is_used_as_often_as_its_weight(here, capsys):
+    """A weight multiplies a file's documents and tokens. A weight of one half uses every second document."""
     Path("a.txt").write_text("".join(f"this is line {n} of many\n" for n in range(200)))
 
     def counted(name):
@@ -123,10 +123,10 @@ def test_a_file_counts_as_often_as_its_weight(here, capsys):
 
     assert [counted(name) for name in ("a.txt", "a.txt:2", "a.txt:0.5")] == [160, 320, 80]
     Path("b.txt:3").write_bytes(Path("a.txt").read_bytes())
-    assert counted("b.txt:3") == 160, "the whole is the name of a file"
+    assert counted("b.txt:3") == 160, "the whole argument is the name of a file"
 
 
-def test_the_second_ctrl_c_does_not_wait(here, monkeypatch):
+def test_the_second_ctrl_c_ends_pretraining_at_once(here, monkeypatch):
     class Interrupted(pretrain.Pretraining):
         def step(self):
             os.kill(os.getpid(), signal.SIGINT)
@@ -165,7 +165,7 @@ REFUSED_BY_PRETRAIN = {
 
 
 @pytest.mark.parametrize("what", REFUSED_BY_PRETRAIN)
-def test_pretrain_refuses_in_one_line_and_leaves_no_folder(here, capsys, what):
+def test_pretrain_refuses_bad_input_in_one_line_and_leaves_no_folder(here, capsys, what):
     options, expected = REFUSED_BY_PRETRAIN[what]
     arguments = [options] if not options.startswith("--") else [*SMALL.split(), *options.split()]
     before = contents(here)

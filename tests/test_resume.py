@@ -1,4 +1,4 @@
-"""A run that was interrupted or killed ends as one that was not, bit for bit; what cannot go on is refused."""
+"""An interrupted or killed run resumes with the bits of an uninterrupted run, or is refused."""
 
 import gc
 import json
@@ -35,7 +35,7 @@ OPTIONS = "--model model --data messages.csv --epochs 2 --eval-every 3 --save-ev
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A folder with a tiny model, 60 messages, and a finished run with OPTIONS, `whole`, and its log."""
+    """Return a folder with a tiny model, 60 messages, a finished run `whole` with OPTIONS, and its log."""
     folder = tmp_path_factory.mktemp("resume")
     texts = [f"win {n} pounds now, call {n * 7}" for n in range(30)] + [f"see you at {n}, love" for n in range(30)]
     frame = pd.DataFrame({"Label": ["spam"] * 30 + ["ham"] * 30, "Text": texts})
@@ -48,15 +48,15 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def here(made, tmp_path, monkeypatch):
-    """A copy of `made` as the current folder."""
+    """Copy `made` to the current folder."""
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(train, "save_plot", lambda *_: False)  # matplotlib would take most of the time
+    monkeypatch.setattr(train, "save_plot", lambda *_: False)  # drawing would take most of the time
     return tmp_path
 
 
 def outcome(capsys, *arguments):
-    """All that the run leaves, and what it prints."""
+    """Return the run's files and its output."""
     capsys.readouterr()
     train.main([*arguments])
     folder = Path(arguments[-1])
@@ -65,7 +65,7 @@ def outcome(capsys, *arguments):
 
 
 class Stopped(Exception):
-    """Stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
 def killed(ways, scratch):
@@ -74,7 +74,7 @@ def killed(ways, scratch):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-def test_runs_that_are_killed_end_as_if_they_had_not_been(here):
+def test_killed_runs_resume_to_the_results_of_uninterrupted_ones(here):
     way = [str(here / word) if (here / word).exists() else word for word in OPTIONS]
     met, _, wrong = fresh(killed, [way, [*way, "--trainable", "lora", "--accumulate", "3"]], here)
     assert met.total() >= 5 and wrong == []
@@ -92,7 +92,7 @@ def stopping_after(rows):
 
 
 @pytest.mark.parametrize("accumulate, every", [(1, 0), (2, 0), (2, 1000)])
-def test_fine_tuning_that_stops_after_any_step_goes_on_with_the_same_bits(tmp_path, accumulate, every):
+def test_fine_tuning_stopped_after_any_step_resumes_with_the_same_bits(tmp_path, accumulate, every):
     recipe = dict(epochs=2, lr=1e-3, accumulate=accumulate, eval_every=2, eval_batches=1, schedule="cosine")
     expected, loaders = a_run()
     history = fine_tune(expected, *loaders, **recipe)
@@ -107,10 +107,10 @@ def test_fine_tuning_that_stops_after_any_step_goes_on_with_the_same_bits(tmp_pa
         pd.testing.assert_frame_equal(found, history, check_exact=True)
         for name, array in expected.params.items():
             assert np.array_equal(clf.params[name], array), name
-        assert accuracy(clf, loaders[0], SingleProcess()) == final, "the generator, too, is where it was"
+        assert accuracy(clf, loaders[0], SingleProcess()) == final, "the generator's state is restored, too"
 
 
-def test_a_file_of_other_settings_or_messages_is_not_gone_on_with(tmp_path):
+def test_a_resume_file_of_other_settings_or_messages_is_refused(tmp_path):
     clf, loaders = a_run()
     fine_tune(clf, *loaders, epochs=1, resume=ResumeFile(tmp_path / "file"))
     for other, name in [({"epochs": 2}, "epochs = 1, not 2"), ({"epochs": 1, "weight_decay": 0.0}, "weight_decay")]:
@@ -123,7 +123,7 @@ def test_a_file_of_other_settings_or_messages_is_not_gone_on_with(tmp_path):
         fine_tune(clf, *loaders, epochs=1, resume=ResumeFile(tmp_path / "file"))
 
 
-def test_a_state_is_saved_when_it_is_due_and_after_every_epoch(tmp_path, monkeypatch):
+def test_the_state_is_saved_at_its_interval_and_after_every_epoch(tmp_path, monkeypatch):
     class Counted(ResumeFile):
         rows = ()
 
@@ -139,7 +139,7 @@ def test_a_state_is_saved_when_it_is_due_and_after_every_epoch(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("at", [1, 5, 7])
-def test_ctrl_c_saves_and_says_how_to_go_on(here, capsys, monkeypatch, at):
+def test_ctrl_c_saves_the_state_and_says_how_to_resume(here, capsys, monkeypatch, at):
     options = [*OPTIONS, "--save-every", "1000"]
     expected = outcome(capsys, *options, "--out", "whole")
 
@@ -160,7 +160,7 @@ STOPS = ["write_split", "loaders", "fine_tune", "accuracy", "save_plot", "Classi
 
 
 def stopped_run(monkeypatch, where, options=OPTIONS):
-    """Begin the run `stopped` and stop it as it comes to `where`."""
+    """Start the run `stopped` and stop it when it reaches `where`."""
 
     def stop(*_, **__):
         raise Stopped
@@ -172,14 +172,14 @@ def stopped_run(monkeypatch, where, options=OPTIONS):
 
 
 @pytest.mark.parametrize("where", STOPS[1:])
-def test_a_run_goes_on_from_wherever_it_stopped_with_the_messages_that_it_had(here, capsys, monkeypatch, where):
+def test_a_run_resumes_from_any_stage_with_its_own_messages(here, capsys, monkeypatch, where):
     expected = outcome(capsys, *OPTIONS, "--out", "whole")
     stopped_run(monkeypatch, where)
     os.remove("messages.csv")
     assert outcome(capsys, "--resume", "stopped") == expected
 
 
-def test_a_run_that_was_finished_but_for_the_last_lines_is_finished(here, capsys, monkeypatch):
+def test_a_run_stopped_before_its_last_lines_is_completed(here, capsys, monkeypatch):
     expected = outcome(capsys, *OPTIONS, "--out", "whole")
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(Stopped))
@@ -189,17 +189,17 @@ def test_a_run_that_was_finished_but_for_the_last_lines_is_finished(here, capsys
     assert outcome(capsys, "--resume", "stopped") == expected
 
 
-def test_a_run_goes_on_with_other_memory_and_the_same_bits(here, capsys, monkeypatch):
+def test_a_run_resumes_with_another_memory_limit_and_the_same_bits(here, capsys, monkeypatch):
     expected = outcome(capsys, *OPTIONS, "--out", "whole")
     stopped_run(monkeypatch, "accuracy")
     monkeypatch.setattr("numpygpt.system.rows.disk_folder", lambda: None)
     with pytest.warns(Note, match="neither in memory nor on disk"):
         found = outcome(capsys, "--memory", "4kB", "--resume", "stopped")
-    del found["run.json"], expected["run.json"]  # they name the memory
+    del found["run.json"], expected["run.json"]  # run.json names the memory limit
     assert found == expected
 
 
-def test_a_run_of_a_version_that_named_no_recipe_goes_on_as_it_began(here, capsys, monkeypatch):
+def test_a_run_of_a_version_without_recipes_resumes_unchanged(here, capsys, monkeypatch):
     expected = outcome(capsys, *OPTIONS, "--out", "whole")
     stopped_run(monkeypatch, "accuracy")
     set_in("stopped/settings.json", recipe=None)
@@ -216,7 +216,7 @@ def refused(*arguments):
     return str(error.value)
 
 
-def test_what_cannot_go_on_is_refused_in_one_line_and_left_as_it_is(here, capsys, monkeypatch):
+def test_a_run_that_cannot_resume_is_refused_and_left_unchanged(here, capsys, monkeypatch):
     train.main([*OPTIONS, "--out", "whole"])
     assert "whole is finished: there is nothing to resume" in refused("--resume", "whole")
     for nothing in ("absent", "model", "messages.csv"):
@@ -238,7 +238,7 @@ def test_what_cannot_go_on_is_refused_in_one_line_and_left_as_it_is(here, capsys
         reopen_run("stopped", held)
         assert "stopped is being trained by another process" in refused("--resume", "stopped")
     weights = {name: array * 2 for name, array in read_safetensors("model/model.safetensors").items()}
-    gc.collect()  # with them go the files that the refused runs had mapped
+    gc.collect()  # unmaps the files of the refused runs
     write_safetensors("model/model.safetensors", weights)
     assert "the weights of model have changed" in refused("--resume", "stopped")
     assert {path.name: path.read_bytes() for path in Path("stopped").iterdir()} == before
@@ -253,7 +253,7 @@ def test_a_damaged_run_is_refused_in_one_line(here, monkeypatch, name, damage):
     assert name in refused("--resume", "stopped")
 
 
-def test_a_state_that_lacks_something_is_refused(tmp_path):
+def test_an_incomplete_state_is_refused(tmp_path):
     clf, loaders = a_run()
     fine_tune(clf, *loaders, epochs=1, resume=ResumeFile(tmp_path / "file"))
     stored = {name: np.array(array) for name, array in read_safetensors(tmp_path / "file").items()}
@@ -264,7 +264,7 @@ def test_a_state_that_lacks_something_is_refused(tmp_path):
             fine_tune(clf, *loaders, epochs=1, resume=ResumeFile(tmp_path / "less"))
 
 
-def test_the_settings_may_be_repeated_and_what_changes_no_result_may_be_another(here, capsys, monkeypatch):
+def test_resuming_accepts_equal_settings_and_those_that_change_no_result(here, capsys, monkeypatch):
     expected = outcome(capsys, *OPTIONS, "--out", "whole")
     stopped_run(monkeypatch, "loaders")
     found = outcome(capsys, *OPTIONS, "--save-every", "5", "--features-cache", "cache", "--resume", "stopped")
@@ -273,7 +273,7 @@ def test_the_settings_may_be_repeated_and_what_changes_no_result_may_be_another(
     assert json.loads(found["run.json"])["features_cache"] == "cache"
 
 
-def test_seconds_are_those_of_all_processes(here, capsys, monkeypatch):
+def test_the_reported_seconds_include_all_processes(here, capsys, monkeypatch):
     stopped_run(monkeypatch, "accuracy")
     stored = {name: np.array(array) for name, array in read_safetensors("stopped/resume.safetensors").items()}
     progress = json.loads(stored["progress"].tobytes()) | {"seconds": 5000.0}
@@ -283,7 +283,7 @@ def test_seconds_are_those_of_all_processes(here, capsys, monkeypatch):
     assert 5000 < json.loads(Path("stopped/run.json").read_bytes())["seconds"] < 5100
 
 
-def test_the_sets_read_back_as_they_were_written(tmp_path):
+def test_a_runs_sets_are_read_back_unchanged(tmp_path):
     texts = [
         "NA",
         "nan",

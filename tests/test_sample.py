@@ -1,4 +1,4 @@
-"""The bundled sample messages: well formed, all different, and neither trivial nor hopeless to classify."""
+"""The bundled sample messages are well formed, all different, and neither trivial nor impossible to classify."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ import numpygpt
 
 FILE = Path(numpygpt.__file__).parent / "assets" / "sample" / "messages.tsv"
 
-# Numbers set aside for drama and fiction: Ofcom's lists for the United Kingdom, 555-01xx in North America.
+# Numbers reserved for fiction: Ofcom's lists for the United Kingdom, 555-01xx in North America.
 FICTITIOUS = re.compile(
     r"07700900\d{3}|01632960\d{3}|02079460\d{3}|03069990\d{3}|08081570\d{3}|09098790\d{3}|(1?[2-9]\d{2})?55501\d\d"
 )
@@ -33,7 +33,7 @@ def is_spam(lines):
 
 @pytest.fixture(scope="module")
 def words(texts):
-    """Which lower-cased words and emoji each message holds: 0 or 1, (messages, words)."""
+    """Return a matrix (messages, words) of 0 and 1: whether a message has a lower-cased word or emoji."""
     bags = [set(re.findall(r"\w+|[\u2600-\u27bf\U0001f000-\U0001faff]", text.lower())) for text in texts]
     column = {word: j for j, word in enumerate(sorted(set().union(*bags)))}
     held = np.zeros((len(bags), len(column)))
@@ -42,8 +42,8 @@ def words(texts):
     return held
 
 
-def test_every_line_is_a_label_a_tab_and_a_text(lines):
-    # A text that opens with a quote would swallow its neighbours in a reader that knows quoting.
+def test_every_sample_line_is_a_label_a_tab_and_a_text(lines):
+    # A reader with CSV quoting would merge a text that starts with a quote with the following lines.
     bad = [line for line in lines if not re.fullmatch(r'(ham|spam)\t[^\s"][^\t\r]*(?<!\s)', line)]
     assert not bad
 
@@ -58,23 +58,23 @@ def test_messages_are_as_long_as_a_text_message_and_a_third_have_at_most_eight_w
     counts = np.array([len(text.split()) for text in texts])
     assert counts.min() == 1 and counts.max() <= 45
     assert np.mean(counts <= 8) > 1 / 3
-    assert np.mean(is_spam[counts <= 8]) > 1 / 3, "spam is short, too"
+    assert np.mean(is_spam[counts <= 8]) > 1 / 3, "short messages are also spam"
 
 
-def test_no_two_messages_are_nearly_the_same(words, texts):
+def test_no_two_sample_messages_are_nearly_equal(words, texts):
     assert len(set(texts)) == len(texts)
     size = words.sum(axis=1)
     shared = words @ words.T
-    jaccard = shared / np.maximum(size[:, None] + size - shared, 1)  # a message may be of signs alone
+    jaccard = shared / np.maximum(size[:, None] + size - shared, 1)  # a message may have no words
     np.fill_diagonal(jaccard, 0)
     assert jaccard.max() < 0.7
 
 
-def test_no_message_holds_a_number_that_could_ring_or_a_name_that_could_resolve(texts):
+def test_sample_messages_contain_no_real_phone_number_or_domain(texts):
     for text in texts:
         for number in re.findall(r"\d[\d ()-]{6,}\d", text):
             assert FICTITIOUS.fullmatch(re.sub(r"\D", "", number)), text
-        # Two letters straight after a dot make a domain: prose has a space there.
+        # Two letters directly after a dot could be a domain. Prose has a space there.
         for host in re.findall(r"(?:[a-z0-9-]+\.)+[a-z]{2,}", text, re.IGNORECASE):
             assert host.endswith(".example"), text
 
@@ -92,7 +92,7 @@ def test_no_message_holds_a_number_that_could_ring_or_a_name_that_could_resolve(
         pytest.param(lambda text: text.count("!"), id="exclamation marks"),
     ],
 )
-def test_no_single_surface_feature_gives_the_label_away(texts, is_spam, feature):
+def test_no_single_surface_feature_predicts_the_label(texts, is_spam, feature):
     value = np.array([float(feature(text)) for text in texts])
     above = [np.mean((value > threshold) == is_spam) for threshold in np.unique(value)]
     assert max(above + [1 - accuracy for accuracy in above]) < 0.75

@@ -1,4 +1,4 @@
-"""serve as a user meets it: the address it prints, Ctrl-C, and bad input in one line."""
+"""The serve command: its address, Ctrl-C, and bad input in one line."""
 
 import http.client
 import json
@@ -15,7 +15,7 @@ from tests.calls import python, refusal
 
 @contextmanager
 def serving(run, *options):
-    """(process, its port), once it is there."""
+    """Start the command and return (process, port) when it is ready."""
     process = python("-m", "numpygpt.serve", run, "--port", "0", *options)
     try:
         port = int(
@@ -27,28 +27,28 @@ def serving(run, *options):
         process.communicate()
 
 
-def test_it_says_where_it_is_and_answers_there(made):
+def test_serve_prints_its_address_and_answers_there(made):
     with serving(made / "run") as (_, port):
         connection = http.client.HTTPConnection("127.0.0.1", port)
         connection.request("POST", "/api/classify", b'{"text": "win"}', {"Content-Type": "application/json"})
         assert json.loads(connection.getresponse().read())["label"] in ("ham", "spam")
 
 
-def test_ctrl_c_ends_it_at_once_whatever_it_is_doing(made):
+def test_ctrl_c_ends_serve_at_once(made):
     with serving(made / "run") as (process, port):
         with socket.create_connection(("127.0.0.1", port)) as waiting:
-            waiting.sendall(b"POST /api/classify HTTP/1.1\r\nContent-Length: 9\r\n")  # and never the rest
+            waiting.sendall(b"POST /api/classify HTTP/1.1\r\nContent-Length: 9\r\n")  # without the body
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=60)
             assert (process.returncode, err) == (0, b"\n")
 
 
-def test_any_other_address_than_this_machines_own_is_warned_of(made):
+def test_serve_warns_of_an_address_other_machines_can_reach(made):
     with serving(made / "run", "--host", "0.0.0.0") as (process, _):
         assert process.stderr.readline().startswith(b"warning: anyone who can reach this machine")
 
 
-def test_a_port_that_is_taken_is_one_line(made, capsys):
+def test_a_port_in_use_is_refused_in_one_line(made, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         error = refusal(capsys, serve.main, made / "run", "--port", port)

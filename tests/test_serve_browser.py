@@ -1,4 +1,4 @@
-"""The served page in a real browser: chromium and its driver, with selenium; skipped where one is absent."""
+"""The served page in a real browser."""
 
 import re
 import threading
@@ -32,7 +32,9 @@ def clf(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     save_model(folder, Config(300, 64, 8, 2, 2))
     clf = numpygpt.Classifier(numpygpt.load(folder), ["ham", "order", "spam"], pad=PAD)
-    clf.params["head.bias"] -= clf.logits(["call now", MESSAGE, "home at six", "sorry"]).mean(axis=0)  # several win
+    clf.params["head.bias"] -= clf.logits(["call now", MESSAGE, "home at six", "sorry"]).mean(
+        axis=0
+    )  # so that several labels win
     clf.seen_tokens = np.ones(clf.config.vocab_size, bool)
     clf.seen_tokens[clf.gpt.encode("你好吗")] = False
     return clf
@@ -58,7 +60,7 @@ def url(clf, tmp_path_factory):
 
 @pytest.fixture
 def page(browser, url):
-    """The page as it opens; what it logs and asks for is looked at when the test is over."""
+    """Open the page. Its log and requests are checked after the test."""
     with opened(browser, url) as asked:
         until(browser, lambda: browser.find_elements("css selector", ".ask"))
         yield browser
@@ -70,7 +72,7 @@ def until(page, found):
 
 
 def typed(page, text, number=0):
-    """A card, after this text was typed into it and all of the answer has come."""
+    """Type a text into a card and return it when the complete answer has arrived."""
     card = page.find_elements("css selector", ".ask")[number]
     box = card.find_element("css selector", "textarea")
     box.clear()
@@ -89,19 +91,19 @@ def is_waiting(page):
 
 
 def shown(card):
-    """The message as the tokens show it."""
+    """Return the message as its tokens show it."""
     tokens = card.find_elements("css selector", ".pieces span:not(.pad)")
     return "".join(token.text for token in tokens).replace("␣", " ")
 
 
 def unfolded(card):
-    """The text of the card's folded numbers."""
+    """Return the text of the card's folded numbers."""
     card.find_element("css selector", "details > summary").click()
     return card.find_element("css selector", "details").text.replace("−", "-")
 
 
 def rgb(page, node, property="background-color"):
-    """The channels of a node's computed colour."""
+    """Return the channels of a node's computed colour."""
     value = page.execute_script("return getComputedStyle(arguments[0])[arguments[1]]", node, property)
     return tuple(map(int, re.fullmatch(r"rgb\((\d+), (\d+), (\d+)\)", value).groups()))
 
@@ -118,7 +120,7 @@ def test_the_page_opens_with_an_example_already_answered(page, clf):
     assert box.get_attribute("value") == "x"  # typing replaces it
 
 
-def test_a_message_gets_its_label_its_probabilities_and_folded_away_its_margin_and_logits(page, clf):
+def test_a_message_gets_its_label_probabilities_and_folded_margin_and_logits(page, clf):
     card = typed(page, "call now")
     row = clf.predict(["call now"]).iloc[0]
     headline = card.find_element("css selector", ".headline").text.split("\n")
@@ -132,7 +134,7 @@ def test_a_message_gets_its_label_its_probabilities_and_folded_away_its_margin_a
     assert said + f"{logits[answer] - logits[runner_up]:+.3f}" in unfolded(card)
 
 
-def test_each_label_has_one_colour_everywhere_whether_it_wins_or_not(page, clf):
+def test_each_label_has_one_colour_everywhere(page, clf):
     of = {label: channels(colour) for label, colour in colours(clf.labels).items()}
     winners = set()
     for text in ("call now", MESSAGE, "home at six", "Track your parcel", "a", "sorry"):
@@ -158,7 +160,7 @@ def test_each_label_has_one_colour_everywhere_whether_it_wins_or_not(page, clf):
     assert len(winners) > 1
 
 
-def test_the_curve_is_the_answers_unless_a_label_is_chosen(page, clf):
+def test_the_curve_follows_the_answer_unless_a_label_is_chosen(page, clf):
     titles = {}
     for text in ("call now", MESSAGE, "home at six", "Track your parcel", "a", "sorry"):
         card = typed(page, text)
@@ -169,7 +171,7 @@ def test_the_curve_is_the_answers_unless_a_label_is_chosen(page, clf):
     assert card.find_elements("css selector", "h3")[1].text == "The probability of order after each token"
 
 
-def test_a_long_computation_says_that_it_computes(page):
+def test_a_long_computation_shows_progress(page):
     card = typed(page, "call now")
     visible = "return [...document.querySelectorAll('.busy')].filter(n => getComputedStyle(n).display !== 'none')"
     assert page.execute_script(visible) == []
@@ -180,7 +182,7 @@ def test_a_long_computation_says_that_it_computes(page):
     assert page.execute_script(visible) == [] and "computing" not in card.text
 
 
-def test_a_message_of_tokens_that_training_never_had_gets_a_sentence(page):
+def test_a_message_of_unseen_tokens_gets_a_remark(page):
     card = typed(page, "你好吗")
     note = card.find_element("css selector", ".note").text
     assert note == "100% of its tokens occur in no training message. Do not rely on the answer."
@@ -204,7 +206,7 @@ def test_nothing_is_clipped_at_1280_pixels(page):
     assert page.execute_script(beyond) == []
 
 
-def test_markup_in_a_message_and_in_the_test_set_is_shown_as_text(page):
+def test_markup_in_messages_and_test_set_is_escaped(page):
     card = typed(page, MESSAGE)
     assert shown(card) == MESSAGE
     page.find_element("css selector", "#measured summary").click()
@@ -219,7 +221,7 @@ def test_markup_in_a_message_and_in_the_test_set_is_shown_as_text(page):
 
 
 @pytest.mark.parametrize("method", ["integrated", "gradient_input", "deletion"])
-def test_the_keyboard_alone_reaches_every_tokens_numbers(page, clf, method):
+def test_the_keyboard_reaches_every_tokens_numbers(page, clf, method):
     card = typed(page, MESSAGE)
     page.find_element("css selector", f"#method option[value={method}]").click()
     table = clf.explain(MESSAGE).table()
@@ -241,7 +243,7 @@ def test_the_keyboard_alone_reaches_every_tokens_numbers(page, clf, method):
     assert "65%" in span.get_attribute("style")
 
 
-def test_pointing_at_a_token_marks_it_on_the_curve_and_the_other_way_round(page):
+def test_pointing_at_a_token_marks_it_on_the_curve_and_vice_versa(page):
     card = typed(page, MESSAGE)
     span = card.find_elements("css selector", ".pieces span")[2]
     webdriver.ActionChains(page).move_to_element(span).perform()
@@ -256,7 +258,7 @@ def test_pointing_at_a_token_marks_it_on_the_curve_and_the_other_way_round(page)
     assert "token 5 of" in card.find_element("css selector", ".read").text
 
 
-def test_the_curve_goes_on_through_the_padding_and_says_what_it_did(page, clf):
+def test_the_curve_includes_the_padding_and_states_its_effect(page, clf):
     card = typed(page, MESSAGE)
     logits = after_each_token(clf, MESSAGE)
     own = int((~clf.explain(MESSAGE).padding).sum())
@@ -271,7 +273,7 @@ def test_the_curve_goes_on_through_the_padding_and_says_what_it_did(page, clf):
     assert (changed in caption) == (leads[own - 1] != leads[-1])
 
 
-def test_integrated_gradients_show_their_sum_and_another_baseline_another(page, clf):
+def test_integrated_gradients_show_their_sum_for_each_baseline(page, clf):
     card = typed(page, MESSAGE)
     unfolded(card)
     page.find_element("css selector", "#more summary").click()
@@ -283,7 +285,7 @@ def test_integrated_gradients_show_their_sum_and_another_baseline_another(page, 
         assert f"{found.baseline_margin:+.3f}".replace("-", "−") in card.text
 
 
-def test_two_messages_stand_side_by_side_and_each_keeps_its_answer(page, clf):
+def test_two_messages_are_compared_and_keep_their_answers(page, clf):
     typed(page, "call now")
     page.find_element("id", "add").click()
     second = typed(page, "home at six", 1)
@@ -294,7 +296,7 @@ def test_two_messages_stand_side_by_side_and_each_keeps_its_answer(page, clf):
     assert len(page.find_elements("css selector", ".ask")) == 1
 
 
-def test_what_the_server_refuses_is_said_and_the_next_message_answered(page):
+def test_a_refused_message_shows_the_error_and_the_next_is_answered(page):
     typed(page, "call now")
     page.execute_script("asks[0].set('call '.repeat(20000))")
     until(page, lambda: "send at most 65,536" in page.find_element("css selector", ".error").text)
@@ -306,7 +308,7 @@ def test_what_the_server_refuses_is_said_and_the_next_message_answered(page):
     assert len(log) == 1 and "413" in log[0]["message"]
 
 
-def test_the_runs_figures_are_shown_and_each_mistake_is_one_click_from_its_explanation(page, clf):
+def test_the_runs_figures_are_shown_and_a_mistake_links_to_its_explanation(page, clf):
     page.find_element("css selector", "#measured summary").click()
     until(page, lambda: page.find_elements("css selector", ".mistakes li"))
     found = clf.evaluate([f"{label} <i>one</i>" for label in clf.labels], clf.labels)

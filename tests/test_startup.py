@@ -1,4 +1,4 @@
-"""What a command imports before it answers. A user waits for each module; pandas alone takes a quarter of a second."""
+"""Commands import few modules, because a user waits for each. pandas alone takes a quarter of a second."""
 
 import subprocess
 import sys
@@ -8,9 +8,9 @@ import pytest
 from numpygpt.__main__ import commands
 
 HEAVY = ("pandas", "matplotlib", "sklearn", "torch", "ssl", "urllib.request", "http.client", "email")
-STUDY = ("exercise", "gradcheck", "lesson", "trace")  # the commands that are made of it
-SERVER = ("ssl", "urllib.request", "http.client", "email")  # http.server, which serves the page, imports some
-MOST = 400  # modules, of which Python and NumPy are 250
+STUDY = ("exercise", "gradcheck", "lesson", "trace")  # the commands that need study/
+SERVER = ("ssl", "urllib.request", "http.client", "email")  # http.server, which serves the page, imports some of these
+MOST = 400  # modules, including 250 of Python and NumPy
 
 SCRIPT = """if True:
     import importlib, sys
@@ -24,7 +24,7 @@ SCRIPT = """if True:
 
 
 def imported(command, *arguments):
-    """The names of the modules that a command has imported when it is done."""
+    """Return the names of the modules that a command imports."""
     call = [sys.executable, "-c", SCRIPT, command, *map(str, arguments)]
     done = subprocess.run(call, capture_output=True, text=True, check=True)
     count, *names = done.stderr.split()
@@ -40,13 +40,13 @@ def test_help_imports_little(command):
     assert any(name.startswith("numpygpt.study") for name in names) == (command in STUDY)
 
 
-def test_classify_imports_neither_pandas_nor_the_network_nor_the_study_room(made):
+def test_classify_imports_neither_pandas_nor_network_modules_nor_study(made):
     for options in ([], ["--explain"]):
         count, names = imported("classify", made / "run", "win a prize", *options)
         assert count < MOST and not names & {*HEAVY} and "numpy" in names
         assert not any(name.startswith("numpygpt.study") for name in names)
 
 
-def test_generate_with_the_bundled_model_imports_no_network():
+def test_generate_with_the_bundled_model_imports_no_network_modules():
     count, names = imported("generate", "Thank you", "--tokens", "1")
     assert count < MOST and not names & {*HEAVY}

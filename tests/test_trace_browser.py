@@ -1,4 +1,4 @@
-"""The page in a real browser, opened from disk: chromium and its driver, with selenium; skipped where one is absent."""
+"""The trace's page in a real browser, opened from disk."""
 
 import re
 
@@ -25,7 +25,7 @@ def url(trace, tmp_path_factory):
 
 @pytest.fixture
 def page(browser, url):
-    """The page as it opens; what it logs and asks for is looked at when the test is over."""
+    """Open the page. Its log and requests are checked after the test."""
     with opened(browser, url) as asked:
         yield browser
     assert set(asked) <= {url}
@@ -35,7 +35,7 @@ def last(trace):
     return f"block {trace.config.n_layer - 1}"
 
 
-def test_arrow_keys_walk_from_the_tokens_to_the_loss_and_back_and_to_the_update(page, trace):
+def test_arrow_keys_step_from_the_tokens_to_the_loss_and_back_to_the_update(page, trace):
     walk, steps = [heading(page)], len(trace.steps) + 1
     for _ in range(2 * steps):
         press(page, "\ue014")  # right
@@ -47,7 +47,7 @@ def test_arrow_keys_walk_from_the_tokens_to_the_loss_and_back_and_to_the_update(
     assert heading(page) == "tokens" and "back" in page.find_element("css selector", "body").get_attribute("class")
 
 
-def test_where_nothing_learns_the_way_back_visibly_ends(page, trace):
+def test_the_page_shows_where_backpropagation_ends(page, trace):
     at(page, f"{last(trace)} · layernorm (ln_1)")
     assert "Backpropagation stops here" in texts(page, ".column.b .ends")[-1]
     at(page, "block 0 · layernorm (ln_1)")
@@ -57,7 +57,7 @@ def test_where_nothing_learns_the_way_back_visibly_ends(page, trace):
     assert len(dimmed) == 3 and all("nothing here or below is trainable" in title for title in dimmed)
 
 
-def test_pointing_at_a_name_lights_it_in_both_columns(page, trace):
+def test_pointing_at_a_name_highlights_it_in_both_columns(page, trace):
     at(page, f"{last(trace)} · layernorm (ln_2)")
     name = next(n for n in page.find_elements("css selector", ".column.f .n") if n.text == "rstd")
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", name)
@@ -67,7 +67,7 @@ def test_pointing_at_a_name_lights_it_in_both_columns(page, trace):
     assert page.find_elements("css selector", ".column.f .v.lit")
 
 
-def test_pointing_at_gain_lights_its_gradient_function(page, trace):
+def test_pointing_at_gain_highlights_its_gradient_function(page, trace):
     at(page, f"{last(trace)} · layernorm (ln_2)")
     name = next(n for n in page.find_elements("css selector", ".column.f .n") if n.text == "gain")
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", name)
@@ -76,7 +76,7 @@ def test_pointing_at_gain_lights_its_gradient_function(page, trace):
     assert [box.get_attribute("data-fn").split(":")[1] for box in lit] == ["dgain"]
 
 
-def test_a_function_inside_says_where_it_was_called_and_constants_have_values(page, trace):
+def test_an_inner_function_shows_its_call_and_constants_show_values(page, trace):
     at(page, f"{last(trace)} · attention")
     titles = texts(page, ".column.f .function h4")
     assert any(re.fullmatch(r"softmax, called in line \d+ of dot_product_attention", title) for title in titles)
@@ -84,7 +84,7 @@ def test_a_function_inside_says_where_it_was_called_and_constants_have_values(pa
     assert {"SLOPE = 0.7978845608", "CUBIC = 0.044715"} <= set(texts(page, ".column.f .v"))
 
 
-def test_gelus_curve_has_this_messages_numbers_on_it(page, trace):
+def test_gelus_curve_shows_the_messages_values(page, trace):
     at(page, f"{last(trace)} · gelu")
     dots = "return [...document.querySelectorAll('figure')].map(f => f.querySelectorAll('.dot').length)"
     curve, slope = page.execute_script(dots)
@@ -101,7 +101,7 @@ def test_the_code_is_shown_with_its_line_numbers(page, trace):
         assert shown == function.lines[number - function.first]
 
 
-def test_a_heatmap_opens_and_says_the_number_that_numpy_has(page, trace):
+def test_a_heatmap_opens_with_numpys_values(page, trace):
     at(page, f"{last(trace)} · layernorm (ln_2)")
     button = next(v for v in page.find_elements("css selector", ".column.f button.v") if v.text.startswith("xhat"))
     page.execute_script("arguments[0].click()", button)
@@ -125,7 +125,7 @@ def test_a_heatmap_opens_and_says_the_number_that_numpy_has(page, trace):
     assert not page.find_element("id", "large").is_displayed()
 
 
-def test_attention_is_a_triangle_a_head_at_a_time(page, trace):
+def test_attention_is_shown_as_one_triangle_per_head(page, trace):
     at(page, f"{last(trace)} · attention")
     button = next(v for v in page.find_elements("css selector", ".column.f button.v") if v.text.startswith("weights"))
     page.execute_script("arguments[0].click()", button)
@@ -141,7 +141,7 @@ def test_attention_is_a_triangle_a_head_at_a_time(page, trace):
     page.find_element("id", "lclose").click()
 
 
-def test_the_reader_chooses_the_entry_whose_proof_is_shown(page, trace):
+def test_the_reader_chooses_the_checked_entry(page, trace):
     at(page, "head")
     box = page.find_element("css selector", ".check")
     options = box.find_elements("css selector", "option")
@@ -152,7 +152,7 @@ def test_the_reader_chooses_the_entry_whose_proof_is_shown(page, trace):
     assert page.find_elements("css selector", ".wrong") == []
 
 
-def test_the_chart_and_its_words_follow_the_chosen_entry(page, trace):
+def test_the_chart_and_its_text_follow_the_chosen_entry(page, trace):
     at(page, f"{last(trace)} · attention")
     chart = "const [line, words] = ['.proof polyline', '.proof svg + p'].map(name => document.querySelector(name));"
     chart += "return [line.getAttribute('points'), words.textContent]"
@@ -165,7 +165,7 @@ def test_the_chart_and_its_words_follow_the_chosen_entry(page, trace):
     assert "of the value" in words and re.search(r"best at h = 1e-\d+", words)
 
 
-def test_on_a_phone_a_wide_array_scrolls_and_its_row_names_stay(page, trace):
+def test_a_wide_array_scrolls_on_a_phone_with_fixed_row_names(page, trace):
     resized(page, 390)
     at(page, f"{last(trace)} · layernorm (ln_2)")
     page.execute_script("document.querySelector('.column.f button.v').click()")
@@ -187,14 +187,14 @@ def test_signs_and_directions_have_different_colours_and_a_key(page, trace):
         assert page.find_element("css selector", ".key .scale").is_displayed()
 
 
-def test_in_a_notebooks_cell_both_columns_stand_side_by_side(page, trace):
+def test_both_columns_fit_side_by_side_in_a_notebook(page, trace):
     resized(page, 860)
     at(page, f"{last(trace)} · layernorm (ln_2)")
     left, right = (page.find_element("css selector", f".column.{side}").rect for side in "fb")
     assert left["y"] == right["y"] and left["x"] + left["width"] < right["x"]
 
 
-def test_on_paper_there_is_every_step(page, trace):
+def test_the_printed_page_has_every_step(page, trace):
     printed = "return [...document.querySelectorAll('.printed h2')].map(heading => heading.textContent)"
     page.execute_script("dispatchEvent(new Event('beforeprint'))")
     found = page.execute_script(printed)

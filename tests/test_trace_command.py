@@ -1,4 +1,4 @@
-"""`python -m numpygpt.trace` as a user meets it: what it writes and prints, and bad input in one line."""
+"""The trace command: its page, its output, and bad input in one line."""
 
 import os
 import shutil
@@ -23,13 +23,13 @@ def run(folder, *arguments):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A run folder."""
+    """Return a run folder."""
     folder = tmp_path_factory.mktemp("trace") / "run"
     numpygpt.Classifier(numpygpt.load("mini"), ["ham", "order", "spam"], "last_block").save(folder)
     return folder
 
 
-def test_it_writes_the_page_and_says_where(tmp_path):
+def test_trace_writes_a_page_and_prints_its_path(tmp_path):
     result = run(tmp_path, "Call now", "--trainable", "last_block")
     assert result.returncode == 0 and result.stdout.startswith("trace.html: loss ")
     assert (tmp_path / "trace.html").read_text().startswith("<!doctype html>")
@@ -53,7 +53,7 @@ def test_the_language_model_is_traced(tmp_path):
     assert "output_loss" in (tmp_path / "trace.html").read_text()
 
 
-def test_an_operation_is_printed_and_nothing_written(tmp_path):
+def test_tracing_an_operation_prints_it_and_writes_no_file(tmp_path):
     result = run(tmp_path, "--op", "linear")
     assert result.returncode == 0 and "y = x @ weight" in result.stdout and list(tmp_path.iterdir()) == []
     listed = run(tmp_path, "--op").stdout
@@ -76,7 +76,7 @@ def test_an_operation_is_printed_and_nothing_written(tmp_path):
         (["--op", "eggs"], "no such operation"),
     ],
 )
-def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, arguments, said):
+def test_trace_refuses_bad_input_in_one_line_and_leaves_no_file(tmp_path, arguments, said):
     (tmp_path / "there.html").write_text("mine")
     result = run(tmp_path, *arguments)
     assert result.returncode == 2 and result.stderr.startswith("error: ") and said in result.stderr
@@ -86,14 +86,14 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, arguments, said):
     ).read_text() == "mine"
 
 
-def test_a_damaged_run_is_one_line(tmp_path, finished):
+def test_a_damaged_run_is_refused_in_one_line_by_trace(tmp_path, finished):
     folder = shutil.copytree(finished, tmp_path / "damaged")
     (folder / "run.json").write_text("{")
     result = run(tmp_path, "Hi", "--run", str(folder))
     assert result.returncode == 2 and "damaged" in result.stderr and result.stderr.count("\n") == 1
 
 
-def test_folded_is_refused_where_the_mean_of_all_rows_is_read(tmp_path, finished):
+def test_folded_is_refused_with_mean_pooling(tmp_path, finished):
     result = run(tmp_path, "Call now", "--run", str(finished), "--folded", "--out", "p.html")
     assert (result.returncode, result.stdout) == (2, "") and result.stderr.startswith("error: folded: ")
     assert not (tmp_path / "p.html").exists()

@@ -28,7 +28,7 @@ def trace():
 def url(trace, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "trace.html"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page_module, "ENTRIES", ((float("inf"), 1),))  # more take long, and are tested elsewhere
+        patch.setattr(page_module, "ENTRIES", ((float("inf"), 1),))  # more entries are slow, and tested elsewhere
         trace.save(path)
     assert path.stat().st_size < 4_000_000
     return path.as_uri()
@@ -42,14 +42,14 @@ def page(browser, url):
 
 
 def nodes(page):
-    """The texts of the map's boxes, in order of their steps."""
+    """Return the texts of the map's boxes, in the order of their steps."""
     return page.execute_script(
         "return [...document.querySelectorAll('#map .node')].map(node => node.getAttribute('aria-label'))"
     )
 
 
 def node(page, label):
-    """The element of the box whose label begins so."""
+    """Return the box whose label starts with `label`."""
     return next(
         found
         for found in page.find_elements("css selector", "#map .node")
@@ -58,7 +58,7 @@ def node(page, label):
 
 
 def lit(page):
-    """How many forward and how many backward arrows are lit, and how many there are."""
+    """Return the numbers of highlighted forward and backward arrows, and of all of them."""
     count = "return arguments[0].map(kind => document.querySelectorAll('#map .arrow.' + kind).length)"
     return page.execute_script(count, ["forward.lit", "backward.lit", "forward", "backward"])
 
@@ -81,7 +81,7 @@ def test_the_map_has_a_box_for_each_step_and_folds_all_blocks_but_one(page, trac
     assert "new head" in page.find_element("id", "map").text
 
 
-def test_a_click_goes_there_and_says_you_are_here(page, trace):
+def test_a_click_on_a_box_goes_to_its_step_and_marks_it(page, trace):
     node(page, "block 2 · gelu").click()
     assert heading(page) == "block 2 · gelu"
     here = page.find_elements("css selector", "#map [aria-current=step]")
@@ -98,7 +98,7 @@ def test_a_block_folds_and_opens(page, trace):
     assert sum("folded" in label for label in nodes(page)) == 1  # the reader opened two
 
 
-def test_arrows_light_up_forward_and_then_back(page, trace):
+def test_arrows_are_highlighted_forward_and_then_backward(page, trace):
     steps = len(trace.steps)
     assert lit(page)[:2] == [0, 0]
     page.execute_script(f"go({steps})")  # the loss
@@ -123,7 +123,7 @@ def test_a_model_of_twelve_blocks_fits_a_wide_screen_and_its_map_scrolls_on_a_ph
             assert 0 <= here["x"] <= width - here["width"] and width_of(browser) <= width
 
 
-def test_where_no_gradient_arrives_the_map_has_no_arrow_back(browser, tmp_path):
+def test_the_map_has_no_backward_arrow_without_a_gradient(browser, tmp_path):
     clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"], "head")
     clf.trace("Call", "spam").save(tmp_path / "head.html")
     with opened(browser, (tmp_path / "head.html").as_uri()):
@@ -131,7 +131,7 @@ def test_where_no_gradient_arrives_the_map_has_no_arrow_back(browser, tmp_path):
         assert "no gradient" in next(label for label in nodes(browser) if "gelu" in label)
 
 
-def test_a_language_models_head_is_tied_and_the_map_says_so(browser, tmp_path):
+def test_the_map_shows_a_language_models_tied_head(browser, tmp_path):
     numpygpt.load("mini").trace("Call now", "ln_f.*").save(tmp_path / "language.html")
     with opened(browser, (tmp_path / "language.html").as_uri()):
         assert "tied" in browser.find_element("id", "map").text
@@ -152,7 +152,7 @@ def test_the_keyboard_reaches_every_box(page, trace):
 
 
 @pytest.mark.parametrize("width, dark", SIZES)
-def test_the_tour_goes_from_the_first_to_the_last_stop_and_nothing_is_wider_than_the_screen(page, width, dark):
+def test_the_tour_visits_every_stop_and_fits_the_screen(page, width, dark):
     resized(page, width, dark)
     assert width_of(page) <= width
     page.find_element("id", "starttour").click()
@@ -166,12 +166,12 @@ def test_the_tour_goes_from_the_first_to_the_last_stop_and_nothing_is_wider_than
         page.find_element("css selector", ".stop summary").click()
         assert answer.is_displayed() and width_of(page) <= width
         here = page.find_element("css selector", "#map [aria-current=step]").rect
-        assert 0 <= here["x"] and here["x"] + here["width"] <= width, "the map does not show where the reader is"
+        assert 0 <= here["x"] and here["x"] + here["width"] <= width, "the map does not show the current step"
         page.find_element("id", "tournext").click()
     assert page.find_elements("css selector", ".stop") == [] and heading(page) == "the update"
 
 
-def test_a_link_opens_a_stop_which_can_be_left(browser, url):
+def test_a_link_opens_a_stop_of_the_tour(browser, url):
     with opened(browser, f"{url}#tour=5"):
         assert "stop 5 of 12" in texts(browser, ".stoptop b")[0] and heading(browser) == "block 2 · gelu"
         assert not browser.find_element("css selector", "#banner ul").is_displayed()
@@ -181,7 +181,7 @@ def test_a_link_opens_a_stop_which_can_be_left(browser, url):
         assert browser.find_elements("css selector", ".stop, .look") == [] and "tour" not in browser.current_url
 
 
-def test_a_stops_button_scrolls_to_what_it_names(page):
+def test_a_stops_button_scrolls_to_the_named_value(page):
     page.execute_script("openStop(8)")
     button = page.find_element("css selector", "button.show")
     button.click()
@@ -190,7 +190,7 @@ def test_a_stops_button_scrolls_to_what_it_names(page):
     assert 60 < top < 844
 
 
-def test_in_a_notebooks_frame_the_page_walks_and_has_its_tour(browser, url, tmp_path):
+def test_the_page_steps_and_has_its_tour_in_a_notebooks_frame(browser, url, tmp_path):
     page = (tmp_path / "notebook.html").resolve()
     cell = framed(Path(url.removeprefix("file://")).read_text(encoding="utf-8"))
     page.write_text(f"<!doctype html><body style='width:860px'>{cell}", encoding="utf-8")
@@ -206,19 +206,19 @@ def test_in_a_notebooks_frame_the_page_walks_and_has_its_tour(browser, url, tmp_
         browser.switch_to.default_content()
 
 
-def test_how_to_read_the_page_is_a_banner_that_closes_on_the_first_step(page):
+def test_the_reading_guide_closes_on_the_first_step(page):
     assert page.find_element("css selector", "#banner ul").is_displayed()
     press(page, RIGHT)
     assert not page.find_element("css selector", "#banner ul").is_displayed()
 
 
-def test_the_page_counts_the_steps_that_the_trace_has(page, trace):
+def test_the_page_counts_the_traces_steps(page, trace):
     press(page, RIGHT)
     assert texts(page, "#where") == [f"forward → step 1 of {len(trace.steps)}"]
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_one_operation_alone_has_no_map_and_shows_its_numbers(browser, tmp_path, width):
+def test_a_single_operation_has_no_map_and_shows_its_values(browser, tmp_path, width):
     (tmp_path / "op.html").write_text(operation_page(trace_operation(*examples()["attention"])), encoding="utf-8")
     with opened(browser, (tmp_path / "op.html").as_uri()):
         resized(browser, width)

@@ -1,4 +1,4 @@
-"""A learner's own operation in a real browser: wrong cells are marked, at three widths, without errors or requests."""
+"""A learner's operation in a real browser: wrong cells are marked at three widths, without errors or requests."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def linear(x, weight, bias):
 
 
 @pytest.mark.parametrize("width", [1280, pytest.param(860, marks=pytest.mark.slow), 390])
-def test_wrong_cells_are_marked_and_the_right_array_stands_below(browser, tmp_path, width):
+def test_wrong_cells_are_marked_above_the_correct_array(browser, tmp_path, width):
     numpygpt.check(linear).trace().save(tmp_path / "mine.html")
     url = (tmp_path / "mine.html").as_uri()
     with opened(browser, url) as asked:

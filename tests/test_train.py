@@ -1,4 +1,4 @@
-"""train as a user meets it: whole runs with a tiny model, and every bad input ending in one line."""
+"""The train command: complete runs with a tiny model. Bad input ends in one line."""
 
 import os
 import re
@@ -35,7 +35,7 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-def test_classify_answers_as_was_measured_in_training(here, capsys, options):
+def test_classify_reproduces_trainings_test_accuracy(here, capsys, options):
     shown = output(
         capsys, train.main, "--model", "model", "--data", "three.csv", "--out", "new", "--lr", "0.02", *options.split()
     )
@@ -63,7 +63,7 @@ def settings(config, *options):
 
 @pytest.mark.parametrize("config", [CONFIG, SIZES["gpt2"]])
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_that_is_named_holds_for_every_model_but_not_against_what_is_asked_for(name, config):
+def test_a_named_recipe_applies_to_every_model_except_for_explicit_options(name, config):
     found = settings(config, "--recipe", name)
     expected = RECIPES[name] | {"warmup": 0, "clip": np.inf, "label_smoothing": SMOOTHING[name], "recipe": name}
     expected |= {"batch_size": 8, "weight_decay": 0.1, "accumulate": 1}
@@ -71,7 +71,7 @@ def test_a_recipe_that_is_named_holds_for_every_model_but_not_against_what_is_as
     assert settings(config, "--recipe", name, "--pad", "7") == found | {"pad": "7"}
 
 
-def test_without_a_recipe_the_width_decides():
+def test_without_a_recipe_the_models_width_selects_it():
     for width, name in {8: "small", 767: "small", 768: "gpt2", 1600: "gpt2"}.items():
         config = Config(n_embd=width, n_head=1)
         assert settings(config) == settings(config, "--recipe", name)
@@ -91,14 +91,14 @@ def test_without_a_recipe_the_width_decides():
         (768, "--recipe book", "book, not gpt2, the default for a width of 768", "at rate 5e-05"),
     ],
 )
-def test_a_run_says_which_recipe_it_follows_and_why(here, capsys, width, options, recipe, others):
+def test_a_run_prints_its_recipe_and_the_reason(here, capsys, width, options, recipe, others):
     save_model("wide", replace(CONFIG, n_embd=width, n_layer=1))
     shown = output(capsys, train.main, *"--model wide --data two.csv --epochs 1 --out new".split(), *options.split())
     assert re.search(f"^recipe   {recipe}.*; but .*epochs 1", shown, re.MULTILINE), shown
     assert others in shown
 
 
-def test_a_run_learns_and_leaves_what_its_folder_promises(here, capsys):
+def test_a_run_learns_and_writes_all_documented_files(here, capsys):
     before = contents(here / "model")
     options = "--trainable all --pad none --position mean --lr 0.02 --epochs 9 --eval-every 10 --out a/new"
     shown = output(capsys, train.main, "--model", "model", "--data", "three.csv", *options.split())
@@ -123,7 +123,7 @@ def test_a_run_learns_and_leaves_what_its_folder_promises(here, capsys):
     assert contents(here / "model") == before
 
 
-def test_a_run_ends_with_what_evaluate_would_say_and_then_what_to_try(here, capsys):
+def test_a_run_ends_with_evaluates_report_and_the_next_commands(here, capsys):
     shown = output(capsys, train.main, *"--model model --data three.csv --epochs 3 --lr 0.02 --out new".split())
     evaluated = output(capsys, evaluate.main, "new")
     summary = evaluated.split("\n\nnumber of messages with each label")[0].split("\n\n", 1)[1]
@@ -133,7 +133,7 @@ def test_a_run_ends_with_what_evaluate_would_say_and_then_what_to_try(here, caps
     assert re.search(f"{results}{re.escape(summary)}\n\n{end}$", shown)
 
 
-def test_a_run_leaves_its_curves_where_matplotlib_is_installed(made, tmp_path, monkeypatch):
+def test_a_run_saves_its_curves_if_matplotlib_is_installed(made, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert not save_plot(tmp_path / "curves.png", plot, None) and not (tmp_path / "curves.png").exists()
     monkeypatch.undo()
@@ -141,7 +141,7 @@ def test_a_run_leaves_its_curves_where_matplotlib_is_installed(made, tmp_path, m
     assert (made / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_same_command_gives_the_same_run_with_or_without_the_features_cache(here):
+def test_the_features_cache_does_not_change_a_run(here):
     arguments = ["--model", "model", "--data", "two.csv", "--epochs", "1", "--trainable", "last_block"]
     train.main([*arguments, "--out", "plain"])
     for out in ("cached", "from_cache"):
@@ -155,7 +155,7 @@ def test_the_same_command_gives_the_same_run_with_or_without_the_features_cache(
         )
 
 
-def test_solved_exercises_train_the_classifier_with_the_shipped_losses_to_the_digit(here, capsys):
+def test_train_with_solved_exercises_has_the_shipped_losses(here, capsys):
     names = ["linear", "layernorm", "gelu", "attention", "query_attention", "cross_entropy"]
     for name in names:
         Path(f"{name}.py").write_text(exercises.exercise(name).solution_text())
@@ -168,16 +168,14 @@ def test_solved_exercises_train_the_classifier_with_the_shipped_losses_to_the_di
 
 
 @pytest.mark.parametrize("recipe, sets", [("small", "1248 + 240 + 912"), ("book", "1680 + 240 + 480")])
-def test_the_bundled_sample_is_found_by_name_and_has_a_split_of_its_own_except_in_the_books_recipe(
-    here, capsys, recipe, sets
-):
+def test_the_bundled_sample_has_its_own_split_except_in_the_books_recipe(here, capsys, recipe, sets):
     options = f"--model model --data sample --trainable head --epochs 1 --pad none --recipe {recipe}"
     shown = output(capsys, train.main, *options.split())
     assert f"sample: {sets} messages to train, validate and test; labels ham, spam" in shown
     assert "results  runs" in shown
 
 
-def test_ctrl_c_keeps_the_history_and_leaves_no_run_that_seems_finished(made, tmp_path, capsys):
+def test_ctrl_c_keeps_the_history_and_leaves_no_finished_run(made, tmp_path, capsys):
     history = tmp_path / "run" / "history.csv"
     arguments = ["--model", made / "model", "--data", made / "two.csv", "--out", tmp_path / "run", "--epochs", 10**6]
     process = python("-m", "numpygpt.train", *arguments)
@@ -193,7 +191,7 @@ def test_ctrl_c_keeps_the_history_and_leaves_no_run_that_seems_finished(made, tm
     assert "not a finished run" in refusal(capsys, classify.main, tmp_path / "run", "text")
 
 
-# Bad input: refused before the run folder is made
+# Bad input is refused before the run folder is made
 
 
 REFUSED_BY_TRAIN = {
@@ -290,7 +288,7 @@ REFUSED_BY_TRAIN = {
 
 
 @pytest.mark.parametrize("what", REFUSED_BY_TRAIN)
-def test_train_refuses_in_one_line_and_leaves_no_run_folder(here, capsys, what):
+def test_train_refuses_bad_input_in_one_line_and_leaves_no_run_folder(here, capsys, what):
     damage, options, expected = REFUSED_BY_TRAIN[what]
     damage()
     before = contents(here)
@@ -299,7 +297,7 @@ def test_train_refuses_in_one_line_and_leaves_no_run_folder(here, capsys, what):
     assert contents(here) == before and not Path("runs").exists()
 
 
-def test_train_does_not_touch_an_existing_folder(here, capsys):
+def test_train_never_changes_an_existing_folder(here, capsys):
     before = contents(here)
     assert "run already exists. Choose another --out" in refusal(
         capsys, train.main, "--model", "model", "--data", "two.csv", "--out", "run"
@@ -311,7 +309,7 @@ def test_train_does_not_touch_an_existing_folder(here, capsys):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_a_loss_that_is_no_number_is_refused_and_the_history_kept(here, capsys):
+def test_a_loss_of_nan_ends_the_run_and_keeps_the_history(here, capsys):
     error = refusal(
         capsys, train.main, "--model", "model", "--data", "two.csv", "--lr", "1e3", "--trainable", "all", "--out", "new"
     )
@@ -319,7 +317,7 @@ def test_a_loss_that_is_no_number_is_refused_and_the_history_kept(here, capsys):
     assert Path("new/history.csv").exists() and not Path("new/run.json").exists()
 
 
-def test_an_evaluation_in_which_every_message_is_ignored_says_so_and_a_healthy_run_shows_no_nan(here, capsys):
+def test_an_evaluation_of_only_ignored_messages_is_marked_and_nan_never_shown(here, capsys):
     options = "--batch-size 1 --ignore-index 0 --eval-batches 1 --eval-every 1 --epochs 1 --lr 1e-3"
     shown = output(capsys, train.main, "--model", "model", "--data", "two.csv", "--out", "new", *options.split())
     none = "none (all messages are ignored)"
@@ -336,7 +334,7 @@ def test_the_help_names_the_default_of_each_recipe(capsys):
     assert "(default: gpt2 for a model of GPT-2's widths, 768 and up; small for a narrower model)" in shown
 
 
-# Which messages are used
+# Selection of messages
 
 
 def write_labels(path, **counts):
@@ -344,7 +342,7 @@ def write_labels(path, **counts):
     Path(path).write_text("\n".join(["label,text", *rows]) + "\n")
 
 
-def test_what_balancing_leaves_out_is_said_before_and_after_and_again_on_resuming(here, capsys, monkeypatch):
+def test_messages_dropped_by_balancing_are_reported_before_after_and_on_resuming(here, capsys, monkeypatch):
     write_labels("uneven.csv", ham=60, spam=20)
     options = "--model model --data uneven.csv --trainable head --epochs 1 --lr 0.02 --out".split()
     shown = output(capsys, train.main, *options, "new")
@@ -364,7 +362,7 @@ def test_what_balancing_leaves_out_is_said_before_and_after_and_again_on_resumin
 
 
 @pytest.mark.parametrize("options, sizes, used", [("none", "56 + 8 + 16", ""), ("30", "35 + 5 + 10", "50 of 80")])
-def test_all_messages_or_so_many_of_each_label_are_used_where_asked_for(here, capsys, options, sizes, used):
+def test_balance_can_use_all_or_a_number_of_messages_per_label(here, capsys, options, sizes, used):
     write_labels("uneven.csv", ham=60, spam=20)
     options = f"--balance {options} --label-weights balanced --trainable head --epochs 1 --out new".split()
     shown = output(capsys, train.main, "--model", "model", "--data", "uneven.csv", *options)
@@ -374,12 +372,12 @@ def test_all_messages_or_so_many_of_each_label_are_used_where_asked_for(here, ca
     assert set(pd.read_csv("new/validation.csv")["Label"]) == {0, 1}
 
 
-def test_nothing_is_said_of_balancing_where_it_leaves_nothing_out(here, capsys):
+def test_balancing_that_drops_no_message_is_not_reported(here, capsys):
     shown = output(capsys, train.main, *"--model model --data two.csv --trainable head --epochs 1 --out new".split())
     assert "are used" not in shown and "balanced" not in shown
 
 
-def test_a_label_that_is_in_no_validation_set_is_refused(here, capsys):
+def test_a_label_missing_from_the_validation_set_is_refused(here, capsys):
     write_labels("rare.csv", ham=60, spam=60, order=4)
     error = refusal(capsys, train.main, *"--model model --data rare.csv".split())
     assert "12 of 124 messages are used: 4 of each label, because 'order' has only 4. the validation set has" in error

@@ -1,4 +1,4 @@
-"""A tiny model and messages of few words, written for the tests of the commands."""
+"""Write a tiny model and messages of few words for the tests of the commands."""
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ CONFIG = Config(vocab_size=300, n_positions=24, n_embd=8, n_layer=2, n_head=2)
 
 
 def written(label, count, seed=0):
-    """`count` different messages of this label's words."""
+    """Return `count` different messages of the label's words."""
     rng = np.random.default_rng([seed, len(label)])
     return [" ".join(rng.choice(WORDS[label], rng.integers(4, 9))) for _ in range(count)]
 
@@ -25,7 +25,7 @@ def written(label, count, seed=0):
 def save_model(folder, config=CONFIG):
     rng = np.random.default_rng(1)
     params = {name: 0.3 * rng.standard_normal(shape, np.float32) for name, shape in parameter_shapes(config).items()}
-    params["wte.weight"] *= 4  # so that words matter more than places
+    params["wte.weight"] *= 4  # so that tokens matter more than positions
     encoding = learn_bpe([text for label in WORDS for text in written(label, 30)], 300)
     save_folder(folder, config, params, encoding)
 
