@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from .api.because import teachers
 from .api.run import load_run
 from .explain.served import Served
 from .explain.server import Server
@@ -25,11 +26,13 @@ def arguments(argv=None):
         "                      gradient_input, deletion; their sum, difference, complete;\n"
         "                      baseline is padding or zero\n"
         '  POST /api/curve     {"text"}  probabilities of each label after each token\n'
+        '  POST /api/because   {"text"}  the training messages that speak most for and most\n'
+        "                      against the answer\n"
         "  GET  /api/model     the run's labels, padding and pooling\n"
         "  GET  /api/evaluation  the run's accuracy on its test messages\n"
-        "The first three also return the tokens that were read, how many of them are padding, and unseen, the share of "
-        "the message's tokens that no training message had. A note says if that share is at least half, or if the "
-        "message was cut. A request body has at most 64 KB.",
+        "The requests with a text also return the tokens that were read, how many of them are padding, and unseen, "
+        "the share of the message's tokens that no training message had. A note says if that share is at least half, "
+        "or if the message was cut. A request body has at most 64 KB.",
         [
             "python -m numpygpt.serve runs/001",
             "python -m numpygpt.serve runs/001 --port 0",
@@ -44,7 +47,8 @@ def arguments(argv=None):
 
 def main(argv=None):
     args = arguments(argv)
-    served = Served(load_run(args.run), args.run)
+    clf = load_run(args.run)
+    served = Served(clf, args.run, lambda: teachers(clf))
     try:
         server = Server(served, args.host, args.port)
     except OSError as error:

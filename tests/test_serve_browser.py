@@ -10,11 +10,12 @@ import pytest
 
 import numpygpt
 from numpygpt.explain.attribution import after_each_token
+from numpygpt.explain.because import Teachers
 from numpygpt.explain.colours import channels, colours
 from numpygpt.explain.served import Served
 from numpygpt.explain.server import Server
 from numpygpt.model.config import Config
-from numpygpt.text.split import write_split
+from numpygpt.text.split import SplitSet, write_split
 from tests.browsing import needs_chromium, opened, resized, webdriver
 from tests.tiny import save_model
 
@@ -46,7 +47,8 @@ def url(clf, tmp_path_factory):
     clf.save(run)
     sets = [pd.DataFrame({"Label": clf.labels, "Text": [f"{label} <i>one</i>" for label in clf.labels]})] * 3
     write_split(run, sets, clf.labels)
-    served = Served(numpygpt.load_run(run), run)
+    trained = numpygpt.load_run(run)
+    served = Served(trained, run, lambda: Teachers(trained, SplitSet(run / "train.csv", clf.labels), method="head"))
     explain = served.explain
     served.explain = lambda text, **how: [time.sleep(SLOW * (text == "slow")), explain(text, **how)][1]
     server = Server(served, port=0)
@@ -336,3 +338,18 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(page, dark):
         assert page.execute_script("return document.documentElement.scrollWidth") <= width
     background = page.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(20, 23, 26)") == dark and card.is_displayed()
+
+
+def test_the_training_messages_behind_an_answer_are_folded_and_follow_the_message(page, clf):
+    card = typed(page, "call now")
+    taught = card.find_elements("css selector", "details")[-1]
+    assert not taught.find_elements("css selector", "li")
+    taught.find_element("css selector", "summary").click()
+    until(page, lambda: taught.find_elements("css selector", "li"))
+    label = clf.predict(["call now"])["label"][0]
+    titles = [title.text for title in taught.find_elements("css selector", "h3")]
+    assert [title.split(":")[0] for title in titles] == [f"for {label}", f"against {label}"]
+    assert "<i>one</i>" in taught.text and "influence function of the head" in taught.text
+    before = taught.text
+    typed(page, "home at six, love")
+    until(page, lambda: "computing" not in taught.text and taught.text != before)

@@ -1,5 +1,6 @@
 """The answers of numpygpt.serve: a run's classifier, with results that JSON can hold."""
 
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ..text.tokenizer import encode_message, token_texts
 from ..training.evaluation import evaluate
 from ..training.naive_bayes import NaiveBayes
 from .attribution import after_each_token, explain
+from .because import METHODS
 from .colours import colours
 
 EXAMPLES, SHORT = 5, 300  # test messages of each label to be tried, of at most so many characters,
@@ -22,13 +24,15 @@ LOOKED_AT = 1000  # from the first of them
 class Served:
     """A classifier that `numpygpt.load_run` returned, and its run folder. Each method's result is JSON-able.
 
+    teachers   a function that returns the run's Teachers; called once, when `because` is asked for the first time
     going   called now and then during long work. A server sets it to raise an error once the client has hung up
 
     Raises InputError for a text without anything to read.
     """
 
-    def __init__(self, clf, folder):
+    def __init__(self, clf, folder, teachers=None):
         self.clf, self.folder = clf, Path(folder)
+        self.teachers = cache(teachers or self._no_teachers)
         self.test = self.folder / "test.csv"
         self.going = lambda: None
         self._evaluation: dict | None = None
@@ -49,6 +53,7 @@ class Served:
             "padding": clf.pad_to,
             "examples": self._examples(),
             "evaluation": self.test.exists(),
+            "because": (self.folder / "train.csv").exists(),
         }
 
     def evaluation(self) -> dict:
@@ -104,6 +109,19 @@ class Served:
         logits = after_each_token(self.clf, text, progress=lambda done, total: self.going())
         probabilities, _ = softmax(logits.astype(np.float64))
         return {"probabilities": dict(zip(self.clf.labels, probabilities.T.tolist()))} | read
+
+    def because(self, text: str) -> dict:
+        """Return the training messages that speak most for and most against the answer: see `Classifier.because`."""
+        read = self._read(text)
+        found = self.teachers().because(text)
+        sides = [
+            {"title": title, "messages": rows[["text", "label", "score"]].to_dict("records")}
+            for title, rows in found.sides()
+        ]
+        return {"label": found.label, "method": METHODS[found.method], "sides": sides} | read
+
+    def _no_teachers(self):
+        raise InputError(f"the training messages of {self.folder} are not known")
 
     def _examples(self):
         """Return {label: a few test messages with this label}, as examples for the page."""

@@ -30,6 +30,7 @@ POST = {  # path: the fields of its request, {name: type or allowed values}
     "/api/classify": {"text": str},
     "/api/explain": {"text": str, "baseline": BASELINES},
     "/api/curve": {"text": str},
+    "/api/because": {"text": str},
 }
 
 

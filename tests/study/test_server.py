@@ -16,6 +16,7 @@ import pytest
 
 from numpygpt.api.run import load_run
 from numpygpt.explain import server as server_module
+from numpygpt.explain.because import Teachers
 from numpygpt.explain.served import Served
 from numpygpt.explain.server import LIMIT, Server
 from numpygpt.text.split import SplitSet
@@ -296,3 +297,16 @@ def test_an_internal_error_is_a_500_with_a_printed_traceback(monkeypatch):
         status, answer, _ = asked(server, "/api/model")
     assert status == 500 and "in its terminal" in answer["error"]
     assert isinstance(printed.get(timeout=60), AttributeError)
+
+
+def test_because_names_the_training_messages_or_says_why_it_cannot(made, server):
+    status, answer, _ = asked(server, "/api/because", {"text": "win a prize"})
+    assert status == 400 and "are not known" in answer["error"]
+    clf = load_run(made / "run")
+    training = [("win a prize", "spam"), ("home soon", "ham")]
+    with running(Served(clf, made / "run", lambda: Teachers(clf, training, method="head"))) as other:
+        status, answer, _ = asked(other, "/api/because", {"text": "win a prize"})
+    found = Teachers(clf, training, method="head").because("win a prize")
+    assert status == 200 and answer["label"] == found.label
+    scores = [message["score"] for side in answer["sides"] for message in side["messages"]]
+    assert sorted(scores) == pytest.approx(sorted(found.table["score"]))
