@@ -26,8 +26,8 @@ def arguments(argv=None):
         "                      gradient_input, deletion; their sum, difference, complete;\n"
         "                      baseline is padding or zero\n"
         '  POST /api/curve     {"text"}  probabilities of each label after each token\n'
-        '  POST /api/because   {"text"}  the training messages that speak most for and most\n'
-        "                      against the answer\n"
+        '  POST /api/because   {"text"}  the training messages that speak most for\n'
+        "                      and against the answer\n"
         "  GET  /api/model     the run's labels, padding and pooling\n"
         "  GET  /api/evaluation  the run's accuracy on its test messages\n"
         "The requests with a text also return the tokens that were read, how many of them are padding, and unseen, "

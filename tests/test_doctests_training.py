@@ -9,7 +9,7 @@ from numpygpt import Classifier
 
 MODULES = ("evaluation", "loader", "naive_bayes", "resume", "schedule")
 PUBLIC = """
-    encode evaluate explain frozen_blocks logits loss numbers predict save trace trainable unseen
+    because encode evaluate explain frozen_blocks logits loss numbers predict save trace trainable unseen
 """.split()
 
 

@@ -16,10 +16,10 @@ def teachers(clf, training=None, method=None) -> Teachers:
     Raises InputError where there is no such run, or it kept nothing that the method needs.
     """
     settings: dict = {}
-    if clf.run is not None:
-        settings = json.loads((clf.run / "run.json").read_bytes())
+    if clf._run is not None:
+        settings = json.loads((clf._run / "run.json").read_bytes())
     if training is None:
-        path = clf.run and clf.run / "train.csv"
+        path = clf._run and clf._run / "train.csv"
         if not path or not path.is_file():
             raise InputError(
                 "because: this classifier has no run folder with a train.csv. Load one that `python -m numpygpt.train` "
@@ -38,10 +38,10 @@ def teachers(clf, training=None, method=None) -> Teachers:
 def _epochs(clf):
     """Return [(η/B, classifier)] of the epochs that the run kept."""
     found = []
-    for rate, arrays in kept_epochs(clf.run) if clf.run is not None else ():
-        params, scale = clf.unmerged
+    for rate, arrays in kept_epochs(clf._run) if clf._run is not None else ():
+        params, scale = clf._unmerged
         if wrong := [name for name, array in arrays.items() if name not in params or params[name].shape != array.shape]:
-            raise InputError(f"{clf.run}: the kept epochs have another {wrong[0]} than the model. Delete them")
+            raise InputError(f"{clf._run}: the kept epochs have another {wrong[0]} than the model. Delete them")
         at = copy(clf)
         at.params, at.lora_scale, at._trainable = params | arrays, scale, frozenset(arrays)
         found.append((rate, at))

@@ -111,8 +111,8 @@ class Classifier:
         self.pad_to = padded_length("none" if pad is None else str(pad), [], self.config.n_positions)
         self.pooling = Pooling(position, causal)
         self.seen_tokens: np.ndarray | None = None
-        self.run: Path | None = None  # the folder that load_run read
-        self.unmerged: tuple = (None, None)  # its parameters, and the scale of LoRA's adapters among them
+        self._run: Path | None = None  # the folder that load_run read
+        self._unmerged: tuple = (None, None)  # its parameters, and the scale of LoRA's adapters among them
         generator = Generator(seed)
         self.params: dict[str, np.ndarray] = dict(gpt.params)
         head = linear_init(generator, self.config.n_embd, len(self.labels))
@@ -194,18 +194,10 @@ class Classifier:
             )
         return np.array([place[str(label)] for label in labels])
 
-    def labelled(self, texts: Sequence[str], labels: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
+    def _labelled(self, texts: Sequence[str], labels: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
         """Return the texts as `encode` does, and the labels as `numbers` does.
 
         Raises InputError if there are no texts, or not as many texts as labels.
-
-        Examples
-        --------
-        >>> import numpygpt
-        >>> clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"])
-        >>> messages, numbers = clf.labelled(["See you at six"], ["ham"])
-        >>> len(messages), numbers
-        (1, array([0]))
         """
         messages, numbers = self.encode(texts), self.numbers(labels)
         if len(messages) != len(numbers) or not messages:
@@ -331,7 +323,7 @@ class Classifier:
         >>> clf.loss(["See you at six", "You have won a prize"], ["ham", "spam"])[0] < loss
         True
         """
-        messages, numbers = self.labelled(texts, labels)
+        messages, numbers = self._labelled(texts, labels)
         ids, lengths = pack(messages)
         return batch_loss(self, ids, lengths, numbers, 0)
 

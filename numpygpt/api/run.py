@@ -84,7 +84,7 @@ def load_run(folder: str | Path) -> Classifier:
     if seen is not None:
         clf.seen_tokens = np.unpackbits(seen, count=clf.config.vocab_size).astype(bool)
     clf.params |= {name: array.copy() for name, array in trained.items()}
-    clf.run, clf.unmerged = folder, (clf.params, lora_scale)
+    clf._run, clf._unmerged = folder, (clf.params, lora_scale)
     if lora_scale is None:
         clf._trainable = frozenset(trained)
     else:

@@ -101,7 +101,7 @@ class Teachers:
             raise InputError(f"method {method!r}: use one of {', '.join(METHODS)}")
         pairs = list(training)
         self.texts, self.labels = [str(text) for text, _ in pairs], [str(label) for _, label in pairs]
-        messages, numbers = clf.labelled(self.texts, self.labels)
+        messages, numbers = clf._labelled(self.texts, self.labels)
         self.clf, self.method = clf, method
         if method == "tracin":
             if not epochs:

@@ -55,7 +55,7 @@ def hessian_product(clf, texts, labels, v):
     >>> bool(abs(product["head.bias"]).max() < 1e-15)  # moving both logits alike changes no probability
     True
     """
-    return hessian(clf, *clf.labelled(texts, labels))(v)
+    return hessian(clf, *clf._labelled(texts, labels))(v)
 
 
 def hessian(clf, messages, numbers):

@@ -189,10 +189,10 @@ def run(tmp_path_factory):
 
 def test_a_lora_run_follows_its_adapters(run):
     clf = numpygpt.load_run(run)
-    (_, last), scale = kept_epochs(run)[-1], clf.unmerged[1]
+    (_, last), scale = kept_epochs(run)[-1], clf._unmerged[1]
     assert len(kept_epochs(run)) == 2 and scale is not None
     for name, array in last.items():
-        assert np.array_equal(array, clf.unmerged[0][name]), "the last epoch ends with the trained parameters"
+        assert np.array_equal(array, clf._unmerged[0][name]), "the last epoch ends with the trained parameters"
     table = clf.because("home soon love").table
     assert len(table) == 42 and np.isfinite(table["score"]).all() and table["score"].is_monotonic_decreasing
 

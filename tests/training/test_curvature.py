@@ -129,7 +129,7 @@ def test_a_product_equals_pytorchs_double_backward():
     named |= {name: torch.tensor(clf.params[name], dtype=torch.float64) for name in ("head.weight", "head.bias")}
     learning = [named[name].requires_grad_() for name in sorted(clf.trainable)]
     losses = []
-    for ids, number in zip(*clf.labelled(TEXTS, LABELS)):
+    for ids, number in zip(*clf._labelled(TEXTS, LABELS)):
         row = model(torch.tensor(ids[None].astype(np.int64))).last_hidden_state[0, -1]
         logits = row @ named["head.weight"] + named["head.bias"]
         losses.append(torch.nn.functional.cross_entropy(logits[None], torch.tensor([number])))
