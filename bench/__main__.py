@@ -68,7 +68,7 @@ def main():
     if found := machine.overrides(os.environ):
         print(f"measuring without {', '.join(found)}, set here: each library shall choose for itself", file=sys.stderr)
         clean = {name: value for name, value in os.environ.items() if name not in found}
-        os.execve(sys.executable, sys.orig_argv, clean)  # libraries read these when they are loaded, so start again
+        os.execve(sys.executable, sys.orig_argv, clean)  # libraries read these variables when loaded, so restart
     if {"chapter", "memory", "neighbour"} & set(args.subjects):
         args.data = str(find_messages(args.data))
         if not Path(args.data).is_file():
@@ -87,7 +87,7 @@ def main():
 
 
 def command_line():
-    """The command that was given; of files, which are elsewhere on other machines, only the names."""
+    """Return the given command, with only the names of files, whose folders differ between machines."""
     return " ".join(["python -m bench", *(re.sub(r"[^=]*[/\\]", "", argument) for argument in sys.argv[1:])])
 
 

@@ -3,13 +3,12 @@ pandas, DataLoaders, losses every 50 steps, accuracies after each epoch and at t
 
     python -m bench.book MODEL DATA OUT.json [--epochs N] [--steps N] [--shortcuts longest|none]
 
-With --shortcuts longest or none it leaves out what numpygpt leaves out, and is still PyTorch alone: the frozen blocks
-run once for each distinct message, the last block for the one row that is read, and with none, no message is padded.
+With --shortcuts, PyTorch uses numpygpt's shortcuts: the frozen blocks run once for each distinct message, and the last
+block only for the pooled row. With --shortcuts none, no message is padded.
 
-DATA is a file of ham and spam, tab-separated without a header, as UCI's is. Of numpygpt only the reader of MODEL is
-used; what is done with the messages, and in which order, is written here as the book has it. OUT.json gets the losses,
-the accuracies, the printed lines, and the seconds that each step and each evaluated batch took. With --steps it stops
-after that many, and says how many there would have been.
+DATA is a file of ham and spam like UCI's, tab-separated without a header. numpygpt only reads MODEL. All operations on
+the messages are written here, in the book's order. OUT.json gets the losses, the accuracies, the printed lines, and the
+seconds of each step and each evaluated batch. With --steps the script stops early and reports the full number of steps.
 """
 
 import argparse
@@ -29,16 +28,15 @@ from numpygpt.checkpoints.load import load_checkpoint
 from . import peer
 
 EPOCHS, BATCH_SIZE, EVAL_EVERY, EVAL_BATCHES = 5, 8, 50, 5
-AT_ONCE = 1024  # tokens that the frozen blocks take at a time; 512 and 2,048 are no faster
+AT_ONCE = 1024  # tokens per forward pass of the frozen blocks; 512 and 2,048 are no faster
 
 
 def loaders(data, encoding, n_positions, pad=True):
-    """DataLoaders of the training, validation and test sets, of (place, label), and the messages, each a tensor of
-    ids, padded unless told not to."""
+    """Return DataLoaders of (place, label) of the three sets, and the messages as tensors of ids, padded by default."""
     frame = pd.read_csv(data, sep="\t", header=None, names=["Label", "Text"], keep_default_na=False)
     spam = frame[frame["Label"] == "spam"]
     ham = frame[frame["Label"] == "ham"]
-    if len(ham) > len(spam):  # as many already: nothing to balance
+    if len(ham) > len(spam):  # equal counts need no balancing
         ham = ham.sample(len(spam), random_state=123)
     balanced = pd.concat([ham, spam]).sample(frac=1, random_state=123).reset_index(drop=True)
     first, second = int(len(balanced) * 0.7), int(len(balanced) * 0.7) + int(len(balanced) * 0.1)
@@ -56,12 +54,12 @@ def loaders(data, encoding, n_positions, pad=True):
 
 
 def whole_model(gpt2, messages):
-    """A function from places of messages to their logits, as the book has it: all blocks, all rows."""
+    """Return a function from places of messages to their logits, as in the book: all blocks, all rows."""
     return lambda places: gpt2.classify(torch.stack([messages[i] for i in places]))
 
 
 def with_shortcuts(gpt2, messages):
-    """The same from what the frozen blocks make of each distinct message, which they do here, once."""
+    """Run the frozen blocks once per distinct message. Return a function from places of messages to their logits."""
     distinct = {tuple(ids.tolist()): ids for ids in messages}
     depth = len(gpt2.h) - 1
     rows = dict(zip(distinct, peer.frozen_rows(gpt2, list(distinct.values()), depth, AT_ONCE)))
@@ -73,7 +71,7 @@ def with_shortcuts(gpt2, messages):
 
 
 class Evaluation:
-    """The book's two measures over the first `most` batches of a fresh pass over a loader, or over all of them."""
+    """Return the book's two measures over the first `most` batches of a new pass over a loader, or over all batches."""
 
     def __init__(self, classify):
         self.classify, self.seconds = classify, []
@@ -98,8 +96,8 @@ class Evaluation:
 
 
 def fine_tune(classify, optimizer, training, validation, evaluation, epochs, most):
-    """Train for so many epochs, or `most` steps of them; returns
-    {"step_losses", "step_seconds", "losses" {step: (training, validation)}, "log", the lines printed}."""
+    """Train for `epochs` epochs, or at most `most` steps. Return
+    {"step_losses", "step_seconds", "losses" {step: (training, validation)}, "log" (the printed lines)}."""
     done = {"step_losses": [], "step_seconds": [], "losses": {}, "log": []}
 
     def say(line):
@@ -123,11 +121,11 @@ def fine_tune(classify, optimizer, training, validation, evaluation, epochs, mos
 
 
 def run(model, data, epochs=EPOCHS, steps=None, shortcuts=None):
-    """Train on the messages of a file; returns what the command writes.
+    """Train on the messages of a file. Return the contents of OUT.json.
 
-    model      as load_checkpoint takes it
-    steps      stop after so many
-    shortcuts   "longest" or "none": leave out what can be, with the book's padding or with none
+    model       as in load_checkpoint
+    steps       stop after this many steps
+    shortcuts   "longest" or "none": use numpygpt's shortcuts, with the book's padding or with none
     """
     config, params, encoding = load_checkpoint(model)
     training, validation, test, messages = loaders(data, encoding, config.n_positions, shortcuts != "none")

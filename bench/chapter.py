@@ -1,11 +1,11 @@
 """The whole chapter, from the command to the last accuracy:
 5 epochs of the last-block recipe, all evaluations, final accuracies.
 
-Each run is a process of its own, timed from its start to its end: `python -m numpygpt.train --recipe book`, with the
-book's padding and with none; both again with the features (the rows of the frozen blocks) left on disk by an earlier
+Each run is a separate process, timed from start to end. The runs are `python -m numpygpt.train --recipe book` with the
+book's padding and with none; both again with the features (the rows of the frozen blocks) cached on disk by an earlier
 run of the same command; the book's script in PyTorch (bench/book.py), run once, with the book's padding; and PyTorch
-with numpygpt's shortcuts, with either padding. The limit is what the frozen blocks' matrix products, once for each
-distinct message, take at sgemm's rate.
+with numpygpt's shortcuts, with either padding. The limit is the time of the frozen blocks' matrix products, computed
+once for each distinct message, at sgemm's rate.
 """
 
 import csv
@@ -29,7 +29,7 @@ from .results import Row, Section
 from .turns import timed
 
 REPETITIONS = 3
-QUICK_STEPS = 20  # of PyTorch's, with --quick
+QUICK_STEPS = 20  # PyTorch's steps with --quick
 
 PADDINGS = {"book's padding": "longest", "`--pad none`": "none"}
 ON_DISK = ", features on disk"
@@ -64,7 +64,7 @@ def measure(options):
 
 
 def products(options, pad):
-    """Floating-point operations of the matrix products of all blocks but the last, once for each distinct message."""
+    """Return the floating-point operations of the products of all blocks except the last, once per distinct message."""
     gpt = load(options.model)
     messages = balance(read_messages(options.data, book_quotes=True), 123)
     texts = split(messages, seed=123)[0]["Text"]
@@ -78,8 +78,7 @@ def products(options, pad):
 
 
 def run_numpygpt(options, folder, settings):
-    """{"seconds", "losses" {step: (training, validation)}, "accuracy"} of one run of numpygpt.train,
-    which makes `folder`."""
+    """Run numpygpt.train in `folder`. Return {"seconds", "losses" {step: (training, validation)}, "accuracy"}."""
     command = ["numpygpt.train", "--recipe", "book", "--model", options.model, "--data", options.data, "--out", folder]
     seconds, _ = timed(lambda: _run([*command, *settings]))
     with open(folder / "history.csv", newline="") as file:
@@ -93,8 +92,10 @@ def run_numpygpt(options, folder, settings):
 
 
 def run_pytorch(options, out, steps=None, shortcuts=None):
-    """The same of the book's script in PyTorch. With `steps` it stops after so many,
-    and "seconds" is computed from their times."""
+    """Run the book's script in PyTorch, and return the figures of `run_numpygpt`.
+
+    With `steps` it stops early, and "seconds" is computed from the measured steps.
+    """
     command = ["bench.book", options.model, options.data, out, *(["--steps", steps] if steps else [])]
     command += ["--shortcuts", shortcuts] if shortcuts else []
     seconds, _ = timed(lambda: _run(command))
@@ -108,7 +109,7 @@ def run_pytorch(options, out, steps=None, shortcuts=None):
 
 
 def _run(command):
-    """Run a module of this Python, its output on our standard error, where it can be watched."""
+    """Run a module with this Python, with its output on our standard error."""
     finished = subprocess.run([sys.executable, "-m", *map(str, command)], stdout=sys.stderr)
     if finished.returncode:
         raise InputError(f"python -m {command[0]} ended with status {finished.returncode}: see what it says above")

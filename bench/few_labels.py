@@ -1,14 +1,14 @@
-"""What pretraining is worth where 20, 50, 100 or 200 messages have labels.
+"""The benefit of pretraining with 20, 50, 100 or 200 labelled messages.
 
     python -m bench.few_labels SMSSpamCollection
 
 Each number of messages is drawn twenty times from the training set of the
-balanced split, as many of each label. From the same draws learn: mini,
-fine-tuned; a logistic regression on its features, what it makes of a message
-without any training; both from random weights, too, with the same settings;
-naive Bayes on word counts; and a logistic regression on characters. All are
-tested on the same messages. Needs scikit-learn. Writes the section `few labels` of RESULTS.md and,
-where matplotlib is installed, few_labels.png.
+balanced split, with equally many of each label. All learners train on the same
+draws and are tested on the same messages: mini, fine-tuned; a logistic
+regression on mini's features without fine-tuning; both from random weights with
+the same settings; naive Bayes on word counts; and a logistic regression on
+characters. Needs scikit-learn. Writes the section `few labels` of RESULTS.md
+and, if matplotlib is installed, few_labels.png.
 """
 
 import argparse
@@ -30,21 +30,21 @@ from .machine import installed
 from .results import table, write_section
 
 SIZES = (20, 50, 100, 200)
-SEEDS = range(123, 143)  # draws; the mean of five moves by a point from one five to the next
-# Half the default's rate, no label smoothing, and at least so many updates, or the default's epochs: 20 labels are only
-# two batches. All were chosen on other messages; the rate is better for random weights, too.
+SEEDS = range(123, 143)  # draws; means of five draws differ by a point
+# Half the default's rate, no label smoothing, and at least UPDATES updates, because 20 labels are only two batches.
+# All were chosen on other messages. The rate is also better for random weights.
 RATE, LABEL_SMOOTHING, UPDATES = 5e-4, 0.0, 30
 HERE = Path(__file__).parent
 
 
 def draw(messages, count, seed):
-    """`count` of the messages, as many of each label."""
+    """Draw `count` messages, with equally many of each label."""
     groups = messages.groupby("Label")
     return groups.sample(count // groups.ngroups, random_state=seed).sample(frac=1, random_state=seed)
 
 
 def fine_tuned(weights):
-    """A function (training messages, test texts, seed) -> predicted labels, of mini or its random twin."""
+    """Return a function (training messages, test texts, seed) -> predicted labels, of mini or its random twin."""
 
     def predict(training, texts, seed):
         gpt = numpygpt.load("mini", weights, seed)
@@ -58,8 +58,10 @@ def fine_tuned(weights):
 
 
 def on_features(weights):
-    """The same, of a logistic regression on the features of mini or its random twin: scikit-learn's settings, but as
-    many iterations as it takes."""
+    """Return such a function for a logistic regression on the features of mini or its random twin.
+
+    It has scikit-learn's settings, but as many iterations as it needs.
+    """
 
     def predict(training, texts, seed):
         from sklearn.linear_model import LogisticRegression
@@ -72,7 +74,7 @@ def on_features(weights):
 
 
 def naive_bayes(training, texts, seed):
-    """Multinomial, on word counts."""
+    """Train a multinomial naive Bayes classifier on word counts, and predict."""
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.naive_bayes import MultinomialNB
     from sklearn.pipeline import make_pipeline
@@ -81,7 +83,7 @@ def naive_bayes(training, texts, seed):
 
 
 def characters(training, texts, seed):
-    """A logistic regression on the TF-IDF of 2 to 5 neighbouring characters within words."""
+    """Train a logistic regression on the TF-IDF of 2 to 5 neighbouring characters within words, and predict."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -101,7 +103,7 @@ LEARNERS = {
 
 
 def measure(training, test, learners, sizes=SIZES, seeds=SEEDS):
-    """{learner: [[accuracy of each draw] of each size]}"""
+    """Return {learner: [[accuracy of each draw] of each size]}."""
     found = {name: [] for name in learners}
     for size in sizes:
         draws = [draw(training, size, seed) for seed in seeds]
@@ -113,7 +115,7 @@ def measure(training, test, learners, sizes=SIZES, seeds=SEEDS):
 
 
 def markdown(found, sizes, tested, made_by):
-    """The section of RESULTS.md."""
+    """Return the section of RESULTS.md."""
 
     def cell(shares):
         return f"{mean(shares):.1%} ({min(shares):.1%}–{max(shares):.1%})".replace("%", "")
@@ -121,17 +123,17 @@ def markdown(found, sizes, tested, made_by):
     rows = [["test accuracy, %", *(f"{size} labels" for size in sizes)]]
     rows += [[name, *map(cell, shares)] for name, shares in found.items()]
     about = (
-        f"What pretraining is worth where labels are few: mean of {len(SEEDS)} draws of the labelled messages, with "
+        f"The benefit of pretraining with few labels: mean of {len(SEEDS)} draws of the labelled messages, with "
         f"the worst and the best in brackets. {tested} test messages of the balanced UCI data. `mini` and its random "
-        f"twin are fine-tuned with the default settings, but a rate of {RATE:g}, no label smoothing and at least "
-        f"{UPDATES} updates; the logistic regression on features has scikit-learn's settings.\n\n"
+        f"twin are fine-tuned with the default settings, except for a rate of {RATE:g}, no label smoothing and at "
+        f"least {UPDATES} updates; the logistic regression on features has scikit-learn's settings.\n\n"
         "![few labels](few_labels.png)"
     )
     return "\n\n".join(["## few labels", about, table(rows), f"`{made_by}`, {date.today()}."]) + "\n"
 
 
 def draw_plot(found, sizes, path):
-    """Accuracy against the number of labels, if matplotlib is installed."""
+    """Plot accuracy against the number of labels, if matplotlib is installed."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -157,7 +159,7 @@ def main(argv=None):
     parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md", help="the file of results")
     args = parser.parse_args(argv)
     if not installed("sklearn"):
-        raise InputError("the other learners are scikit-learn's: pip install scikit-learn")
+        raise InputError("the other learners need scikit-learn: pip install scikit-learn")
     training, _, test = split(balance(read_messages(args.data)))
     found = measure(training, test, LEARNERS)
     text = markdown(found, SIZES, len(test), f"python -m bench.few_labels {args.data.name}")

@@ -5,8 +5,8 @@ with the book's script in PyTorch.
     python -m bench.first_60_steps SMSSpamCollection --model FOLDER
 
 Needs torch, 4 GB of memory, and about ten minutes of one core. Exits with
-status 1 where any loss differs by 1e-3 or more. first_60_steps.txt is such a
-table, with random weights that transformers made.
+status 1 if any loss differs by 1e-3 or more. first_60_steps.txt is such a
+table, with random weights made by transformers.
 """
 
 import argparse
@@ -22,7 +22,7 @@ STEPS, BOUND = 60, 1e-3
 
 
 def our_losses(model, data, out):
-    """(losses of the steps, {step: (training loss, validation loss)}), from the history of numpygpt's run."""
+    """Return (losses of the steps, {step: (training loss, validation loss)}) from the history of numpygpt's run."""
     settings = ["--recipe", "book", "--epochs", "1", "--model", model, "--data", data, "--out", out]
     subprocess.run([sys.executable, "-m", "numpygpt.train", *settings], check=True)
     with open(out / "history.csv", newline="") as file:

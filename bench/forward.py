@@ -1,10 +1,10 @@
-"""The forward pass of the frozen blocks, 8 messages of 120 tokens, against what this machine's matrix products allow.
+"""The forward pass of the frozen blocks, 8 messages of 120 tokens, and the machine's rate of matrix products.
 
-sgemm is the largest product of a block, all rows by the MLP's first matrix, through NumPy's own BLAS, in turns with the
-rest in the same process. Of a block only its four matrix products are counted, 24 N D² operations for N rows of width
-D; attention, layernorm and GELU take time and count nothing. One batch is run as a training step does, its products
-split over the cores; "as predict runs them", half of its messages on each of two cores, and one row in the last block;
-"as train runs them", many such batches, a core each. The limit is NumPy's sgemm.
+sgemm is the largest product of a block, all rows by the MLP's first matrix, in NumPy's own BLAS. It is measured in
+turns with the other rows, in the same process. Only a block's four matrix products are counted, 24 N D² operations for
+N rows of width D; attention, layernorm and GELU take time but are not counted. One batch runs as in a training step,
+with its products split over the cores. "As predict runs them": each of two cores runs half of the messages, and the
+last block runs for one row. "As train runs them": each core runs whole batches. The limit is NumPy's sgemm.
 """
 
 from statistics import median
@@ -25,7 +25,7 @@ from .step import MESSAGES, batch
 from .turns import in_turns
 
 REPETITIONS = 10
-PRODUCTS = 40  # sgemms to a timing, which then takes about as long as the blocks
+PRODUCTS = 40  # sgemms per timing, which then takes about as long as the blocks
 
 
 def measure(options):

@@ -1,7 +1,7 @@
 """Greedy generation with a cache of keys and values:
-100 tokens after a prompt of 20, beside transformers' `generate`.
+100 tokens after a prompt of 20, compared with transformers' `generate`.
 
-The limit: every token reads all weights but the table of positions once, at the rate at which memory is read.
+The limit: every token reads all weights except the position embeddings once, at the measured rate of memory reads.
 """
 
 from itertools import islice

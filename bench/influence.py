@@ -1,6 +1,6 @@
-"""Do the scores of training messages tell what happens without them? The head of `mini`, trained to its optimum on the
-700 training messages of the sample's first 1,000 with λ = 0.001, and again without each of 50 of them, by Newton's
-method.
+"""Do the scores of training messages predict the effect of removing them? Newton's method trains the head of `mini` to
+its optimum on the 700 training messages of the sample's first 1,000 with λ = 0.001, and again without each of 50 of
+them.
 
 For each of ten test messages: Spearman's rank correlation, over the 50 messages, of the score and the change of the
 loss of the test message's answer. TracIn follows one checkpoint here, the optimum. Seconds are of one answer's scores

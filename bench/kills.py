@@ -1,14 +1,14 @@
-"""Killing runs of numpygpt.train at random moments: what is resumed ends as what
-was never killed, bit for bit.
+"""Kill runs of numpygpt.train at random moments. Each resumed run must end with
+the bits of an uninterrupted run.
 
     python -m bench.kills
 
-Each of 200 runs is killed (SIGKILL) one to three times, at moments drawn over
-the whole time that the run takes when nothing happens to it: also while the
-frozen blocks run, while its state is written, during the final accuracies. Then
-it is resumed to its end, and its weights, history, sets, settings and printed
-lines are compared with those of the run that was not killed; only seconds may
-differ. Writes the section `kills` of RESULTS.md.
+Each of 200 runs is killed (SIGKILL) one to three times, at random moments of
+its whole duration: also while the frozen blocks run, while its state is
+written, and during the final accuracies. Then it is resumed to its end. Its
+weights, history, sets, settings and printed lines are compared with those of an
+uninterrupted run; only seconds may differ. Writes the section `kills` of
+RESULTS.md.
 """
 
 import argparse
@@ -46,9 +46,9 @@ HERE = Path(__file__).parent
 
 
 def start(arguments, log):
-    """The id of a process that runs train with these arguments; what it prints goes to the file `log`.
+    """Start a process that runs train with these arguments and prints to the file `log`. Return its id.
 
-    It is a copy of this one, which has imported everything: so kills meet the run, and not the start of Python.
+    The process is a fork of this one with all imports done, so that kills hit the run and not Python's start.
     """
     sys.stdout.flush()
     child = os.fork()
@@ -70,14 +70,14 @@ def start(arguments, log):
 
 
 def finish(process, log):
-    """Wait for its end, which must be a good one."""
+    """Wait for a process to end. It must succeed."""
     _, status = os.waitpid(process, 0)
     if status:
         raise SystemExit(f"a run ended with status {status}:\n{log.read_text()}")
 
 
 def killed_in(folder, since):
-    """What a process that started at the time `since` was doing when it was killed, as far as its folder shows."""
+    """Return what a process started at the time `since` was doing when killed, as its folder shows."""
     found = {path.name for path in folder.glob("*") if path.stat().st_mtime >= since}
     if not (folder / "settings.json").exists():
         return "before there was anything to resume"
@@ -93,7 +93,7 @@ def killed_in(folder, since):
 
 
 def outcome(folder, log):
-    """{name: content} of all that a run leaves, less what it says of seconds."""
+    """Return {name: content} of a run's files without seconds."""
     found = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     run = json.loads(found["run.json"])
     del run["seconds"]
@@ -102,13 +102,15 @@ def outcome(folder, log):
 
 
 def run_with_kills(way, folder, seconds, kills, rng):
-    """Run train with these arguments in the folder, killed so often within its first `seconds`, and resume it to its
-    end. Returns what the kills met; one at least meets something."""
+    """Run train in the folder, kill it `kills` times within its first `seconds`, and resume it to its end.
+
+    Return the phases that the kills hit, at least one.
+    """
     met, log = [], folder.with_suffix(".log")
     while True:
         again = (folder / "settings.json").exists()
         if folder.exists() and not again:
-            shutil.rmtree(folder)  # killed while the folder was begun: there was nothing to resume
+            shutil.rmtree(folder)  # killed while the folder was made: nothing to resume
         since = time.time()
         process = start([*way, "--resume", str(folder)] if again else [*way, "--out", str(folder)], log)
         if len(met) == kills:
@@ -116,23 +118,23 @@ def run_with_kills(way, folder, seconds, kills, rng):
             return met
         time.sleep(rng.uniform(0, seconds))
         os.kill(process, signal.SIGKILL)
-        if os.waitpid(process, 0)[1] != signal.SIGKILL:  # it had ended
+        if os.waitpid(process, 0)[1] != signal.SIGKILL:  # the process had already ended
             if met:
                 return met
             shutil.rmtree(folder)
             continue
         met.append(killed_in(folder, since))
         if (folder / "run.json").exists() and not (folder / "resume.safetensors").exists():
-            return met  # it had done all there was to do
+            return met  # the run was already complete
 
 
 def measure(ways, runs, scratch, seed=1, most=3):
-    """(kills of each phase as a Counter, the seconds of each way, what differed: [(run, file)])."""
+    """Return (kills of each phase as a Counter, the seconds of each way, differences [(run, file)])."""
     rng, met, wrong, progress = random.Random(seed), Counter(), [], Progress("kills", "runs")
     seconds, expected = [], []
     for number, way in enumerate(ways):
         folder, log = scratch / f"whole-{number}", scratch / f"whole-{number}.log"
-        for _ in range(2):  # the first fills the features cache, and touches every file
+        for _ in range(2):  # the first run fills the features cache and reads every file
             shutil.rmtree(folder, ignore_errors=True)
             began = time.monotonic()
             finish(start([*way, "--out", str(folder)], log), log)
@@ -167,13 +169,15 @@ def main(argv=None):
     rows = [["killed", "times"], *([phase, str(count)] for phase, count in met.most_common())]
     notes = [
         f"{args.runs} runs on `mini`, killed {met.total()} times in all; "
-        f"{len({number for number, _ in wrong})} of them ended otherwise than the run that was not killed.",
-        f"A run takes {min(seconds):.1f} to {max(seconds):.1f} s; the options of `train` beside them: "
+        f"{len({number for number, _ in wrong})} of them ended differently from the uninterrupted run.",
+        f"A run takes {min(seconds):.1f} to {max(seconds):.1f} s. The runs use these options of `train`: "
         + ", ".join(f"`{way}`" for way in WAYS)
         + ".",
     ]
     made = f"`python -m bench.kills --runs {args.runs}`, {date.today()}. {machine.describe()}."
-    text = "\n\n".join(["## kills", __doc__.split("\n\n")[2].strip(), table(rows), *notes, made]) + "\n"
+    text = (
+        "\n\n".join(["## kills", __doc__.split("\n\n")[2].rpartition(" Writes")[0], table(rows), *notes, made]) + "\n"
+    )
     write_section(args.out, text)
     print(text)
     if wrong:

@@ -1,7 +1,7 @@
 """One training step of the language model, all parameters: 4 windows of 64 tokens, forward, backward and AdamW.
 
-The limit: the products of the blocks and of the output layer at sgemm's rate; AdamW's reading (of four numbers for each
-parameter) and writing (of three) at a copy's. PyTorch has no shortcut to add here.
+The limit is the products of the blocks and the output layer at sgemm's rate. AdamW's limit is its memory traffic at a
+copy's rate: it reads four numbers and writes three for each parameter. There is no shortcut to add to PyTorch here.
 """
 
 import numpy as np
@@ -25,10 +25,10 @@ def measure(options):
         sides["PyTorch"] = _pytorch_parts(options.model)
 
     for gradients, update in sides.values():
-        update(gradients()[1])  # in_turns warms up once, but the heap has found its shape only after two steps
+        update(gradients()[1])  # in_turns warms up once, but the heap needs two steps to settle
     parts = {name: [] for name in sides}  # (seconds of forward and backward, of AdamW) of each step
     runs = in_turns({name: _step(*sides[name], parts[name]) for name in sides}, options.repetitions, "language")
-    parts = {name: parts[name][1:] for name in parts}  # without the round that warms up, as the runs
+    parts = {name: parts[name][1:] for name in parts}  # without the warm-up round
     rates, (config, params, ids, _) = Rates(), _work(options.model)
     D, rows = config.n_embd, ids.size
     products = 3 * rows * (24 * config.n_layer * D**2 + 2 * config.vocab_size * D) / rates.products
@@ -48,7 +48,7 @@ def measure(options):
 
 
 def _step(gradients, update, parts):
-    """A function that makes one step, notes how long its parts took, and returns the loss."""
+    """Return a function that makes one step, records the times of its parts, and returns the loss."""
 
     def step():
         both, (loss, grads) = timed(gradients)
@@ -60,7 +60,7 @@ def _step(gradients, update, parts):
 
 
 def numpygpt_parts(model):
-    """A step in two parts: () -> (loss, gradients), and gradients -> None, the update."""
+    """Return the two parts of a step: () -> (loss, gradients), and gradients -> None, the update."""
     config, params, ids, targets = _work(model)
     lengths = np.full(len(ids), ids.shape[1])
     optimizer = AdamW(params, params.keys(), lr=5e-5, weight_decay=0.1)
@@ -71,11 +71,11 @@ def numpygpt_parts(model):
         backward()
         return float(loss), tape.grads
 
-    return gradients, lambda grads: optimizer.step(grads)  # looked up at each call: `operations` clocks it
+    return gradients, lambda grads: optimizer.step(grads)  # looked up at each call, because `operations` times it
 
 
 def _pytorch_parts(model):
-    """The same; PyTorch keeps the gradients itself."""
+    """Return the two parts of PyTorch's step. PyTorch keeps the gradients itself."""
     import torch
 
     from . import peer
@@ -95,7 +95,7 @@ def _pytorch_parts(model):
 
 
 def _work(model):
-    """(config, params, ids, targets): parameters that may be written to, and random windows (WINDOWS, TOKENS)."""
+    """Return (config, writable params, ids, targets), with random windows (WINDOWS, TOKENS)."""
     config, params = load_weights(model)
     windows = np.random.default_rng(123).integers(
         config.vocab_size, size=(WINDOWS, min(TOKENS, config.n_positions) + 1)

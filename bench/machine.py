@@ -1,4 +1,4 @@
-"""What the measurements ran on."""
+"""Describe the machine, and measure its rates."""
 
 import importlib.util
 import os
@@ -14,22 +14,22 @@ from numpygpt.system import blas
 
 from .turns import timed
 
-# Each of these makes a linear-algebra library slower or faster than it is by itself.
+# Each of these changes the speed of a linear-algebra library.
 OVERRIDES = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def overrides(environment):
-    """Which of OVERRIDES are set in the environment."""
+    """Return which of OVERRIDES are set in the environment."""
     return [name for name in OVERRIDES if name in environment]
 
 
 def installed(library):
-    """Whether Python could import it, without doing so."""
+    """Return whether a module can be imported, without importing it."""
     return importlib.util.find_spec(library) is not None
 
 
 def describe():
-    """One sentence on processor, libraries, kernel and threads."""
+    """Return one sentence on processor, libraries, kernel and threads."""
     parts = [f"{_processor()}, {os.cpu_count()} cores", f"NumPy {np.__version__} on {blas.describe()}"]
     if installed("torch"):
         import torch
@@ -40,12 +40,12 @@ def describe():
     return "; ".join([*parts, f"Python {platform.python_version()}"])
 
 
-ROUNDS = 15  # of each rate; the median counts
-ARRAY = 1 << 28  # bytes of an array that is in no cache
+ROUNDS = 15  # repetitions of each rate; the median is used
+ARRAY = 1 << 28  # bytes of an array larger than any cache
 
 
 class Rates:
-    """What this machine can do on all cores, measured when first asked for.
+    """This machine's rates on all cores, measured on first use.
 
     products   floating-point operations a second of one large product: 960 rows by the MLP's first matrix
     reading    bytes a second that a dot product reads
@@ -73,7 +73,7 @@ class Rates:
         return np.array_split(np.ones(ARRAY // 4, np.float32), blas.threads())
 
     def said(self):
-        """One sentence on all three."""
+        """Return one sentence on all three rates."""
         return (
             f"This machine in the same run: products at {self.products / 1e9:.0f} GFLOP/s; memory read at "
             f"{self.reading / 1e9:.1f} GB/s, copied at {self.copying / 1e9:.1f} (read and written)."

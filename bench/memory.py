@@ -1,8 +1,8 @@
 """Peak memory (largest resident set) of whole processes:
 of the chapter with the book's padding, and of steps that train all layers.
 
-Read-only weights are mapped from their file, and count where they were touched.
-PyTorch's chapter is stopped after some steps and an evaluation of its losses: it has reached its peak by then.
+Read-only weights are memory-mapped, and count once they have been read.
+PyTorch's chapter is stopped after some steps and one evaluation of its losses, when it has reached its peak.
 """
 
 import sys
@@ -16,7 +16,7 @@ from .step import numpygpt_step, pytorch_step
 from .turns import fresh
 
 REPETITIONS = 2
-STEPS = 3  # from the second on, AdamW's moments are there
+STEPS = 3  # AdamW's moments exist from the second step on
 
 
 def measure(options):
@@ -34,16 +34,16 @@ def measure(options):
 
 
 def repeat(make_step, model):
-    """Some steps with all layers trainable."""
+    """Make STEPS steps with all layers trainable."""
     step = make_step(model, "all")
     for _ in range(STEPS):
         step()
 
 
 def peak(function, *args):
-    """The peak memory in GB of this process and those that it started, whichever had most, after function(*args).
+    """Call function(*args), and return the larger peak memory in GB of this process and its children.
 
-    Linux lets a process begin with its parent's peak, so all of its ancestors here must be small ones.
+    On Linux a process starts with its parent's peak, so its ancestors must be small.
     """
     import resource  # not on Windows
 

@@ -1,9 +1,9 @@
-"""A machine that is not idle: the same work alone, and beside one other program that computes on all cores.
+"""The same work on an idle machine, and beside one other program that uses all cores.
 
-The default run (`python -m numpygpt.train`, `mini` and the sample; a process from its start to its end), training
-steps at the model's sizes, and once, at these, the chapter without padding. The neighbour multiplies matrices without
-end, on as many threads as there are cores. Its fair share is half of the machine, so twice the time is what one can
-hope for.
+The work is the default run (`python -m numpygpt.train`, `mini` and the sample, timed as a whole process), training
+steps at the model's sizes, and, once, the chapter without padding. The neighbour multiplies matrices in an endless
+loop, on as many threads as there are cores. Each program's fair share is half of the machine, so twice the time is the
+best possible result.
 """
 
 import subprocess
@@ -54,7 +54,7 @@ def measure(options):
 
 
 def default_run():
-    """Seconds of one `python -m numpygpt.train`."""
+    """Return the seconds of one `python -m numpygpt.train`."""
     with TemporaryDirectory(prefix="bench-neighbour-") as folder:
         command = [sys.executable, "-m", "numpygpt.train", "--out", Path(folder, "run")]
         return timed(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))[
@@ -63,13 +63,13 @@ def default_run():
 
 
 def chapter(options):
-    """Seconds of one `python -m numpygpt.train --recipe book --pad none`."""
+    """Return the seconds of one `python -m numpygpt.train --recipe book --pad none`."""
     with TemporaryDirectory(prefix="bench-neighbour-") as folder:
         return run_numpygpt(options, Path(folder, "run"), ["--pad", "none"])["seconds"]
 
 
 def seconds_a_step(model, choice, steps):
-    """The mean over so many, after one that is not counted."""
+    """Return the mean seconds of `steps` steps, after one warm-up step."""
     keep_freed_memory()
     step = numpygpt_step(model, choice)
     step()
@@ -78,7 +78,7 @@ def seconds_a_step(model, choice, steps):
 
 @contextmanager
 def neighbour():
-    """Another program that computes on all cores."""
+    """Run another program on all cores."""
     with subprocess.Popen([sys.executable, "-c", NEIGHBOUR]) as process:
         try:
             time.sleep(STARTED)

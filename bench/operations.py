@@ -1,8 +1,8 @@
-"""Where the time of a step goes: each operation, forward and backward, and AdamW; slowest first.
+"""The time of each operation in a step, forward and backward, and of AdamW, slowest first.
 
-"Products at sgemm's rate" is what the linear layers' and the output layer's matrix products would take if all ran as
-fast as one large product, 960 rows by the MLP's first matrix, did in turns with them: no step can take less. What takes
-less than a hundredth of a step is counted together.
+"Products at sgemm's rate" is the time of the linear layers' and the output layer's matrix products at the rate of one
+large product (960 rows by the MLP's first matrix), measured in turns with the steps. No step can take less. Operations
+that take less than a hundredth of a step are added up.
 """
 
 from collections import Counter
@@ -20,8 +20,8 @@ from .step import numpygpt_step
 from .turns import timed
 
 REPETITIONS = 10
-PRODUCTS = 20  # sgemms, of which the median counts
-LEAST = 0.01  # of a step: what takes less is counted together
+PRODUCTS = 20  # sgemms, whose median is used
+LEAST = 0.01  # share of a step; operations that take less are added up
 
 
 def measure(options):
@@ -33,7 +33,7 @@ def measure(options):
     }
     clocked, rates = {}, []
     for what, step in steps.items():
-        step()  # memory is touched for the first time
+        step()  # the first step allocates memory
         clocked[what] = []
         for _ in range(options.repetitions):
             rates.append(_sgemm_rate())
@@ -53,7 +53,7 @@ def measure(options):
 
 
 def _clocked(step):
-    """(seconds of a step, {part of it: seconds}, floating-point operations of its large matrix products)."""
+    """Return (seconds of a step, {part of it: seconds}, floating-point operations of its large matrix products)."""
     parts, products, tape, update = Counter(), [], Tape.__call__, AdamW.step
 
     def clocked(part, function, *args, **settings):
@@ -62,7 +62,7 @@ def _clocked(step):
         return value
 
     def clocked_walk(self, op, x, *names, **settings):
-        name = getattr(op, "__name__", None) or op.func.__name__  # attention comes as a partial function
+        name = getattr(op, "__name__", None) or op.func.__name__  # attention is a partial function
         needs = self.something_learns, bool({*names} & self.trainable)
         y, backward = clocked(f"{name}, forward", tape, self, op, x, *names, **settings)
         if name in ("linear", "output_loss"):
@@ -78,7 +78,7 @@ def _clocked(step):
 
 
 def _sgemm_rate():
-    """Floating-point operations a second of the product that the subject `forward` measures."""
+    """Return the floating-point operations per second of the product that the subject `forward` measures."""
     a, b = (np.random.default_rng(123).standard_normal(shape, np.float32) for shape in ((960, 768), (768, 3072)))
     a @ b
     seconds = [timed(lambda: a @ b)[0] for _ in range(PRODUCTS)]

@@ -1,11 +1,11 @@
-"""GPT-2 in PyTorch, in its best ordinary form: what numpygpt is measured against.
+"""GPT-2 in PyTorch in its fastest ordinary form, with which numpygpt is compared.
 
-Fused query, key and value; PyTorch's fused causal attention and tanh GELU; its fused AdamW. Frozen
-parameters have requires_grad False, so autograd keeps nothing for them and stops above them. Modules are
-nested so that parameters have GPT-2's own names.
+It has fused query, key and value, and PyTorch's fused causal attention, tanh GELU and fused AdamW. Frozen
+parameters have requires_grad False, so autograd keeps no activations for them and stops above them. Modules
+are nested so that parameters have GPT-2's own names.
 
-`frozen_rows` and `classify_above` are numpygpt's shortcuts: the frozen blocks once for each message, and the last block
-for the one row that is read.
+`frozen_rows` and `classify_above` are numpygpt's shortcuts: the frozen blocks run once for each message, and the last
+block only for the pooled row.
 """
 
 import numpy as np
@@ -36,7 +36,7 @@ class Block(nn.Module):
         return x + self.mlp["c_proj"](F.gelu(self.mlp["c_fc"](self.ln_2(x)), approximate="tanh"))
 
     def at(self, x, last):
-        """The block at row last[b] of each message alone, which sees all rows up to it: x (B, T, D) -> (B, D).
+        """Run the block only for row last[b] of each message, which attends to all rows before: x (B, T, D) -> (B, D).
 
         Keys and values are folded into the one query, as in numpygpt's query_attention.
         """
@@ -57,7 +57,7 @@ class Block(nn.Module):
 
 
 class GPT2(nn.Module):
-    """Token ids (B, T) -> rows (B, T, D). `head`, where it is set, is the classifier's linear layer."""
+    """Token ids (B, T) -> rows (B, T, D). `head`, if set, is the classifier's linear layer."""
 
     def __init__(self, config):
         super().__init__()
@@ -68,7 +68,7 @@ class GPT2(nn.Module):
         self.head = None
 
     def blocks(self, ids, depth):
-        """What the lowest `depth` blocks make of the ids."""
+        """Return the rows of the ids after the lowest `depth` blocks."""
         return self.embedded_blocks(self.wte(ids) + self.wpe.weight[: ids.shape[1]], 0, depth)
 
     def embedded_blocks(self, x, start, end):
@@ -77,8 +77,10 @@ class GPT2(nn.Module):
         return x
 
     def classify_above(self, x, last, depth):
-        """logits (B, C), read at row last[b] of each message, from the rows x (B, T, D) that enter block `depth`; the
-        last block runs for that row alone. What stands after it is padding, and changes nothing."""
+        """Return logits (B, C) at row last[b] of each message, from the rows x (B, T, D) that enter block `depth`.
+
+        The last block runs only for that row. The padding after it has no effect.
+        """
         if depth < len(self.h):
             row = self.h[-1].at(self.embedded_blocks(x, depth, len(self.h) - 1), last)
         else:
@@ -89,18 +91,19 @@ class GPT2(nn.Module):
         return self.ln_f(self.blocks(ids, len(self.h)))
 
     def classify(self, ids):
-        """logits (B, C), read at the last position, as in the book."""
+        """Return logits (B, C) at the last position, as in the book."""
         return self.head(self(ids))[:, -1]
 
     def language_loss(self, ids, targets):
-        """The mean cross-entropy of predicting targets (B, T), through the tied output layer."""
+        """Return the mean cross-entropy of predicting targets (B, T) with the tied output layer."""
         return F.cross_entropy(F.linear(self(ids), self.wte.weight).flatten(0, 1), targets.flatten())
 
 
 @torch.no_grad()
 def frozen_rows(model, messages, depth, at_once):
-    """[(T, D) rows of each message after the lowest `depth` blocks], of 1-dimensional tensors of ids: messages of
-    about one length together, `at_once` tokens at a time, the shorter ones padded at their end, where nothing sees it.
+    """Return [rows (T, D) of each message after the lowest `depth` blocks] for 1-dimensional tensors of ids.
+
+    Messages of similar length run together, `at_once` tokens at a time. Causal attention ignores padding at their end.
     """
     rows, order = [None] * len(messages), sorted(range(len(messages)), key=lambda i: len(messages[i]))
     while order:
@@ -113,8 +116,8 @@ def frozen_rows(model, messages, depth, at_once):
 
 
 def load(config, params):
-    """A GPT2 with numpygpt's parameters, copied. Where they include a head, it gets one."""
-    with torch.device("meta"):  # no memory, no initial values
+    """Return a GPT2 with copies of numpygpt's parameters, and with a head if they have one."""
+    with torch.device("meta"):  # neither memory nor initial values
         model = GPT2(config)
         if "head.weight" in params:
             model.head = nn.Linear(*params["head.weight"].shape)
@@ -127,19 +130,19 @@ def load(config, params):
 
 
 def freeze(model, trainable):
-    """Let only the parameters of these names learn; they are returned."""
+    """Make only the parameters of these names trainable, and return them."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in trainable)
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def adamw(parameters):
-    """AdamW with the book's learning rate and weight decay."""
+    """Return AdamW with the book's learning rate and weight decay."""
     return torch.optim.AdamW(parameters, lr=5e-5, weight_decay=0.1, fused=True)
 
 
 def train_step(loss, optimizer):
-    """Backward and update; returns the loss as a number."""
+    """Run backward and update. Return the loss as a number."""
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

@@ -1,12 +1,12 @@
-"""Data-parallel ranks: one process with two threads beside two ranks with one
-each; many machines, on paper.
+"""Data-parallel ranks: one process with two threads compared with two ranks with
+one thread each, and an estimate for many machines.
 
     python -m bench.ranks
 
 GPT-2 124M's sizes, random weights, messages of 120 tokens. Both sides run in
-turns, each time in a process (or two) of their own. The table of many machines
-is computed, not measured: from the rates that were measured here, and from the
-bytes that an all-reduce must send. Writes the section `ranks` of RESULTS.md.
+turns, each time in new processes. The table of many machines is computed, not
+measured. It uses the rates measured here and the bytes that an all-reduce must
+send. Writes the section `ranks` of RESULTS.md.
 """
 
 import argparse
@@ -46,7 +46,7 @@ SIZES, GIGABITS = (1, 2, 4, 8, 16, 32, 64), (10, 100)
 
 
 def side(config, ranks):
-    """{what: seconds, a list} of this rank, where the ranks share the messages."""
+    """Return {part: [seconds]} of this rank. The ranks share the messages."""
     gpt = GPT(config, random_parameters(config, 1), None, "random")
     return frozen_blocks(gpt, ranks) | step(gpt, "last_block", ranks) | step(gpt, "all", ranks)
 
@@ -58,7 +58,7 @@ def frozen_blocks(gpt, ranks):
 
 
 def step(gpt, choice, ranks):
-    """The parts of a training step. The first step, which touches memory for the first time, does not count."""
+    """Measure the parts of a training step. The first step, which allocates memory, is discarded."""
     clf = Classifier(gpt, ["ham", "spam"], choice, position="last")
     prefix = FrozenPrefix(clf.params, gpt.config, messages(gpt.config, BATCH), clf.frozen_blocks)
     optimizer = AdamW(clf.params, clf.trainable, lr=5e-5)
@@ -69,7 +69,7 @@ def step(gpt, choice, ranks):
 
     parts = []
     for _ in range(1 + STEPS):
-        ranks.gather(None)  # so that no waiting for another rank counts
+        ranks.gather(None)  # so that waiting for another rank is not measured
         gradient, (_, grads) = timed(partial(ranks.gradient, mean, places, lengths))
         exchange, _ = timed(partial(ranks.gradient, lambda some, grads=grads: (0.0, grads), places, lengths))
         adamw, _ = timed(partial(optimizer.step, grads))
@@ -83,17 +83,17 @@ def messages(config, count):
 
 
 def block_flops(config):
-    """Of the four products of every block, for one token: 24 D² forward, and twice that backward."""
+    """Return the operations of every block's four products for one token: 24 D² forward, and twice that backward."""
     return 3 * 24 * config.n_embd**2 * config.n_layer
 
 
 def estimate(ours, theirs, machines, gigabits):
-    """Seconds of one step of all layers of GPT-2 XL, XL_BATCH messages, on so many machines like this one.
+    """Return the seconds of one step of all layers of GPT-2 XL, XL_BATCH messages, on this many such machines.
 
-    compute     the batch's part, at the rate of the block products' flops that the measured gradient of 124M reached
+    compute     the machine's part of the batch, at the rate of block products that 124M's gradient reached
     AdamW       at the measured rate of parameters
-    exchange    what the ranks do with the gradients in their own memory, at the measured rate of bytes; and the bytes
-                that a ring all-reduce sends, 2 (n - 1) / n of all gradients, over the wire, while nothing else runs
+    exchange    the ranks' work on gradients in memory, at the measured rate of bytes; and the bytes that a ring
+                all-reduce sends, 2 (n - 1) / n of all gradients, over the network, while nothing else runs
     """
     small = Config()
     parameters = {size: sum(int(np.prod(shape)) for shape in parameter_shapes(size).values()) for size in (small, XL)}
@@ -109,7 +109,7 @@ def estimate(ours, theirs, machines, gigabits):
 
 
 def tables(ours, theirs):
-    """The Markdown of what was measured on both sides, and of what follows for many machines."""
+    """Return the Markdown of the measurements of both sides, and of the estimate for many machines."""
     rows = [["", "1 process, 2 threads", "2 ranks, 1 thread", "ranks better"]]
     for what in ours:
         a, b = ([1000 * seconds for seconds in side[what]] for side in (ours, theirs))
@@ -129,7 +129,7 @@ def tables(ours, theirs):
 
 
 def run_sides(rounds):
-    """(seconds of one process, seconds of two ranks), each side `rounds` times, in turns."""
+    """Return (seconds of one process, seconds of two ranks), each side `rounds` times, in turns."""
     clean = {name: value for name, value in os.environ.items() if name not in machine.OVERRIDES}
     mpiexec = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     sides = [{}, {}]
@@ -147,7 +147,7 @@ def main(argv, ranks):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often each side runs")
     parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md", help="the file of results")
-    parser.add_argument("--side", action="store_true", help=argparse.SUPPRESS)  # what the rounds start
+    parser.add_argument("--side", action="store_true", help=argparse.SUPPRESS)  # used by the processes of each round
     args = parser.parse_args(argv)
     keep_freed_memory()
     if args.side:
@@ -156,9 +156,9 @@ def main(argv, ranks):
     measured, paper = tables(*run_sides(args.rounds))
     about = __doc__.split("\n\n")[2].rpartition(" Writes")[0]
     many = (
-        f"On paper: one step of all layers of GPT-2 XL, {XL_BATCH} messages of {TOKENS} tokens, on machines like this "
+        f"Computed: one step of all layers of GPT-2 XL, {XL_BATCH} messages of {TOKENS} tokens, on machines like this "
         f"one, and how many times faster than on one of them. `estimate` in bench/ranks.py has the formula: nothing "
-        "overlaps, and the wire carries what it can."
+        "overlaps, and the network runs at its full rate."
     )
     made = f"`python -m bench.ranks`, {date.today()}. {machine.describe()}."
     text = "\n\n".join(["## ranks", about, measured, many, paper, made]) + "\n"

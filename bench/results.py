@@ -1,4 +1,4 @@
-"""A subject's figures as a section of RESULTS.md: a table, what it shows, and how it was made."""
+"""Format a subject's figures as a section of RESULTS.md: a table, its explanation, and the command that made it."""
 
 import re
 from dataclasses import dataclass, field
@@ -19,8 +19,10 @@ memory on all cores, measured in the same run.
 
 @dataclass
 class Row:
-    """One thing that was measured: all repetitions of the figures in `unit`, of numpygpt, of the peer, and of the peer
-    with numpygpt's shortcuts; and the best that the machine allows, measured beside them."""
+    """A row of figures: all repetitions in `unit` of numpygpt, of the peer, and of the peer with numpygpt's shortcuts.
+
+    The limit is the best that the machine allows, measured in the same run.
+    """
 
     what: str
     unit: str
@@ -31,7 +33,7 @@ class Row:
     higher_is_better: bool = False
 
     def times_better(self, others):
-        """How many times better than these our median is, or None where there are none."""
+        """Return how many times better our median is than that of these figures, or None without figures."""
         if not others:
             return None
         ratio = median(self.ours) / median(others)
@@ -39,7 +41,7 @@ class Row:
 
     @property
     def share(self):
-        """The part of what the machine allows that is reached, or None where that is not known."""
+        """Return the reached share of the limit, or None without a limit."""
         return None if self.limit is None else self.times_better([self.limit])
 
     def cells(self):
@@ -53,8 +55,7 @@ class Row:
 
 @dataclass
 class Section:
-    """All that is known of a subject. `about` explains what was measured;
-    each note is a sentence or two on what came out."""
+    """A subject's results. `about` explains the measurement. Each note has one or two sentences on the outcome."""
 
     subject: str
     about: str
@@ -63,7 +64,7 @@ class Section:
     peer: str = "PyTorch"
 
     def markdown(self, made):
-        """The section's text. `made` says how, when and on what it was made."""
+        """Return the section's text. `made` states the command, the day and the machine."""
         header = ["", "numpygpt", self.peer, "better", "the same, our shortcuts", "better", "limit", "share of it"]
         columns = [column for column in zip(header, *(row.cells() for row in self.rows)) if {*column[1:]} - {"", "–"}]
         parts = [f"## {self.subject}", self.about.strip(), table(list(zip(*columns)))]
@@ -71,12 +72,12 @@ class Section:
 
 
 def figure(number):
-    """A number in about three digits: 1,260; 24.1; 0.493."""
+    """Format a number with about three digits: 1,260; 24.1; 0.493."""
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def spread(numbers, unit):
-    """Median, unit and (smallest–largest), or a dash where nothing was measured."""
+    """Format median, unit and (smallest–largest), or a dash without figures."""
     if not numbers:
         return "–"
     extremes = f" ({figure(min(numbers))}–{figure(max(numbers))})" if len(numbers) > 1 else ""
@@ -84,14 +85,14 @@ def spread(numbers, unit):
 
 
 def table(rows):
-    """A Markdown table with aligned columns, the first of the rows its header."""
+    """Return a Markdown table with aligned columns. The first row is the header."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
 
 
 def with_section(text, section):
-    """`text` with the section of the same title replaced, or where there is none, with the section added at its end."""
+    """Return `text` with the section of the same title replaced, or with the section appended."""
     parts = re.split(r"^(?=## )", text, flags=re.MULTILINE)
     title = section.partition("\n")[0]
     places = [i for i, part in enumerate(parts) if part.partition("\n")[0].rstrip() == title]
@@ -103,7 +104,7 @@ def with_section(text, section):
 
 
 def write_section(path, section):
-    """Put the section into the file, in place of its predecessor; all else in the file stays as it is."""
+    """Replace the section's predecessor in the file, or append the section. Keep all other text."""
     path = Path(path)
     text = path.read_text(encoding="utf-8") if path.exists() else HEADER
     with replacing(path) as file:

@@ -1,9 +1,9 @@
-"""More messages: how time and memory of numpygpt.train grow with them.
+"""Time and memory of numpygpt.train for more and more messages.
 
     python -m bench.scaling --sizes 1000,10000,50000,200000 --pad end
 
-The bundled sample, repeated with a number before each message so that all are
-different, trains `mini` for one epoch, in a process of its own. Writes the
+Train `mini` for one epoch in a separate process, on the bundled sample, repeated
+with a number before each message so that all messages differ. Writes the
 section `scaling, --pad …` of RESULTS.md.
 """
 
@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 
 
 def write_messages(path, count):
-    """As many messages as asked for, all different."""
+    """Return the given number of messages, all different."""
     sample = read_messages(find_messages("sample"))
     pairs = islice(cycle(zip(sample["Label"], sample["Text"])), count)
     with open(path, "w", newline="", encoding="utf-8") as file:
@@ -39,7 +39,7 @@ def write_messages(path, count):
 
 
 def measure(sizes, options, scratch):
-    """[(messages, seconds, peak bytes)] of a run on each size."""
+    """Return [(messages, seconds, peak bytes)] of a run on each size."""
     found = []
     for size in sizes:
         data, folder, log = scratch / f"{size}.csv", scratch / f"run-{size}", scratch / f"{size}.log"
@@ -56,13 +56,13 @@ def measure(sizes, options, scratch):
 
 
 def markdown(found, options, made):
-    """The section of RESULTS.md."""
+    """Return the section of RESULTS.md."""
     rows = [["messages", "seconds", "ms a message", "peak memory, GB"]]
     rows += [
         [f"{size:,}", f"{seconds:.1f}", f"{1000 * seconds / size:.2f}", f"{peak / 1e9:.2f}"]
         for size, seconds, peak in found
     ]
-    about = f"`mini`, the last block: `{ONCE} {' '.join(options)}`. All else is at its default."
+    about = f"`mini`, the last block: `{ONCE} {' '.join(options)}`. All other settings have their defaults."
     return "\n\n".join([f"## scaling, {' '.join(options[:2])}", about, table(rows), made]) + "\n"
 
 

@@ -1,12 +1,12 @@
-"""One training step, forward, backward and AdamW, of each choice of what to train: 8 messages of 120 tokens.
+"""One training step, forward, backward and AdamW, for each choice of trainable parameters: 8 messages of 120 tokens.
 
-numpygpt starts from the features of the frozen blocks, which it computes once for a whole run, and runs the last block
-for the one row that is read; PyTorch runs all blocks in every step, and beside it, with the same shortcuts, what
-numpygpt does. A turn is three steps (of the quick choices ten), one after the other, as in a run.
+numpygpt starts from the features of the frozen blocks, which it computes once per run, and runs the last block only for
+the pooled row. PyTorch runs all blocks in every step; the next column has PyTorch with numpygpt's shortcuts. A turn is
+three consecutive steps, as in a run (ten steps of the quick choices).
 
-The limit: the products of the blocks at sgemm's rate; of the last block and the head, whose few rows need hardly any,
-what must be moved in memory, at a copy's rate (weights read twice, gradients written, and AdamW, which reads four and
-writes three numbers for one).
+The limit of whole blocks is their matrix products at sgemm's rate. The last block and the head have few rows and need
+few products; their limit is their memory traffic at a copy's rate (weights read twice, gradients written, and AdamW,
+which reads four and writes three numbers for each parameter).
 """
 
 from functools import partial
@@ -27,7 +27,7 @@ REPETITIONS = 10
 MESSAGES, TOKENS = 8, 120
 
 FAIR = "PyTorch, our shortcuts"
-CHOICES = {"head": 10, "last_block": 10, "last_two_blocks": 3, "all": 3}  # and the steps to a turn
+CHOICES = {"head": 10, "last_block": 10, "last_two_blocks": 3, "all": 3}  # {choice: steps per turn}
 
 
 def measure(options):
@@ -53,21 +53,21 @@ def measure(options):
 
 
 def several(step, count):
-    """Some steps; the last one's loss."""
+    """Make some steps. Return the last step's loss."""
     return [step() for _ in range(count)][-1]
 
 
 def least_seconds(model, choice, rates):
-    """What a step of numpygpt's must take on a machine of these rates: see above."""
+    """Return the seconds that a step of numpygpt needs at least on a machine of these rates (see above)."""
     clf = _classifier(model, choice)
     D, learning = clf.config.n_embd, sum(clf.params[name].size for name in clf.trainable)
-    whole_blocks = max(0, clf.config.n_layer - 1 - clf.frozen_blocks)  # all that learn, but for the last
+    whole_blocks = max(0, clf.config.n_layer - 1 - clf.frozen_blocks)  # all trainable blocks except the last
     products = 3 * whole_blocks * 24 * batch(clf.config)[0].size * D**2  # forward, and two gradients
     return products / rates.products if whole_blocks else 4 * (2 + 1 + 7) * learning / rates.copying
 
 
 def batch(config):
-    """(ids (messages, tokens), labels), random. TOKENS, where the model has so many positions."""
+    """Return random (ids (messages, tokens), labels), with TOKENS tokens if the model has that many positions."""
     rng = np.random.default_rng(123)
     return rng.integers(config.vocab_size, size=(MESSAGES, min(TOKENS, config.n_positions))), rng.integers(
         2, size=MESSAGES
@@ -75,7 +75,7 @@ def batch(config):
 
 
 def numpygpt_step(model, choice):
-    """A function that makes one update of numpygpt's classifier and returns the loss before it."""
+    """Return a function that makes one update of numpygpt's classifier and returns the loss before it."""
     clf = _classifier(model, choice)
     ids, labels = batch(clf.config)
     prefix = FrozenPrefix(clf.params, clf.config, ids, clf.frozen_blocks)
@@ -89,7 +89,7 @@ def numpygpt_step(model, choice):
 
 
 def pytorch_step(model, choice, shortcuts=False):
-    """The same of PyTorch's, from the same parameters on the same messages; or with numpygpt's shortcuts."""
+    """Return such a function for PyTorch, with equal parameters and messages, optionally with numpygpt's shortcuts."""
     import torch
     import torch.nn.functional as F
 

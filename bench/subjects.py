@@ -1,4 +1,4 @@
-"""What can be measured."""
+"""The subjects that can be measured."""
 
 from datetime import date
 
@@ -11,13 +11,14 @@ SUBJECTS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 
 def section(subject, options, command):
-    """Measure a subject; the text of its section. Run it in a process of its own:
-    what one subject leaves in memory must not be in the next one's way, nor in its peak.
+    """Measure a subject and return the text of its section.
+
+    Run it in a separate process, so that one subject's memory neither slows the next nor counts in its peak.
 
     options   model, data (paths), repetitions (or None for the subject's own number),
               quick, weights (what to call the model)
     """
-    keep_freed_memory()  # as numpygpt.train does; it holds for PyTorch, too
+    keep_freed_memory()  # as in numpygpt.train; it also applies to PyTorch
     module = SUBJECTS[subject]
     options.repetitions = options.repetitions or module.REPETITIONS
     measured = module.measure(options)
