@@ -245,7 +245,7 @@ def test_random_weights_do_not_depend_on_the_numpy_version(tmp_path):
         (lambda gpt: numpygpt.load_run("nonsense"), "not a finished run"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(gpt, make, message):
+def test_invalid_arguments_are_refused_in_one_line(gpt, make, message):
     with pytest.raises(numpygpt.InputError, match=message) as raised:
         make(gpt)
     assert "\n" not in str(raised.value)

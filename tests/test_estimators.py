@@ -114,7 +114,7 @@ def test_estimators_work_without_scikit_learn(model):
         (lambda clf: GPTFeatures("nonsense").fit(), "no such folder or file"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(model, use, message):
+def test_invalid_use_of_an_estimator_is_refused_in_one_line(model, use, message):
     with pytest.raises(InputError, match=message) as raised:
         use(small(model))
     assert "\n" not in str(raised.value)

@@ -122,7 +122,7 @@ def test_an_exported_folder_loads_as_the_same_classifier(padded_length, changes,
 
 
 @pytest.mark.parametrize("position, pad", [("last", None), ("mean", "end")])
-def test_added_tokens_survive_an_export_and_special_ones_stay_text(position, pad, tmp_path, monkeypatch, capsys):
+def test_an_export_keeps_added_tokens_and_reads_special_ones_as_text(position, pad, tmp_path, monkeypatch, capsys):
     vocab, merges, added = vocabulary_of(learn_bpe(TEXTS, 300))
     added |= {"[PAD]": Added(300), "<user>": Added(301, special=False)}
     (tmp_path / "tokenizer.json").write_text(tokenizer_json(vocab, merges, added))

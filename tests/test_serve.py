@@ -63,6 +63,6 @@ def test_a_port_in_use_is_refused_in_one_line(made, capsys):
         (["RUN", "--host", "no.such.host.invalid"], "no.such.host.invalid"),
     ],
 )
-def test_bad_input_is_refused(made, capsys, arguments, said):
+def test_serve_refuses_bad_input(made, capsys, arguments, said):
     run = str(made / "run")
     assert said in refusal(capsys, serve.main, *(run if word == "RUN" else word for word in arguments))

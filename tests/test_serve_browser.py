@@ -325,7 +325,7 @@ def test_the_runs_figures_are_shown_and_a_mistake_links_to_its_explanation(page,
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_on_a_phone_nothing_is_wider_than_the_screen(page, dark):
+def test_the_served_page_fits_a_phones_screen(page, dark):
     resized(page, 390, dark)
     page.find_element("css selector", "#measured summary").click()
     until(page, lambda: page.find_elements("css selector", ".mistakes li"))
@@ -340,7 +340,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(page, dark):
     assert (background == "rgb(20, 23, 26)") == dark and card.is_displayed()
 
 
-def test_the_training_messages_behind_an_answer_are_folded_and_follow_the_message(page, clf):
+def test_the_training_messages_behind_an_answer_are_folded_and_updated(page, clf):
     card = typed(page, "call now")
     taught = card.find_elements("css selector", "details")[-1]
     assert not taught.find_elements("css selector", "li")

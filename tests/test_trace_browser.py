@@ -209,7 +209,7 @@ def test_a_message_with_markup_is_shown_as_text(page, trace):
 
 
 @pytest.mark.parametrize("dark", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_on_a_phone_nothing_is_wider_than_the_screen(page, trace, dark):
+def test_the_traces_page_fits_a_phones_screen(page, trace, dark):
     resized(page, 390, dark)
     for position in range(2 * (len(trace.steps) + 1) + 1):
         page.execute_script(f"go({position}, true)")

@@ -91,7 +91,7 @@ REPLIED = [  # what the server replies in turn, the last reply for good; and the
 
 
 @pytest.mark.parametrize("faults, reason", REPLIED)
-def test_the_right_file_arrives_or_one_line_says_why_not(server, faults, reason):
+def test_a_download_gives_the_correct_file_or_a_one_line_error(server, faults, reason):
     server.faults[gpt2(WEIGHTS)] = faults
     if reason:
         with pytest.raises(InputError) as raised:

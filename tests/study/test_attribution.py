@@ -38,8 +38,7 @@ POOLINGS = [
 
 
 def made(dtype=np.float64, trainable="head", labels=3, **pooling):
-    """A random classifier whose tokens are single bytes, so that a text without a character is a message without a
-    token."""
+    """Return a random classifier with single bytes as tokens, so that deleting a character deletes a token."""
     encoding = learn_bpe(["a"], 257)
     gpt = GPT(config := Config(257, 24, 12, 2, 3), random_parameters(config, 1), encoding, "a test")
     clf = Classifier(gpt, [f"label {n}" for n in range(labels)], trainable, rank=2, **pooling)
@@ -104,7 +103,7 @@ def test_deletion_equals_the_margins_change_without_the_character(pooling):
 
 @pytest.mark.parametrize("rows", [1, 7, 20, 10**6])
 @pytest.mark.parametrize("pooling", POOLINGS, ids=str)
-def test_deletions_that_share_rows_are_those_that_share_none(monkeypatch, pooling, rows):
+def test_sharing_rows_between_deletions_changes_no_value(monkeypatch, pooling, rows):
     clf = made(**pooling)
     monkeypatch.setattr(attribution, "BATCH_ROWS", rows)
     found = clf.explain(TEXT).deletion

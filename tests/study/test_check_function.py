@@ -108,7 +108,7 @@ def test_an_exception_in_a_learners_function_is_reported_with_its_line():
     assert "test_check_function.py, line " in text and "NameError: name 'nothing' is not defined" in text
 
 
-def test_a_step_of_an_optimizer_has_places_too(tmp_path, monkeypatch):
+def test_mistakes_in_an_optimizers_step_have_their_lines(tmp_path, monkeypatch):
     exercise = exercises.exercise("adamw")
     (tmp_path / "adamw.py").write_text(exercise.solution_text().replace("decayed - lr", "decayed + lr"))
     monkeypatch.syspath_prepend(tmp_path)
@@ -134,11 +134,11 @@ class Doubling:
         return h * h, (dx,)
 
 
-def test_a_method_has_places_too():
+def test_mistakes_in_a_method_have_their_lines():
     assert "first wrong: dh, line" in repr(numpygpt.check(Doubling().op, x=X))
 
 
-def test_a_random_forward_pass_and_a_plain_number_with_a_gradient_are_told():
+def test_a_random_forward_pass_and_a_gradient_of_a_python_number_are_reported():
     def dropout(x):
         kept = np.random.rand(*x.shape) > 0.5
         return x * kept, lambda dy: dy * kept
@@ -162,7 +162,7 @@ class Gradient:
         return self.function(dy)
 
 
-def test_whatever_can_be_called_can_be_checked():
+def test_any_callable_can_be_checked():
     def double(x, factor=2):
         return factor * x, (Gradient(lambda dy: factor * dy),)
 

@@ -1,4 +1,4 @@
-"""Whatever way a learner writes an operation, its intermediates are compared, or left alone, and it runs as before."""
+"""Instrumenting compares an operation's intermediates in any form of code, and never changes its results."""
 
 import functools
 import inspect
@@ -121,7 +121,7 @@ def with_loops(x):
         (with_loops, "dx"),
     ],
 )
-def test_the_mistake_is_found_in_any_form(function, place):
+def test_a_mistake_is_found_in_any_form_of_code(function, place):
     found = repr(numpygpt.check(function, x=X))
     (said,) = [line for line in found.splitlines() if line.startswith("first wrong")]
     lines, first = inspect.getsourcelines(function)
@@ -132,7 +132,7 @@ def test_the_mistake_is_found_in_any_form(function, place):
         assert said.startswith(f"first wrong: {place}, line")
 
 
-def test_the_rewritten_operation_gives_the_same_numbers_and_its_errors_have_the_learners_lines():
+def test_instrumenting_keeps_an_operations_results_and_error_lines():
     probe = Recording({})
     y, (dx,) = instrumented(with_decorator).built(probe)(X)
     assert np.array_equal(y, 2 * X) and np.array_equal(dx(X), 6 * X)
@@ -143,5 +143,5 @@ def test_the_rewritten_operation_gives_the_same_numbers_and_its_errors_have_the_
     assert error.traceback[-1].lineno + 1 == line
 
 
-def test_a_function_without_a_text_is_left_alone():
+def test_a_function_without_source_text_is_not_instrumented():
     assert instrumented(np.tanh) is None and instrumented(lambda x: x) is None

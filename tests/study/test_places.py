@@ -75,7 +75,7 @@ def test_a_check_with_all_intermediates_takes_less_than_3_seconds(name):
     assert process_time() - before < 3
 
 
-def test_what_goes_into_a_wrong_array_and_cannot_be_compared_is_named():
+def test_uncompared_inputs_of_a_wrong_array_are_named():
     body = dict(RIGHT[4:5])["attention"]
     text, line = planted(outside("attention", body), "ds", "weights * g / sqrt_d")
     found = verdict_with_places("attention", text)
@@ -98,7 +98,7 @@ def test_an_intermediate_is_compared_before_anything_that_uses_it_is_written():
 
 
 @pytest.mark.parametrize("mistake", ["dweights / 0", "weights * dweights + np.nan", "np.ones_like(weights) * dy.sum()"])
-def test_an_intermediate_that_is_not_finite_or_should_be_zero_is_told_like_any_other(mistake):
+def test_wrong_intermediates_that_are_not_finite_or_should_be_zero_are_reported(mistake):
     """With one token the weights are 1, and dscores is 0."""
     text, line = planted(outside("attention", SOLUTIONS["attention"][0]), "dscores", mistake)
     with np.errstate(all="ignore"):

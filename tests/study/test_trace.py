@@ -212,7 +212,7 @@ def test_finite_differences_have_a_best_step_and_the_complex_step_needs_none(tra
 
 
 @pytest.mark.parametrize("text, label, said", [("", "spam", "empty"), ("Hi", "eggs", "unknown label 'eggs'")])
-def test_bad_input_is_refused(clf, text, label, said):
+def test_trace_refuses_bad_input(clf, text, label, said):
     with pytest.raises(InputError, match=said):
         clf.trace(text, label)
 

@@ -222,7 +222,7 @@ def test_one_operation_has_a_page_that_a_notebook_shows():
 
 
 @pytest.mark.parametrize("name", ["h.2.attention", "h.2.sum_1", "h.0.gelu", "cross_entropy"])
-def test_a_notebook_shows_any_step_of_a_trace_also_one_without_gradients(gpt, name):
+def test_a_notebook_shows_every_step_of_a_trace(gpt, name):
     step = Classifier(gpt, ["ham", "spam"], "last_block").trace("Call now", "spam")[name]
     (shown,) = data_of(operation_page(step))["steps"]
     assert shown["name"] == name and bool(shown.get("checks")) == bool(step.gradients)

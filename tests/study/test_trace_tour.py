@@ -72,7 +72,7 @@ def test_the_tours_score_gradient_is_weight_times_difference_from_the_mean(stops
     assert weight * (dweight - mean) == pytest.approx(dscore, rel=0.02)
 
 
-def test_the_counts_of_queries_and_keys_are_those_of_the_rows_with_a_gradient(gpt, trace):
+def test_the_tour_counts_the_queries_and_keys_with_a_gradient(gpt, trace):
     for traced, why in (
         (trace, "Only the query of the row that is read"),
         (gpt.trace(TEXT), "Row 0 sees itself alone"),

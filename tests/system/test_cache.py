@@ -1,4 +1,4 @@
-"""The folder for downloads: where it is, and what is said where it cannot be."""
+"""The cache folder of downloads: its place, and the error if it is invalid."""
 
 import sys
 from pathlib import Path

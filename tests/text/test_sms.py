@@ -1,4 +1,4 @@
-"""The messages of the UCI collection arrive whole, out of whatever archive a server sends."""
+"""The UCI messages are downloaded completely from any valid archive, and bad archives are refused."""
 
 import zipfile
 

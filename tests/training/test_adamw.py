@@ -125,12 +125,12 @@ def test_adamw_refuses_arrays_it_cannot_update_in_place(params, names, message):
         ({"betas": 0.9}, "^betas: "),
     ],
 )
-def test_a_number_that_cannot_train_is_refused_when_the_optimizer_is_made(numbers, message):
+def test_adamw_refuses_invalid_settings(numbers, message):
     with pytest.raises(InputError, match=message):
         AdamW({"w": np.ones(3)}, ["w"], **{"lr": 0.1} | numbers)
 
 
-def test_one_array_under_two_names_is_refused_and_parts_that_share_nothing_are_not():
+def test_adamw_refuses_parameters_that_share_memory():
     whole, table = np.ones(6), np.ones((4, 6))
     for first, second in ((whole, whole), (whole[:4], whole[3:]), (table, table[1:2, 2:])):
         with pytest.raises(InputError, match="^AdamW: [ac] and [ac] share memory, so it would be updated twice"):
