@@ -42,11 +42,7 @@ def test_the_seed_determines_the_trained_model(model):
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
-@pytest.mark.parametrize(
-    "labels",
-    [[7, -3], ["b", "a"], [True, False], [0.5, 0.25], ["1", "10"]],
-    ids=str,
-)
+@pytest.mark.parametrize("labels", [[7, -3], ["b", "a"], [True, False], [0.5, 0.25], ["1", "10"]], ids=str)
 @pytest.mark.parametrize("kind", [list, np.array, lambda labels: pd.Series(labels, index=range(48, 0, -1))])
 def test_labels_of_any_type_are_predicted_unchanged(model, labels, kind):
     clf = small(model).fit(kind(TEXTS), kind(labels * 24))

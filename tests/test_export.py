@@ -220,14 +220,8 @@ def head(**changes):
         (entry(id2label={"0": "ham", "1": "ham"}), "expected at least two names, all different"),
         (entry(model_type="gpt2"), "a text classifier with score.weight, score.bias; .* only GPT2ForSequenceCl"),
         (entry(n_layer=3), "n_layer is 3 in the configuration, but 2 in the weights"),
-        (
-            head(**{"score.weight": np.ones((1, 24), np.float32)}),
-            "the head has float32 of shape .1, 24., exp",
-        ),
-        (
-            head(**{"score.weight": np.ones((2, 23), np.float32)}),
-            "the head has float32 of shape .2, 23., exp",
-        ),
+        (head(**{"score.weight": np.ones((1, 24), np.float32)}), "the head has float32 of shape .1, 24., exp"),
+        (head(**{"score.weight": np.ones((2, 23), np.float32)}), "the head has float32 of shape .2, 23., exp"),
         (head(**{"score.bias": np.ones(3, np.float32)}), "the head has float32 of shape .3,., expected floats"),
     ],
 )
@@ -318,11 +312,7 @@ def test_a_classifier_whose_tokenizer_prepends_a_special_token_is_refused(form, 
     [
         ("GPT2ForSequenceClassification", dict(num_labels=1), "expected floats for two labels or more"),
         ("GPT2ForSequenceClassification", dict(problem_type="multi_label_classification"), "only one label a text"),
-        (
-            "GPT2ForTokenClassification",
-            {},
-            "a token classifier with classifier.bias, classifier.weight; ",
-        ),
+        ("GPT2ForTokenClassification", {}, "a token classifier with classifier.bias, classifier.weight; "),
         (
             "GPT2LMHeadModel",
             {},

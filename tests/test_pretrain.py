@@ -106,19 +106,10 @@ def test_a_file_is_used_as_often_as_its_weight(here, capsys):
     """A weight multiplies a file's documents and tokens. A weight of one half uses every second document."""
     Path("a.txt").write_text("".join(f"this is line {n} of many\n" for n in range(200)))
 
+    options = [*SMALL.split()[1:], "--vocabulary", "257", "--steps", "1"]
+
     def counted(name):
-        shown = output(
-            capsys,
-            pretrain.main,
-            name,
-            *SMALL.split()[1:],
-            "--vocabulary",
-            "257",
-            "--steps",
-            "1",
-            "--out",
-            f"of {name}",
-        )
+        shown = output(capsys, pretrain.main, name, *options, "--out", f"of {name}")
         return int(re.search(r"text +([\d,]+) documents", shown)[1].replace(",", ""))
 
     assert [counted(name) for name in ("a.txt", "a.txt:2", "a.txt:0.5")] == [160, 320, 80]

@@ -76,27 +76,15 @@ def test_convert_merges_an_adapter_into_a_given_base(tmp_path, params, factors):
 
 ZEROS = np.zeros((2, 2), np.float32)
 DAMAGE = [
-    (
-        dict(peft_type="IA3"),
-        {},
-        "(peft_type is 'IA3'); merge it first: with PEFT, model.merge_and_unload()",
-    ),
+    (dict(peft_type="IA3"), {}, "(peft_type is 'IA3'); merge it first: with PEFT, model.merge_and_unload()"),
     (dict(peft_type=None), {}, "cannot merge (peft_type is None)"),
     (dict(use_dora=True), {}, "cannot merge (use_dora is True)"),
     (dict(rank_pattern={"c_attn": 4}), {}, "cannot merge (rank_pattern is {'c_attn': 4})"),
     (dict(r="2"), {}, "expected numbers r and lora_alpha, found '2' and 8"),
-    (
-        {},
-        {"base_model.model.transformer.wte.lora_embedding_A": ZEROS},
-        "it has 'base_model.model.transformer.wte.",
-    ),
+    ({}, {"base_model.model.transformer.wte.lora_embedding_A": ZEROS}, "it has 'base_model.model.transformer.wte."),
     ({}, {"base_model.model.transformer.wte.lora_A.weight": ZEROS}, "it adapts wte.weight"),
     ({}, {"base_model.model.transformer.h.9.ln_1.bias": ZEROS}, "it adapts h.9.ln_1.bias"),
-    (
-        {},
-        {f"{PREFIX}.lora_A.weight": ZEROS},
-        "shapes (2, 2) and (192, 2), which do not fit its base's (64, 192)",
-    ),
+    ({}, {f"{PREFIX}.lora_A.weight": ZEROS}, "shapes (2, 2) and (192, 2), which do not fit its base's (64, 192)"),
     ({}, {"base_model.model.transformer.h.0.attn.c_attn.lora_A.weight": ZEROS}, "the shapes (2, 2) and None"),
     ({}, {"base_model.model.transformer.ln_f.bias": ZEROS}, "ln_f.bias has shape (2, 2), expected (64,)"),
 ]

@@ -64,11 +64,7 @@ def any_case(draw):
                 (linear, dict(x=normal((N, D)), weight=normal((D, C)), bias=normal(C)), (N, C)),
                 (gelu, dict(x=normal((N, D))), (N, D)),
                 (softmax, dict(x=normal((H, N, C))), (H, N, C)),
-                (
-                    attention,
-                    dict(qkv=normal((B * N, 3 * D)), T=N, n_head=H, causal=bool(integers(2))),
-                    (B * N, D),
-                ),
+                (attention, dict(qkv=normal((B * N, 3 * D)), T=N, n_head=H, causal=bool(integers(2))), (B * N, D)),
                 (
                     query_attention,
                     dict(

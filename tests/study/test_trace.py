@@ -106,8 +106,7 @@ def test_frozen_parameters_have_no_gradient_and_end_backpropagation(gpt):
 
 
 @pytest.mark.parametrize(
-    "trainable, sums",
-    [("h.1.mlp.c_proj.*", []), ("h.1.attn.*", ["da"]), ("h.1.ln_1.*,h.0.mlp.*", ["da", "dx"])],
+    "trainable, sums", [("h.1.mlp.c_proj.*", []), ("h.1.attn.*", ["da"]), ("h.1.ln_1.*,h.0.mlp.*", ["da", "dx"])]
 )
 def test_a_sum_without_a_gradient_from_one_side_shows_none(gpt, trainable, sums):
     trace = Classifier(gpt, ["ham", "spam"], trainable).trace("Call now", "spam")

@@ -82,8 +82,7 @@ def test_a_failed_write_to_standard_output_is_one_line():
 
 
 @pytest.mark.parametrize(
-    "text, size",
-    [("0", 0), ("4GB", 4 * 10**9), ("1.5 mb", 1_500_000), ("1e3", 1000), ("2T", 2 * 10**12)],
+    "text, size", [("0", 0), ("4GB", 4 * 10**9), ("1.5 mb", 1_500_000), ("1e3", 1000), ("2T", 2 * 10**12)]
 )
 def test_a_size_with_a_unit_is_read_in_bytes(text, size):
     assert command.memory_size(text) == size

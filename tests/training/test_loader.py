@@ -54,10 +54,7 @@ def test_a_set_of_two_messages_is_read_in_every_form(clf, two):
 @pytest.mark.parametrize(
     "part, complaint",
     [
-        (
-            frame("body", "label"),
-            "a set has no column Text: 'body', 'label'. Rename one to 'Text'",
-        ),
+        (frame("body", "label"), "a set has no column Text: 'body', 'label'. Rename one to 'Text'"),
         (frame("text", "kind"), "no column Label: 'text', 'kind'"),
         (frame("text", "label", sms=TEXTS), "2 columns that may be Text"),
         ((TEXTS, LABELS[:3]), "4 texts and 3 labels of a set: expected equally many"),
