@@ -19,7 +19,7 @@ from .system.files import replacing
 def arguments(argv=None):
     parser = command.parser(
         "lesson",
-        "Learn backpropagation through a transformer in nine lessons. Without NUMBER, list the lessons. With NUMBER, "
+        "Learn backpropagation through a transformer in ten lessons. Without NUMBER, list the lessons. With NUMBER, "
         "write the lesson into this folder, as a notebook for Jupyter, JupyterLab or VS Code. It needs numpygpt and "
         "Jupyter only. In each lesson you write an operation's gradients, and a check tells you what is wrong.",
         [
@@ -79,7 +79,7 @@ def show_list():
     print("Learn backpropagation through a transformer, from a linear layer to the classifier:\n")
     every = [lessons.lesson(number) for number in lessons.FILES]
     for lesson in every:
-        print(f"  {lesson.number}  {lesson.minutes:>2} min  {lesson.title}")
+        print(f" {lesson.number:>2}  {lesson.minutes:>2} min  {lesson.title}")
     total = sum(lesson.minutes for lesson in every)
     print(f"\n{total} minutes in all. Write the first as a notebook:  python -m numpygpt.lesson 1")
 

@@ -21,7 +21,7 @@ from ..checking.exercise import Exercise
 from ..formulas import formula
 
 FOLDER = Path(__file__).parent
-FILES = {int(path.name.split("_")[0]): path for path in sorted(FOLDER.glob("[0-9]*_*.md"))}
+FILES = dict(sorted((int(path.name.split("_")[0]), path) for path in FOLDER.glob("[0-9]*_*.md")))
 GLOSSARY = FOLDER / "glossary.md"
 TURN = re.compile(r"^(\w+) = (.+?)  # try (.+)$", re.MULTILINE)
 # Not among the exercises: lesson 7 checks it as an operation of the learner's own.
