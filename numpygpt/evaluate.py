@@ -8,7 +8,7 @@ from pathlib import Path
 from .api.run import load_run
 from .system import command
 from .system.errors import InputError
-from .system.files import replacing
+from .system.files import check_new_file, replacing
 from .text.messages import Messages
 from .text.reading import FORMATS, add_options, reading
 from .text.sources import find_messages
@@ -62,6 +62,8 @@ def main(argv, ranks):
         raise InputError(f"{path} is a pipe, but messages are read twice. Write them to a file")
     if args.predictions and args.predictions.resolve() == path.resolve():
         raise InputError(f"{path}: --predictions would overwrite the messages. Name another file")
+    if args.predictions:
+        check_new_file(args.predictions)
     if path.name in SETS and path.resolve().parent == args.run.resolve():
         messages = SplitSet(path, clf.labels)
     else:

@@ -44,13 +44,15 @@ def main(argv=None):
     args = arguments(argv)
     from .api.gpt import load
     from .explain.label_review import DUPLICATE, review
-    from .system.files import replacing
+    from .system.files import check_new_file, replacing
     from .text.messages import read_messages
     from .text.sources import find_messages
 
     path = find_messages(args.data)
     if args.out and args.out.resolve() == Path(path).resolve():
         raise InputError(f"{path}: --out would overwrite the messages. Name another file")
+    if args.out:
+        check_new_file(args.out)
     messages = read_messages(path, **reading(args))
     progress = command.Progress("reading", "messages")
     features = load(args.model, heads=args.heads).features(messages["Text"].tolist(), progress)

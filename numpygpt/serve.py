@@ -41,7 +41,7 @@ def arguments(argv=None):
     )
     parser.add_argument("run", type=Path, help="a run folder of numpygpt.train, or an exported classifier")
     parser.add_argument("--port", type=command.number(Number(int, 0, 65535)), default=8000, help="0: any free port")
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: only this machine)")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at; 127.0.0.1 is only this machine")
     return parser.parse_args(argv)
 
 

@@ -74,6 +74,7 @@ def main(argv=None):
         show_file(args)
         return
     if args.op is not None:
+        refuse_others(args, "--op prints one operation", "op")
         width = get_terminal_size().columns
         print(in_terminal(args.op, width, command.colour()) if args.op else listed(width))
         return
@@ -94,10 +95,9 @@ def main(argv=None):
 
 def show_file(args):
     """Trace the operation in a file of the user's."""
-    plain = arguments(["--file", args.file])
-    given = [name for name, value in vars(args).items() if value != getattr(plain, name) and name not in ("op", "out")]
-    if given or args.op:
-        raise InputError(f"--file traces an operation of yours: omit {'the name after --op' if args.op else given[0]}")
+    if args.op:
+        raise InputError("--file traces an operation of yours: omit the name after --op")
+    refuse_others(args, "--file traces an operation of yours", "file", "out" if args.op is None else "op")
     if args.op is None:
         check_new(args.out)
     step = step_of_file(*file_and_function(args.file))
@@ -106,8 +106,17 @@ def show_file(args):
         return
     step.save(args.out)
     wrong = len(step.beside)
-    found = f"{wrong} of its arrays {'are' if wrong > 1 else 'is'} wrong" if wrong else step.said[-1]
+    verdict = next(line for line in reversed(step.said) if not line.startswith("Stuck?"))
+    found = f"{wrong} of its arrays {'are' if wrong > 1 else 'is'} wrong" if wrong else verdict
     print(f"{args.out}: {step.kind}; {found}; open it in a browser")
+
+
+def refuse_others(args, what, *allowed):
+    """Raise InputError for an argument that is given and would have no effect."""
+    plain = arguments([])
+    for name, value in vars(args).items():
+        if name not in allowed and value != getattr(plain, name):
+            raise InputError(f"{what}: omit {'the text' if name == 'text' else f'--{name}'}")
 
 
 def classifier_of(args):

@@ -369,9 +369,10 @@ def train(args, ranks, held):
     print(f"padding  {padding}; classified at position: {args.position}")
     if isinstance(pad, int) and (times := pad * len(lengths) / sum(min(T, pad - 1) + 1 for T in lengths)) >= 4:
         print(f"         Most tokens are padding: with --pad end there would be {times:.0f} times fewer")
+    frozen = clf.frozen_blocks
+    blocks = "the lowest block runs once" if frozen == 1 else f"the lowest {frozen} blocks run once"
     print(
-        f"learning {args.trainable}: {learning:,} parameters, at rate {lr:g}; frozen: {total - learning:,}, "
-        f"the lowest {clf.frozen_blocks} blocks run once",
+        f"learning {args.trainable}: {learning:,} parameters, at rate {lr:g}; frozen: {total - learning:,}, {blocks}",
         flush=True,
     )
     if ops:

@@ -132,8 +132,8 @@ REFUSED = {
         "run two.csv --predictions ./two.csv",
         "two.csv: --predictions would overwrite the messages",
     ),
-    "predictions without a name": (lambda: None, "run --predictions=", "Is a directory: '.'"),
-    "no folder for the predictions": (lambda: None, "run --predictions absent/a.csv", "No such file or directory"),
+    "predictions without a name": (lambda: None, "run --predictions=", ". is a folder; name a file"),
+    "no folder for the predictions": (lambda: None, "run --predictions absent/a.csv", "there is no folder absent"),
 }
 
 

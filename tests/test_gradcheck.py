@@ -163,6 +163,31 @@ def test_json_accepts_described_arguments_and_succeeds_for_correct_files(tmp_pat
     assert found["holds"] and {row["name"] for row in found["rows"]} == {"dx", "dfactor"}
 
 
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        (("mine.py", "x=(0,7)"), "x has no entries"),
+        (("mine.py", "x=(5,7)", "lengths=[]"), "lengths has no entries"),
+        ((".",), "a folder; name a Python file in it"),
+    ],
+)
+def test_what_cannot_be_checked_is_refused_in_one_line(tmp_path, monkeypatch, capsys, given, words):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text("def double(x, lengths=None):\n    return 2 * x, lambda dy: 2 * dy\n")
+    assert words in refusal(capsys, gradcheck.main, *given)
+
+
+@pytest.mark.parametrize(
+    "content, words", [(b"\xff\xfe\xc5", "UnicodeDecodeError"), (b"label,text\nham,see you\n", "SyntaxError")]
+)
+def test_a_file_that_is_no_python_is_told_by_name(tmp_path, capsys, content, words):
+    (tmp_path / "gelu.csv").write_bytes(content)
+    with pytest.raises(SystemExit):
+        gradcheck.main([str(tmp_path / "gelu.csv")])
+    told = capsys.readouterr().out
+    assert told.startswith("gelu.csv") and words in told
+
+
 def test_json_requires_a_file_and_excludes_watch(capsys):
     assert "--json needs a FILE" in refusal(capsys, gradcheck.main, "--json")
     assert "omit --watch" in refusal(capsys, gradcheck.main, "gelu.py", "--json", "--watch")

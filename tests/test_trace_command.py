@@ -74,6 +74,8 @@ def test_tracing_an_operation_prints_it_and_writes_no_file(tmp_path):
         (["a", "--language"], "at least two tokens"),
         (["Hi", "--language", "--label", "spam"], "--language"),
         (["--op", "eggs"], "no such operation"),
+        (["--op", "gelu", "hello"], "--op prints one operation: omit the text"),
+        (["--op", "gelu", "--out", "a.html"], "omit --out"),
     ],
 )
 def test_trace_refuses_bad_input_in_one_line_and_leaves_no_file(tmp_path, arguments, said):

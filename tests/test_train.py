@@ -277,6 +277,12 @@ REFUSED_BY_TRAIN = {
         "--ops gelu.py",
         "gelu.py, line 1: SyntaxError",
     ),
+    "an operation's file that is no Python": (
+        lambda: Path("a.csv").write_text("label,text\nham,see you at six\n"),
+        "--ops a.csv",
+        "a.csv, line 2: SyntaxError",
+    ),
+    "a folder in the place of an operation's file": (lambda: None, "--ops .", "a folder; name a Python file in it"),
     "no operation": (
         lambda: Path("block.py").write_text("def block(x): pass"),
         "--ops block.py",

@@ -83,7 +83,7 @@ def parent_of(folder, what, names):
 def _newest(folders):
     """Return the folder that refs/main names, the best by a trainer's record, or that of the highest number."""
     for folder in folders:
-        reference = folder.parents[1] / "refs" / "main"
+        reference = folder.absolute().parent.parent / "refs" / "main"
         if reference.is_file() and reference.read_text(errors="replace").strip() == folder.name:
             return folder
     last = max(

@@ -1,11 +1,10 @@
 """Operations in files of your own, such as solved exercises, for `fine_tune`'s `ops`."""
 
-from pathlib import Path
-
 from ..model.own_operations import OwnOperations
 from ..system.errors import InputError
+from .checking.check import existing
 from .checking.learner import Source, Stop, loaded
-from .checking.learner_process import does_not_run
+from .checking.learner_process import does_not_run, on_one_line
 
 
 def operations_in(files):
@@ -15,13 +14,11 @@ def operations_in(files):
     where two files define the same name.
     """
     found = {}
-    for path in map(Path, files):
-        if not path.is_file():
-            raise InputError(f"{path}: no such file (python -m numpygpt.exercise NAME writes an exercise)")
+    for path in map(existing, files):
         try:
             function = loaded(path, None, Source(path.name, path.resolve().parent))
         except Stop as stop:
-            raise InputError(does_not_run(stop.args[0], path.name, ())) from None
+            raise InputError(on_one_line(does_not_run(stop.args[0], path.name, ()))) from None
         if function.__name__ in found:
             raise InputError(f"{path}: another file defines {function.__name__}, too. Give one of them")
         found[function.__name__] = function

@@ -107,6 +107,8 @@ def failed(error):
             return error.code
         case BrokenPipeError():  # the reader of a pipe, such as `head`, has ended
             return 0
+        case OSError(filename=str() | os.PathLike(), strerror=str()):
+            message = f"{os.fspath(error.filename)}: {error.strerror}"
         case InputError() | OSError():
             message = str(error)
         case MemoryError():

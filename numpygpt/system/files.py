@@ -17,6 +17,18 @@ except ImportError:  # Windows
     fcntl = None
 
 
+def check_new_file(path):
+    """Raise InputError where no file can have this name: a folder has it, or its own folder is missing.
+
+    For a command that computes for a while before it writes.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}")
+
+
 @contextmanager
 def replacing(path):
     """Open a binary file that becomes `path` if the block succeeds, and is deleted if the block raises.

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -170,6 +171,12 @@ def test_a_folder_of_checkpoints_is_refused_with_the_one_to_use(tmp_path, params
         load_run(tmp_path)
     save_folder(tmp_path / "single" / "model", CONFIG, params)
     assert "the parent of 1 checkpoint (take" in refusal(tmp_path / "single")
+
+
+def test_the_working_folder_is_refused_like_any_other_parent(tmp_path, params, monkeypatch):
+    save_folder(tmp_path / "model", CONFIG, params)
+    monkeypatch.chdir(tmp_path)
+    assert "the parent of 1 checkpoint (take model), not a model" in refusal(Path("."))
 
 
 def test_a_hub_cache_folder_is_refused_with_its_main_snapshot(tmp_path, params):

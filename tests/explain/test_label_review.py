@@ -128,3 +128,5 @@ def test_the_command_lists_the_planted_label_first_and_writes_all(tmp_path, caps
     assert written["text"][0] == frame.loc[0, "Text"]
     with pytest.raises(InputError, match="--out would overwrite the messages"):
         review.main([str(tmp_path / "mine.csv"), "--out", str(tmp_path / "mine.csv")])
+    with pytest.raises(InputError, match="there is no folder gone"):
+        review.main([str(tmp_path / "mine.csv"), "--out", "gone/suspects.csv"])

@@ -176,6 +176,7 @@ def test_any_callable_can_be_checked():
     "function, arguments, words",
     [
         (scale, {}, "scale is no exercise: give sample arguments"),
+        ("layernorm", {}, "check takes a function, and 'layernorm' is none"),
         (scale, dict(x=X), r"scale\(x, factor\) cannot be called with the arguments x"),
         (scale, dict(x=[1.0], factor=2.0), "no argument is a NumPy array of floats"),
         (scale, dict(x=np.ones((200, 101)), factor=np.ones(101)), "x, factor have 20,301; give smaller arrays"),

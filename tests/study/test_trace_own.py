@@ -118,18 +118,29 @@ def test_a_learners_own_file_describes_its_arguments(folder, capsys):
     "arguments, words",
     [
         (["--file", "nothing.py"], "no such file"),
-        (["--file", "attention.py", "hello"], "omit text"),
-        (["--file", "attention.py", "--run", "runs/001"], "omit run"),
+        (["--file", "attention.py", "hello"], "omit the text"),
+        (["--file", "attention.py", "--run", "runs/001"], "omit --run"),
+        (["--file", "attention.py", "--op", "--out", "a.html"], "omit --out"),
+        (["--file", "."], "a folder; name a Python file in it"),
+        (["--file", "mine.py"], "mine is no exercise; describe its arguments on lines with `# gradcheck:`"),
         (["--file", "attention.py", "--op", "softmax"], "omit the name after --op"),
         (["--file", "broken.py"], "there is nothing to trace. broken.py"),
-        (["--file", "damaged.py"], "damaged.py, line 1: SyntaxError"),
+        (["--file", "damaged.py"], r"damaged.py, line 1: SyntaxError.*: def damaged\(:$"),
         (["--file", "adamw.py"], "only a function that returns its result and gradient functions"),
     ],
 )
 def test_an_untraceable_file_is_refused_in_one_line(folder, arguments, words):
     (folder / "broken.py").write_text("# gradcheck: x=(2,3)\ndef broken(x):\n    return x @ x, None\n")
+    (folder / "mine.py").write_text("def mine(x):\n    return 2 * x, lambda dy: 2 * dy\n")
     (folder / "damaged.py").write_text("def damaged(:\n")
     (folder / "adamw.py").write_text(exercises.exercise("adamw").solution_text())
     with pytest.raises(InputError, match=words):
         command.main(arguments)
     assert not (folder / "trace.html").exists()
+
+
+def test_the_command_tells_the_verdict_where_an_operation_fails(folder, capsys):
+    text = exercises.exercise("linear").solution_text()
+    (folder / "linear.py").write_text(text.replace("return dy.sum(axis=0)", "return yd.sum(axis=0)"))
+    command.main(["--file", "linear.py"])
+    assert "linear; dx holds, dweight holds, dbias is wrong; open it" in capsys.readouterr().out

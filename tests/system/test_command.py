@@ -22,7 +22,8 @@ from tests.calls import python
     [
         ("pass", 0, ""),
         ("raise InputError('two\\nlines')", 2, "error: two lines\n"),
-        ("open('absent')", 2, "error: [Errno 2] No such file or directory: 'absent'\n"),
+        ("open('absent')", 2, "error: absent: No such file or directory\n"),
+        ("raise OSError('no name')", 2, "error: no name\n"),
         ("raise MemoryError('1 TiB')", 2, "error: out of memory (1 TiB); use a smaller model or batch\n"),
         ("raise KeyboardInterrupt", 130, "\ninterrupted\n"),
         ("raise BrokenPipeError", 0, ""),

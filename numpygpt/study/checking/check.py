@@ -24,9 +24,7 @@ MOST = 20_000  # entries of sample arguments
 
 def check(path, function=None, described=None, limit=LIMIT):
     """The Verdict on a function of a file. `described`: [Draw] of an operation that is no exercise, else None."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file (python -m numpygpt.exercise NAME writes an exercise)")
+    path = existing(path)
     name = function or function_in(path)
     exercise = exercises.exercise(name) if described is None and name in exercises.NAMES else None
     if exercise is None and described is None:
@@ -39,11 +37,23 @@ def check(path, function=None, described=None, limit=LIMIT):
     return verdict
 
 
+def existing(path):
+    """Return the Path of a learner's file. Raises InputError where there is none."""
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: a folder; name a Python file in it")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file (python -m numpygpt.exercise NAME writes an exercise)")
+    return path
+
+
 def check_function(function, arguments):
     """(Verdict, Judge) of a function of this process, on sample arguments or, of an exercise, on the exercise's own.
 
     The Judge is None where the function does not run. Raises InputError where there is nothing to call it with.
     """
+    if not callable(function):
+        raise InputError(f"check takes a function, and {function!r} is none")
     source = Source.of(function)
     name = name_of(function)
     exercise = exercises.exercise(name) if name in exercises.NAMES else None

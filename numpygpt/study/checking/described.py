@@ -24,7 +24,8 @@ GRAMMAR = textwrap.indent(textwrap.dedent(__doc__.split("\n\n", 1)[1]).strip(), 
 def described_in(path):
     """The descriptions in a file: what follows `# gradcheck:` on lines that start so."""
     path = Path(path)
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    # A file that is not UTF-8 gets its error where it runs.
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     return [text for line in lines if line.startswith(MARK) for text in line.removeprefix(MARK).split()]
 
 
@@ -35,6 +36,8 @@ def draws(texts, rng):
 
 def _draw(label, texts, rng):
     arguments = dict(_argument(text, rng) for text in texts)
+    if empty := [name for name, a in arguments.items() if not np.size(a)]:
+        raise InputError(f"{empty[0]} has no entries, so there is nothing to check; make every axis at least 1 long")
     floats = {name: a for name, a in arguments.items() if is_float(a)}
     if not floats:
         raise InputError("no argument is an array of floats, so there is no gradient to check; describe one as x=(5,7)")

@@ -13,6 +13,7 @@ import os
 import pickle
 import sys
 import warnings
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,8 @@ def facts_of_draws(function, source, draws, derive, arrays):
 
 def loaded(path, name, source):
     """The function of that name in a file; without a name the file's own, or its only one."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    loader = SourceFileLoader(path.stem, str(path))  # also for a name without .py
+    spec = importlib.util.spec_from_file_location(path.stem, path, loader=loader)
     module = importlib.util.module_from_spec(spec)
     try:
         text = path.read_text(encoding="utf-8")

@@ -98,6 +98,11 @@ def error_at(place, told=""):
     return f"{file}{line}{inside}: {message}{told}" + (f"\n    {text}" if text else "")
 
 
+def on_one_line(message):
+    """Return a message of error_at on one line: the learner's line comes after a colon."""
+    return ": ".join(line.strip() for line in message.splitlines())
+
+
 def nothing_written(facts, label):
     """What is said where no gradient is written yet, or a return is missing."""
     gradients = [gradient for fact in facts["draws"] for gradient in fact["gradients"]]

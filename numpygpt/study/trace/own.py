@@ -1,18 +1,18 @@
 """A learner's own operation in the trace: its lines, its numbers, and beside each wrong array the right one."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 
 from ...system.errors import InputError
+from .. import exercises
 from ..checking import described
 from ..checking.calls import gradients_of, name_of
-from ..checking.check import SEED, check_function, function_in
+from ..checking.check import SEED, check_function, existing, function_in
 from ..checking.errors import Source
 from ..checking.exercise import is_float
 from ..checking.learner import Stop, loaded
-from ..checking.learner_process import does_not_run
+from ..checking.learner_process import does_not_run, on_one_line
 from .recorder import Recorder
 from .source import forget
 from .trace import WATCHED, Step
@@ -20,17 +20,20 @@ from .trace import WATCHED, Step
 
 def step_of_file(path, function=None) -> Step:
     """Return the Step of the operation in a file: an exercise, or one with `# gradcheck:` lines. Raises InputError."""
-    path = Path(path).resolve()
-    if not path.is_file():
-        raise InputError(f"{path}: no such file (python -m numpygpt.exercise NAME writes an exercise)")
+    path = existing(path).resolve()
     source, texts = Source(path.name, path.parent), described.described_in(path)
     arguments = described.draws(texts, np.random.default_rng(SEED))[0].arguments if texts else {}
     sys.path.insert(0, str(path.parent))  # the file may import others of its folder
     try:
         own = loaded(path, function or function_in(path), source)
+        if not texts and name_of(own) not in exercises.NAMES:
+            raise InputError(
+                f"{path.name}: {name_of(own)} is no exercise; describe its arguments on lines with `# gradcheck:` "
+                "(see python -m numpygpt.gradcheck --help)"
+            )
         return own_step(own, *check_function(own, arguments))
     except Stop as stop:
-        raise InputError(does_not_run(stop.args[0] | {"draws": []}, path.name, [])) from None
+        raise InputError(on_one_line(does_not_run(stop.args[0] | {"draws": []}, path.name, []))) from None
     finally:
         sys.path.remove(str(path.parent))
 
@@ -39,7 +42,7 @@ def own_step(function, verdict, judge) -> Step:
     """Return the Step of a function of this process, from what its check found. Raises InputError if it fails."""
     name = name_of(function)
     if judge is None:
-        raise InputError(f"there is nothing to trace. {verdict.messages[-1]}")
+        raise InputError(f"there is nothing to trace. {on_one_line(verdict.messages[-1])}")
     if judge.is_step or not hasattr(function, "__code__"):
         raise InputError(f"{name}: only a function that returns its result and gradient functions can be traced")
     number = judge.shown_draw()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...system.blas import one_thread, parallel
 from ...system.errors import InputError
-from ...system.files import replacing
+from ...system.files import check_new_file, replacing
 from ...system.pages import template
 from .arrays import Arrays
 from .check import checks, errors_by_step, operation_checks
@@ -49,11 +49,9 @@ def save(path, text) -> None:
 
 def check_new(path):
     """Raise InputError where a file of this name exists, or its folder does not."""
-    path = Path(path)
-    if path.exists():
+    if Path(path).exists():
         raise InputError(f"{path} exists: choose another name, or remove it")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}")
+    check_new_file(path)
 
 
 def framed(text) -> str:
