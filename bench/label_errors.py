@@ -1,11 +1,12 @@
 """python -m bench.label_errors FILE: how many flipped labels `numpygpt.review` finds, in the sample and in FILE,
 the UCI SMS Spam Collection.
 
-Of 5, 10 and 20 % of the messages, drawn at random, the label is replaced by the other. The messages are then ranked by
-the cross-validated probability of their given label. Found: the share of flipped messages among as many first messages
-of the ranking as were flipped. Area: that under the ROC curve, the probability that a flipped message comes before one
-that is not. Both are means over five seeds, with the lowest. Beside it, cleanlab's ranking and find_label_issues on the
-same probabilities, and cleanlab's ranking on a logistic regression over word counts (scikit-learn, its settings).
+The labels of 5, 10 and 20 % of the messages, drawn at random, are flipped. The messages are then ranked by the
+cross-validated probability of their given label. "Found" is the share of flipped messages among the first messages of
+the ranking, as many as were flipped. "Area" is the area under the ROC curve: the probability that a flipped message
+ranks before an unflipped one. Both are means over five seeds, with the lowest. For comparison: cleanlab's ranking and
+find_label_issues on the same probabilities, and cleanlab's ranking on a logistic regression over word counts
+(scikit-learn's settings).
 """
 
 import argparse
