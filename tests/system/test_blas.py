@@ -283,9 +283,11 @@ from numpygpt.system import blas
 
 warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of a fork beside threads
 blas._cores = lambda: 2
-if blas.threads() == 1:
+if blas.threads() == 1:  # make parallel use two threads on one core, and under OPENBLAS_NUM_THREADS=1
     blas._SPELLINGS = ()
     blas._function.cache_clear()
+    for name in blas._VARIABLES:
+        os.environ.pop(name, None)
 x = np.ones((300, 300), np.float32)
 work = lambda n: float((n * x @ x)[0, 0])
 count = blas.threads()
