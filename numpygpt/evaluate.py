@@ -55,8 +55,8 @@ def arguments(argv=None):
 def main(argv, ranks):
     args = arguments(argv)
     clf = load_run(args.run)
-    path = ranks.in_turn(find_messages, args.data) if args.data else args.run / "test.csv"
-    if not args.data and not path.exists():
+    path = ranks.in_turn(find_messages, args.data) if args.data is not None else args.run / "test.csv"
+    if args.data is None and not path.exists():
         raise InputError(f"{args.run} has no test.csv. Name a file of labelled messages")
     if path.is_fifo():
         raise InputError(f"{path} is a pipe, but messages are read twice. Write them to a file")

@@ -198,6 +198,10 @@ def test_random_weights_do_not_depend_on_the_numpy_version(tmp_path):
         (lambda gpt: spam(gpt).loss(TEXTS, ["spam", "ham", "eggs"]), "unknown label 'eggs'"),
         (lambda gpt: spam(gpt).loss(TEXTS, ["spam"]), "3 texts and 1 labels"),
         (lambda gpt: spam(gpt).predict([""]), "message 1 is empty"),
+        (lambda gpt: spam(gpt).predict(None), "^expected a list of texts, got None"),
+        (lambda gpt: numpygpt.load(None), "^expected the name of a file or folder, got None"),
+        (lambda gpt: numpygpt.load(""), "^expected the name of a file or folder, got ''"),
+        (lambda gpt: numpygpt.load_run(3), "^expected the name of a file or folder, got 3"),
         (lambda gpt: numpygpt.fine_tune(spam(gpt), [("hi", "ham")], [("hi", "ham")]), "do not fill one batch"),
         (lambda gpt: numpygpt.fine_tune(spam(gpt), PAIRS, []), "^the validation set is empty"),
         (

@@ -13,7 +13,7 @@ import pytest
 
 from numpygpt import classify, evaluate, train
 from numpygpt.api.run import load_run
-from numpygpt.system.errors import Note
+from numpygpt.system.errors import InputError, Note
 from tests.calls import contents, output, python, refusal, spoil
 from tests.tiny import written
 
@@ -176,3 +176,8 @@ def test_train_and_evaluate_read_common_file_formats_with_the_same_options(here,
         messages.to_json("a.json", orient="records")
         assert output(capsys, evaluate.main, "new", "a.json").replace("a.json", "a.dat") == shown
     assert f"{len(messages)} messages of a.dat" in shown
+
+
+def test_an_empty_name_is_not_the_runs_test_set(here):
+    with pytest.raises(InputError, match="expected the name of a file or folder, got ''"):
+        evaluate.main(["run", ""])

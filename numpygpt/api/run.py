@@ -12,6 +12,7 @@ from ..checkpoints.safetensors import read_safetensors
 from ..model.lora import adapted_weights, merge
 from ..model.parameters import fingerprint
 from ..system.errors import InputError
+from ..system.files import path_of
 from ..training.run_folder import DECIDING, SEEN_TOKENS, run_sha256
 from .classifier import Classifier
 from .gpt import GPT, load
@@ -48,7 +49,7 @@ def load_run(folder: str | Path) -> Classifier:
     >>> bool((again.logits(["Hello there"]) == clf.logits(["Hello there"])).all())
     True
     """
-    folder = Path(folder)
+    folder = path_of(folder)
     path = folder / "run.json"
     if not path.is_file():
         if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..model.config import SIZES, Config, read_config
 from ..system.errors import InputError, Note
-from ..system.files import read_json
+from ..system.files import path_of, read_json
 from ..text.tokenizer import has_tokenizer, load_tokenizer
 from .adapter import adapter_folder, base_of, merged
 from .names import check_parameters, deduced_config, to_gpt2, without_head
@@ -93,7 +93,7 @@ def locate(source):
 
     Raises InputError if there is no such path or name, or the download fails.
     """
-    path, name = Path(source), str(source)
+    path, name = path_of(source), str(source)
     if path.exists():
         return path
     if name in BUNDLED:

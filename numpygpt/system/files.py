@@ -17,6 +17,13 @@ except ImportError:  # Windows
     fcntl = None
 
 
+def path_of(source):
+    """Return the Path that a text or a path names. Raises InputError for anything else, and for an empty text."""
+    if not isinstance(source, str | os.PathLike) or source == "":
+        raise InputError(f"expected the name of a file or folder, got {source!r}")
+    return Path(source)
+
+
 def check_new_file(path):
     """Raise InputError where no file can have this name: a folder has it, or its own folder is missing.
 

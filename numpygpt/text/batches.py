@@ -1,5 +1,7 @@
 """Encode, cut, pad and pack messages, in the same way for training and for classify."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from ..system.errors import InputError
@@ -50,6 +52,8 @@ def encode(texts, encoding, pad_to, n_positions):
     """
     if isinstance(texts, str):
         raise InputError(f"expected a list of texts, got the single text {texts[:40]!r}; put it into a list")
+    if not isinstance(texts, Iterable):
+        raise InputError(f"expected a list of texts, got {texts!r}")
     most = {None: n_positions, "end": n_positions - 1}.get(pad_to, pad_to)
     for number, text in enumerate(texts, start=1):
         if not isinstance(text, str):

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from ..system.files import path_of
+
 SAMPLE = Path(__file__).parents[1] / "assets" / "sample" / "messages.tsv"
 
 
@@ -11,7 +13,7 @@ def find_messages(source):
     The names are `sample`, which is bundled, and `sms`, which is downloaded once. Raises InputError if the download
     fails.
     """
-    path = Path(source)
+    path = path_of(source)
     if path.exists():
         return path
     if str(source) == "sms":

@@ -82,7 +82,7 @@ def cases():
             yield pytest.param(exercise.function, draw.arguments, id=f"{name}, {draw.label}")
 
 
-@pytest.mark.parametrize("function, arguments", cases())
+@pytest.mark.parametrize("function, arguments", list(cases()))
 def test_a_formulas_shapes_equal_those_of_the_arrays(function, arguments):
     shapes = formula(function).shapes
     arrays = {name: value for name, value in arguments.items() if name in shapes and value is not None}
