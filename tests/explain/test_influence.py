@@ -48,7 +48,7 @@ def dot(a, b):
 
 
 @pytest.mark.parametrize("choice, position", [*CHOICES, ("lora", "mean"), ("h.1.ln_1.*,h.0.attn.c_attn.bias", "last")])
-def test_products_of_rows_are_the_products_of_gradients(choice, position):
+def test_row_products_equal_gradient_products(choice, position):
     clf, messages = a_classifier(choice, position)
     numbers = NUMBERS[: len(messages)]
     of_answer = gradient(clf, messages[1], 2)
@@ -56,7 +56,7 @@ def test_products_of_rows_are_the_products_of_gradients(choice, position):
     np.testing.assert_allclose(TracIn([(0.25, clf)], messages, numbers).scores(messages[1], 2), expected, rtol=1e-9)
 
 
-def test_smoothing_and_label_weights_are_those_of_the_training_and_not_of_the_answer():
+def test_smoothing_and_label_weights_apply_to_training_messages_only():
     clf, messages = a_classifier("head")
     numbers, weights = NUMBERS[: len(messages)], (0.5, 1.5, 2.0)
     of_answer = gradient(clf, messages[1], 2)
@@ -76,7 +76,7 @@ def test_tracin_sums_the_epochs_each_with_its_rate():
     np.testing.assert_allclose(both, 0.5 * each[0] + 0.25 * each[1], rtol=1e-12)
 
 
-def test_along_is_the_product_of_each_messages_gradient_with_a_vector():
+def test_along_equals_each_gradient_times_the_vector():
     clf, messages = a_classifier("last_block", "last")
     numbers = NUMBERS[: len(messages)]
     v = random_weights(np.random.default_rng(3), {name: clf.params[name].shape for name in sorted(clf.trainable)})
@@ -84,14 +84,14 @@ def test_along_is_the_product_of_each_messages_gradient_with_a_vector():
     np.testing.assert_allclose(along(clf, messages, numbers, v), expected, rtol=1e-10)
 
 
-def test_the_heads_own_hessian_gives_the_scores_of_the_general_one():
+def test_the_closed_form_of_the_head_equals_the_general_method():
     clf, messages = a_classifier("head")
     numbers = NUMBERS[: len(messages)]
     found = HeadInfluence(clf, messages, numbers).scores(messages[2], 1)
     np.testing.assert_allclose(found, influence(clf, messages, numbers, messages[2], 1), rtol=1e-6)
 
 
-def test_an_influence_is_the_formulas():
+def test_an_influence_equals_its_formula():
     clf, messages = a_classifier("head")
     numbers, names = NUMBERS[: len(messages)], sorted(clf.trainable)
     product = hessian(clf, messages, numbers)
@@ -114,7 +114,7 @@ def test_conjugate_gradients_refuse_a_negative_curvature():
         solve(lambda v: {"a": -v["a"]}, {"a": np.ones(3)}, 1e-3)
 
 
-def test_leaving_a_message_out_changes_the_loss_as_the_influence_function_says():
+def test_influence_predicts_training_without_a_message():
     """Training again, to the optimum, without each of twelve messages (bench.influence does so with fifty)."""
     clf, _ = a_classifier("head")
     rng = np.random.default_rng(1)
@@ -124,7 +124,7 @@ def test_leaving_a_message_out_changes_the_loss_as_the_influence_function_says()
     assert min(influences) > 0.9
 
 
-def test_scores_are_those_of_captums_tracin():
+def test_tracin_equals_captums():
     torch = pytest.importorskip("torch")
     tracincp = pytest.importorskip("captum.influence")
     clf, messages = a_classifier("head.weight")  # captum's leaves the bias out
@@ -155,12 +155,12 @@ def test_a_run_keeps_as_many_of_the_last_epochs_as_the_limit_allows(tmp_path):
     assert kept_epochs(tmp_path / "none") == []
 
 
-def test_an_epochs_rate_is_the_mean_of_its_updates():
+def test_the_rate_of_an_epoch_is_the_mean_of_its_updates():
     rates = [mean_rate(epoch, 2, 2, 1.0, 0.5, "cosine") for epoch in (1, 2)]
     assert rates == pytest.approx([0.75, (1.0 + 0.55) / 2])
 
 
-def test_the_messages_that_an_answer_was_learned_from_speak_for_it():
+def test_training_messages_speak_for_their_own_label():
     clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"], "head")
     training = [("You have won a prize, call now", "spam"), ("See you at home at six", "ham")] * 2
     found = clf.because("You have won a prize, call now", k=1, training=training)

@@ -20,7 +20,7 @@ def clusters(count=40, labels=("a", "b", "c"), spread=0.5):
     return [f"message {i}" for i in range(len(x))], [label for label in labels for _ in range(count)], x
 
 
-def test_planted_labels_are_found_and_the_right_one_is_suggested():
+def test_planted_labels_are_found_with_the_correct_suggestion():
     texts, labels, x = clusters()
     wrong = [3, 50, 110]
     given = list(labels)
@@ -47,7 +47,7 @@ def test_equal_texts_with_different_labels_come_first_and_together():
     assert set(suspects["message"][:2]) == {1, 42} and suspects["message"][2] == 11
 
 
-def test_no_message_is_judged_by_a_model_that_saw_its_text():
+def test_equal_texts_are_in_the_same_fold():
     """With random features and labels, a model that saw a message's double would know its label."""
     rng = np.random.default_rng(3)
     x = np.repeat(rng.standard_normal((40, 60)), 2, axis=0)
@@ -72,7 +72,7 @@ def test_folds_have_equal_shares_of_each_label():
         (["a"] * 8 + ["b"] * 3, "label 'b' has 3 different messages, fewer"),
     ],
 )
-def test_one_class_or_fewer_messages_than_folds_is_refused(labels, message):
+def test_one_class_and_too_few_messages_are_refused(labels, message):
     with pytest.raises(InputError, match=message):
         label_review.review([f"text {i}" for i in range(len(labels))], labels, np.ones((len(labels), 2)))
 
@@ -83,7 +83,7 @@ def test_expected_wrong_counts_confident_disagreements_only():
 
 
 @pytest.mark.parametrize("penalty, C", [(0.1, 3), (0.01, 3), (0.001, 2)])
-def test_the_regression_is_at_its_minimum(penalty, C):
+def test_the_regression_reaches_its_minimum(penalty, C):
     x, numbers = RNG.standard_normal((50, 4)), np.arange(50) % C
     weights = fit(x, numbers, C, penalty)
     p = probabilities(x, weights)
@@ -91,7 +91,7 @@ def test_the_regression_is_at_its_minimum(penalty, C):
     assert abs(gradient).max() < 1e-5
 
 
-def test_the_regression_is_scikit_learns():
+def test_the_regression_equals_scikit_learns():
     linear_model = pytest.importorskip("sklearn.linear_model")
     x, numbers = RNG.standard_normal((60, 5)), np.arange(60) % 3
     ones = linear_model.LogisticRegression(C=1 / (60 * 0.01), fit_intercept=False, tol=1e-8, max_iter=5000)
@@ -99,7 +99,7 @@ def test_the_regression_is_scikit_learns():
     np.testing.assert_allclose(probabilities(x, fit(x, numbers, 3, 0.01)), theirs, atol=1e-4)
 
 
-def test_the_order_is_cleanlabs_on_the_same_probabilities():
+def test_the_order_equals_cleanlabs():
     rank = pytest.importorskip("cleanlab.rank")
     texts, labels, x = clusters(spread=1.2)
     numbers = np.searchsorted(["a", "b", "c"], labels)
