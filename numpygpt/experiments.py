@@ -30,8 +30,8 @@ def arguments(argv=None):
         "numpygpt.train with other options, run once for every seed. The results make one table. Finished runs are "
         "kept: give the same command again to continue an interrupted table.\n\n"
         f"{rows}\n\n"
-        "The messages are balanced and split as in the book's main chapter. The script behind the published table "
-        "shuffles them once more, so it trains and tests on other sets. This is one reason why its accuracies differ.",
+        "numpygpt.train balances and splits the messages. The script behind the book's published table shuffles "
+        "them once more, so it trains and tests on other sets. This is one reason why its accuracies differ.",
         [
             "python -m numpygpt.experiments --rows 1,2 --seeds 123-127",
             "python -m numpygpt.experiments --model gpt2 --data sms -- --recipe book",
@@ -173,9 +173,9 @@ def save_table(out, title, table, notes):
         "",
         *markdown(table),
         "",
-        "Accuracies: mean ± standard deviation over the seeds. Seconds: mean. The sets are balanced and split as in",
-        "the book's main chapter. The published table of these experiments comes from a script that shuffles once",
-        "more before the split, and so uses other sets.",
+        "Accuracies: mean ± standard deviation over the seeds. Seconds: mean. numpygpt.train balances and splits the",
+        "messages. The book's published table of these experiments comes from a script that shuffles them once more",
+        "before the split, and so uses other sets.",
         *([""] if notes else []),
         *(f"- {note}" for note in notes),
     ]

@@ -119,7 +119,10 @@ def test_every_row_runs_with_every_seed_and_the_shared_options(trained, tmp_path
         for row, position in [(1, ""), (2, "--position first ")]
     ]
     text = (tmp_path / "x" / "experiments.md").read_text()
-    assert "python -m numpygpt.experiments --model M --data D --rows 1-2 --seeds 4,6" in text and "main chapter" in text
+    assert (
+        "python -m numpygpt.experiments --model M --data D --rows 1-2 --seeds 4,6" in text
+        and "shuffles them once more" in text
+    )
     assert [(row["row"], row["seeds"]) for row in table(tmp_path / "x")] == [("1", "2"), ("2", "2")]
 
 

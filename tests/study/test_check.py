@@ -228,6 +228,13 @@ def test_an_operation_outside_the_exercises_needs_a_description(tmp_path):
         check(tmp_path / "mine.py")
 
 
+def test_dy_returned_as_it_came_is_told(tmp_path):
+    text = exercises.exercise("gelu").solution_text()
+    start = text.index("    def dx(dy):")
+    text = text[:start] + "    def dx(dy):\n        return dy\n" + text[text.index("\n    return y", start) :]
+    assert "dx has the numbers of dy, unchanged." in lines_of(tmp_path, text, name="gelu.py").lines
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match="nothing.py: no such file"):
         check(tmp_path / "nothing.py")

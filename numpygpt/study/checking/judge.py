@@ -283,7 +283,7 @@ class Judge:
         others |= {one.name: one.found[i]["right"] for one in self.places.intermediates if i in one.found}
         others = {n: a for n, a in others.items() if n != label and a.shape == right.shape}
         if np.shape(dy) == right.shape:
-            others["dy as it came"] = dy
+            others["dy"] = dy
         kept = {n.split("/")[-1]: a for n, a in self.arrays.items() if n.startswith(f"{i}/kept/")}
         inputs = {n: a for n, a in draw.arguments.items() if is_float(a)}
         terms = self.rights[i].kept | kept | inputs | ({} if dy is None else {"dy": dy})

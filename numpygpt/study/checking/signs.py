@@ -54,10 +54,10 @@ def zero(cases):
 
 
 def another(cases):
-    """Where a gradient is that of another input, or dy as it came."""
+    """Where a gradient is that of another input, or dy unchanged."""
     for name in cases[0].others:
         if all(name in case.others and close(case.given, case.others[name]) for case in cases):
-            return f"has the numbers of {name}: were two exchanged?"
+            return f"has the numbers of {name}" + (", unchanged." if name == "dy" else ": were two exchanged?")
 
 
 def factor(cases):
