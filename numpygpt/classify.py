@@ -7,7 +7,6 @@ import sys
 from itertools import islice
 from pathlib import Path
 
-from .api.because import teachers
 from .api.run import load_run
 from .explain.attribution import BASELINES, explain
 from .explain.attribution_text import in_terminal
@@ -73,7 +72,11 @@ def main(argv=None):
     given = "text" in args
     texts = _given(args.text) if given else _read(sys.stdin.buffer, args.encoding, args.keep_empty)
     colour = command.colour()
-    of_run = teachers(clf) if args.because else None
+    of_run = None
+    if args.because:
+        from .api.because import teachers
+
+        of_run = teachers(clf)
     batch = 1 if not given and sys.stdin.isatty() else BATCH
     while some := list(islice(texts, batch)):
         filled = [text for text in some if text]

@@ -6,7 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-from .api.because import teachers
 from .api.run import load_run
 from .explain.served import Served
 from .explain.server import Server
@@ -47,6 +46,8 @@ def arguments(argv=None):
 
 def main(argv=None):
     args = arguments(argv)
+    from .api.because import teachers
+
     clf = load_run(args.run)
     served = Served(clf, args.run, lambda: teachers(clf))
     try:

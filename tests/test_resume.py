@@ -73,6 +73,7 @@ def killed(ways, scratch):
     return kills.measure(ways, 5, scratch)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_killed_runs_resume_to_the_results_of_uninterrupted_ones(here):
     way = [str(here / word) if (here / word).exists() else word for word in OPTIONS]

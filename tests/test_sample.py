@@ -119,6 +119,7 @@ def held_out_accuracy(products, labels, rng):
     return np.mean(predicted == labels[test])
 
 
+@pytest.mark.slow
 def test_a_bag_of_words_classifier_learns_the_sample_but_does_not_solve_it(words, is_spam):
     products = words @ words.T + 1  # the 1 is the intercept: a word that every message holds
     accuracy = np.mean([held_out_accuracy(products, is_spam, np.random.default_rng(seed)) for seed in range(5)])

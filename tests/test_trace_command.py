@@ -47,6 +47,7 @@ def test_a_run_is_traced_with_its_own_labels(tmp_path, finished):
     assert np.isclose(loss, -np.log(probability), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_language_model_is_traced(tmp_path):
     result = run(tmp_path, "Call now to", "--language", "--trainable", "h.1.*")
     assert (result.returncode, result.stderr) == (0, "")

@@ -266,7 +266,7 @@ class Evaluation:
         if not self.messages:
             return None
         shares = {"precision": self.precision, "recall": self.recall, "F1": self.f1}
-        figures = pd.DataFrame(shares, self.labels).map("{:.2%}".format)
+        figures = pd.DataFrame(shares, self.labels).apply(lambda column: column.map("{:.2%}".format))
         figures["messages"] = self.support
         answers = pd.DataFrame(self.confusion, self.labels, [f"answer {label}" for label in self.labels])
         table = figures.join(answers) if len(self.labels) <= FREQUENT else figures

@@ -278,6 +278,7 @@ LYING_ENTRY = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.dictionaries(st.text(max_size=3) | st.just("__metadata__"), LYING_ENTRY | JUNK, max_size=3),

@@ -28,6 +28,7 @@ def a_learners_files(tmp_path_factory):
 
 
 EACH = pytest.mark.parametrize("name", exercises.NAMES)
+MANY = ("block", "cross_entropy", "query_attention")  # exercises with so many mistakes that checking all takes long
 
 
 @EACH
@@ -155,7 +156,9 @@ def test_the_file_imports_only_numpy_operations_and_own_pieces_and_does_not_hold
         assert len(line.strip()) < 14 or line.strip().startswith("def ") or line.strip() not in exercise.text()
 
 
-@EACH
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in MANY else name for name in exercises.NAMES]
+)
 def test_each_known_mistake_is_rejected_with_its_own_message_alone_and_a_place(name):
     mistakes = exercises.exercise(name).mistakes()
     messages = [message for _, message, _ in mistakes]

@@ -173,6 +173,7 @@ def test_every_traced_gradient_agrees_with_the_complex_step_to_ten_digits(clf, f
     assert trace.other_pooling < 1e-12
 
 
+@pytest.mark.slow
 def test_a_language_models_gradients_agree_and_the_tied_embeddings_is_a_sum_of_two(gpt, few_entries):
     trace = gpt.trace("Call now to call")
     assert all(check.holds for found, _ in proofs(trace) for check in found)

@@ -72,12 +72,14 @@ def test_each_value_is_under_the_line_that_assigns_it(data):
                         assert made, (step["name"], line, name)
 
 
+@pytest.mark.slow
 def test_the_same_trace_gives_the_same_page(gpt):
     clf = Classifier(gpt, ["ham", "spam"], "last_block")
     first, again = (page(clf.trace("Call now", "spam")) for _ in range(2))
     assert first == again
 
 
+@pytest.mark.slow
 def test_a_page_of_thirty_tokens_stays_under_four_megabytes(clf, monkeypatch):
     monkeypatch.setattr(page_module, "ENTRIES", ((float("inf"), 1),))  # more entries are slow and add few bytes
     words = (
