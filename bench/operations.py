@@ -2,7 +2,8 @@
 
 "Products at sgemm's rate" is the time of the linear layers' and the output layer's matrix products at the rate of one
 large product (960 rows by the MLP's first matrix), measured in turns with the steps. No step can take less. Operations
-that take less than a hundredth of a step are added up.
+that take less than a hundredth of a step are added up. Here the update comes after the backward pass, so that it can be
+measured; in training it comes during it.
 """
 
 from collections import Counter
@@ -27,8 +28,8 @@ LEAST = 0.01  # share of a step; operations that take less are added up
 def measure(options):
     gradients, update = numpygpt_parts(options.model)
     steps = {
-        "`last_block`": numpygpt_step(options.model, "last_block"),
-        "`all`": numpygpt_step(options.model, "all"),
+        "`last_block`": numpygpt_step(options.model, "last_block", at_once=False),
+        "`all`": numpygpt_step(options.model, "all", at_once=False),
         "language": lambda: update(gradients()[1]),
     }
     clocked, rates = {}, []

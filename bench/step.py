@@ -74,8 +74,11 @@ def batch(config):
     )
 
 
-def numpygpt_step(model, choice):
-    """Return a function that makes one update of numpygpt's classifier and returns the loss before it."""
+def numpygpt_step(model, choice, at_once=True):
+    """Return a function that makes one update of numpygpt's classifier and returns the loss before it.
+
+    The update happens during backpropagation, as in training, or after it if not `at_once`.
+    """
     clf = _classifier(model, choice)
     ids, labels = batch(clf.config)
     prefix = FrozenPrefix(clf.params, clf.config, ids, clf.frozen_blocks)
@@ -83,7 +86,11 @@ def numpygpt_step(model, choice):
 
     def step():
         messages = prefix.batch(np.arange(MESSAGES))
-        return batch_loss(clf, *messages, labels, clf.frozen_blocks, optimizer=optimizer)[0]
+        if at_once:
+            return batch_loss(clf, *messages, labels, clf.frozen_blocks, optimizer=optimizer)[0]
+        loss, grads = batch_loss(clf, *messages, labels, clf.frozen_blocks)
+        optimizer.step(grads)
+        return loss
 
     return step
 

@@ -208,10 +208,10 @@ def test_a_lessons_notebook_runs_completely_in_jupyter(folder, monkeypatch, numb
 @pytest.mark.slow
 @pytest.mark.parametrize("key", [False, True], ids=["unsolved", "key"])
 def test_the_finale_trains_with_the_learners_functions_and_equal_losses(folder, key):
-    for number in NUMBERS[:-1] if key else []:
+    for number in range(1, 9) if key else []:
         (folder / f"lesson_{number}.ipynb").write_text(notebook.text(lessons.lesson(number), key=True), "utf-8")
     values = {}
-    for cell, printed, value in running.run(lessons.lesson(NUMBERS[-1]), key):
+    for cell, printed, value in running.run(lessons.lesson(9), key):
         assert cell.prints is None or printed.rstrip() == cell.prints, cell.text
         values[cell.text] = value
     (ops,) = (value for text, value in values.items() if text.endswith("\nops"))
