@@ -48,14 +48,13 @@ def arguments(argv=None):
         "(default: blank lines are skipped)",
     )
     parser.add_argument(
-        "--encoding", type=encoding, default="utf-8", help="standard input's encoding, such as utf-16 or latin-1"
+        "--encoding", type=encoding, help="standard input's encoding, such as utf-16 or latin-1 (default: utf-8)"
     )
     parser.add_argument("--explain", action="store_true", help="show how much each token contributes to the answer")
     parser.add_argument(
         "--baseline",
         choices=BASELINES,
-        default="padding",
-        help="where --explain starts: every token's embedding is that of padding, or zero",
+        help="where --explain starts: every token's embedding is that of padding (default), or zero",
     )
     parser.add_argument(
         "--because",
@@ -63,17 +62,24 @@ def arguments(argv=None):
         help="show the training messages that speak most for and most against each answer, by how much they lowered "
         "its loss during training (TracIn; for a run that trained the head alone, its influence function)",
     )
-    return parser.parse_intermixed_args(argv)
+    args = parser.parse_intermixed_args(argv)
+    if args.baseline and not args.explain:
+        parser.error("--baseline needs --explain")
+    if "text" in args and (args.encoding or args.keep_empty):
+        parser.error("--encoding and --keep-empty are for standard input: leave them out, or the messages")
+    return args
 
 
 def main(argv=None):
     args = arguments(argv)
     clf = load_run(args.run)
     given = "text" in args
-    texts = _given(args.text) if given else _read(sys.stdin.buffer, args.encoding, args.keep_empty)
+    texts = _given(args.text) if given else _read(sys.stdin.buffer, args.encoding or "utf-8", args.keep_empty)
     colour = command.colour()
     of_run = None
     if args.because:
+        if not (args.run / "train.csv").is_file():
+            raise InputError(f"{args.run} has no train.csv, so --because has no messages. Give a run of numpygpt.train")
         from .api.because import teachers
 
         of_run = teachers(clf)
@@ -91,7 +97,7 @@ def main(argv=None):
             print(*filter(None, columns), sep="\t", flush=batch == 1)
             if args.explain:
                 progress = command.Progress("explaining", "tokens")
-                found = explain(clf, text, args.baseline, progress=progress)
+                found = explain(clf, text, args.baseline or "padding", progress=progress)
                 progress.clear()
                 print(f"\n{in_terminal(found, colour)}\n", flush=batch == 1)
             if of_run:

@@ -197,3 +197,21 @@ def test_a_run_with_a_moved_model_works_with_its_new_path(here_with_run, capsys)
     refusal(capsys, classify.main, "run", "win a prize")
     set_in("run/run.json", model="moved")
     assert output(capsys, classify.main, "run", "win a prize") == expected
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["hi", "--baseline", "zero"], "--baseline needs --explain"),
+        (["hi", "--keep-empty"], "are for standard input"),
+        (["hi", "--encoding", "utf-16"], "are for standard input"),
+    ],
+)
+def test_an_option_without_effect_is_refused(made, capsys, arguments, message):
+    assert message in refusal(capsys, classify.main, made / "run", *arguments)
+
+
+def test_because_without_training_messages_is_refused(here, capsys):
+    train.main("--model model --data two.csv --epochs 1 --out new".split())
+    (here / "new" / "train.csv").unlink()
+    assert "new has no train.csv, so --because" in refusal(capsys, classify.main, "new", "hi", "--because")
