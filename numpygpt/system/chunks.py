@@ -8,7 +8,7 @@ from .blas import parallel
 
 CHUNK = 1 << 20  # bytes of an array in a chunk: few enough for the cache, enough to hide the cost of Python's calls
 CHUNK_IN_PLACE = 1 << 19  # the same where five arrays are worked on at once
-BUNDLE = 1 << 18  # numbers that one core updates before it takes the next: small tensors together
+BUNDLE = 1 << 17  # numbers that one core updates before it takes the next: small tensors together
 
 
 def chunks(x, size=None):

@@ -30,12 +30,8 @@ class SingleProcess:
         pass
 
     def owners(self, costs):
-        """Assign n items to ranks, the most expensive first, each to the least loaded rank. Return n rank numbers."""
-        owners, load = [0] * len(costs), [0] * self.size
-        for i in sorted(range(len(costs)), key=lambda i: -costs[i]):
-            owners[i] = load.index(min(load))
-            load[owners[i]] += costs[i]
-        return owners
+        """Return a rank number for each item."""
+        return assigned(costs, self.size)
 
     def map(self, function, items, costs, map=map):
         return list(map(function, items))
@@ -52,9 +48,8 @@ class SingleProcess:
         from .blas import parallel  # imports NumPy, which a command that only starts others does not need
 
         loss, total = 0, {}
-        parts = grains(items, grain)
-        weights = grains([1] * len(items) if weights is None else weights, grain)
-        for share, (part_loss, grads) in zip(shares(weights), parallel(mean, parts)):
+        parts = grains(costs, grain)
+        for share, (part_loss, grads) in zip(shares(weights, parts), parallel(lambda part: mean(items[part]), parts)):
             loss += part_loss * share
             for name, gradient in grads.items():
                 gradient *= share
@@ -67,12 +62,23 @@ class SingleProcess:
         pass
 
 
-def grains(items, grain):
-    """Split the items into chunks of at most `grain` items."""
-    return [items[start : start + grain] for start in range(0, len(items), grain)]
+def assigned(costs, count):
+    """Assign items to `count` bins, the most expensive first, each to the least loaded bin. Return their bins."""
+    bins, load = [0] * len(costs), [0] * count
+    for i in sorted(range(len(costs)), key=lambda i: -costs[i]):
+        bins[i] = load.index(min(load))
+        load[bins[i]] += costs[i]
+    return bins
 
 
-def shares(weights):
-    """Return each part's share of the mean over all items, from the weights of its items."""
-    sums = [float(sum(part)) for part in weights]
+def grains(costs, grain):
+    """Divide items into parts of similar costs, with `grain` items in the mean. Return the places of each part."""
+    count = -(-len(costs) // grain)
+    bins = assigned(costs, count)
+    return [[i for i, bin in enumerate(bins) if bin == part] for part in range(count)]
+
+
+def shares(weights, parts):
+    """Return each part's share of the mean over all items, from the weights of the items; None weighs all equally."""
+    sums = [float(len(part) if weights is None else sum(weights[i] for i in part)) for part in parts]
     return [part / sum(sums) for part in sums]

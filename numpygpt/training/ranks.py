@@ -125,23 +125,20 @@ class Ranks(SingleProcess):
         of all slices (an all-gather).
         mean    some items -> (loss, {name: gradient}) of their mean
         costs   a number for each item, such as its tokens; the ranks' parts have similar sums
-        grain   items per part. The parts are summed in order, so any number of ranks gives the same bits
+        grain   items per part, in the mean. Their parts do not depend on the number of ranks and are summed in order,
+                so any number of ranks gives the same bits
         weights   a number for each item, its weight in the mean (default: all equal)
         """
         owners = np.array(self.owners(costs))
-        weights = np.ones(len(items)) if weights is None else weights
-
-        def split(array):
-            return grains(array, grain) if grain else [array[owners == rank] for rank in range(self.size)]
-
-        parts, share_of = split(items), shares(split(weights))
+        parts = grains(costs, grain) if grain else [np.flatnonzero(owners == rank) for rank in range(self.size)]
+        share_of = shares(weights, parts)
         loss, total = 0, None
         for first in range(0, len(parts), self.size):
             now = parts[first : first + self.size]
             place = min(self.rank, len(now) - 1)  # spare ranks repeat the last part, which is not added twice
             mine, share = now[place], share_of[first + place]
             # A rank without items must send a gradient too. It has a share of 0.
-            part_loss, grads = mean(mine if len(mine) else items[:1])
+            part_loss, grads = mean(items[mine] if len(mine) else items[:1])
             loss = sum(self.gather(part_loss * share)[: len(now)], loss)
             sent, grads = self._flat(grads, share)  # frees the gradients
             received = np.empty_like(sent)
