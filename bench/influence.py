@@ -16,8 +16,9 @@ from numpygpt.api.classifier import Classifier
 from numpygpt.api.gpt import load
 from numpygpt.explain.influence import DAMPING, HeadInfluence, TracIn
 from numpygpt.ops.softmax import softmax
+from numpygpt.system.settings import SMALLEST
 from numpygpt.text.messages import read_messages
-from numpygpt.text.selection import SMALLEST, select
+from numpygpt.text.selection import select
 from numpygpt.text.sources import find_messages
 from numpygpt.training.frozen_features import FrozenPrefix
 

@@ -31,7 +31,7 @@ from numpygpt.system.memory import keep_freed_memory
 from numpygpt.training.adamw import AdamW
 from numpygpt.training.batch import batch_loss
 from numpygpt.training.frozen_features import FrozenPrefix
-from numpygpt.training.ranks import on_every_rank
+from numpygpt.training.launch import on_every_rank
 
 from . import machine
 from .results import figure, spread, table, write_section

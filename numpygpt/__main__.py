@@ -1,7 +1,5 @@
 """`python -m numpygpt` and the console script `numpygpt`: list the commands, or run one of them."""
 
-import numpygpt.system.process  # noqa: F401  before NumPy
-
 import ast
 import difflib
 import importlib

@@ -1,19 +1,8 @@
 """python -m numpygpt.lesson: lessons as notebooks, from a linear layer to the classifier."""
 
-import numpygpt.system.process  # noqa: F401  before NumPy
-
 from pathlib import Path
 
-from .api.classifier import Classifier
-from .api.gpt import load
-from .study import lessons
-from .study.lessons import notebook
-from .study.lessons.handout import handout
-from .study.lessons.site import write_site
-from .study.trace.page import save
 from .system import command
-from .system.errors import InputError
-from .system.files import replacing
 
 
 def arguments(argv=None):
@@ -45,61 +34,19 @@ def arguments(argv=None):
         help="write the course as a web site: the tour on four messages, the lessons with their outputs, the "
         "exercises, the glossary and the handout. It needs no network and no server: open FOLDER/index.html",
     )
-    given = parser.parse_args(argv)
-    if sum(map(bool, (given.number, given.handout, given.site))) > 1:
+    args = parser.parse_args(argv)
+    if sum(map(bool, (args.number, args.handout, args.site))) > 1:
         parser.error("NUMBER, --handout and --site exclude each other: give one of them")
-    if given.key and given.number is None:
+    if args.key and args.number is None:
         parser.error("--key needs the NUMBER of a lesson")
-    return given
+    return args
 
 
 def main(argv=None):
-    given = arguments(argv)
-    if given.handout:
-        save(given.handout, handout())
-        print(f"wrote {given.handout}: open it in a browser; it prints on two pages of A4")
-    elif given.site:
-        write_course(given.site)
-    elif given.number is None:
-        show_list()
-    else:
-        write(lessons.lesson(known(given.number)), given.key)
+    args = arguments(argv)
+    from .commands.lesson import run
 
-
-def known(typed):
-    """Return the number of a lesson, as an int. Raises InputError for any other text."""
-    if typed.isdecimal() and int(typed) in lessons.FILES:
-        return int(typed)
-    raise InputError(
-        f"no lesson {typed!r}: the lessons are 1 to {max(lessons.FILES)}; python -m numpygpt.lesson lists them"
-    )
-
-
-def show_list():
-    print("Learn backpropagation through a transformer, from a linear layer to the classifier:\n")
-    every = [lessons.lesson(number) for number in lessons.FILES]
-    for lesson in every:
-        print(f" {lesson.number:>2}  {lesson.minutes:>2} min  {lesson.title}")
-    total = sum(lesson.minutes for lesson in every)
-    print(f"\n{total} minutes in all. Write the first as a notebook:  python -m numpygpt.lesson 1")
-
-
-def write(lesson, key):
-    path = Path(f"lesson_{lesson.number}{'_key' if key else ''}.ipynb")
-    if path.exists():
-        raise InputError(f"{path} exists already, and is left as it is. Rename it or delete it to get a new one.")
-    with replacing(path) as file:
-        file.write(notebook.text(lesson, key).encode())
-    print(f"wrote {path}: {lesson.title}, about {lesson.minutes} minutes")
-    print(f"Open it:  jupyter lab {path}")
-
-
-def write_course(folder):
-    clf = Classifier(load("mini"), ["ham", "spam"], "all", pad="end", position="last")
-    progress = command.Progress("writing the site", "pages")
-    write_site(folder, clf, progress)
-    progress.clear()
-    print(f"wrote {folder}: open {folder / 'index.html'} in a browser, or copy the folder to a web server")
+    run(args)
 
 
 if __name__ == "__main__":

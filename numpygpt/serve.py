@@ -1,16 +1,8 @@
 """python -m numpygpt.serve: a page that classifies messages as you type, and explains each answer."""
 
-import numpygpt.system.process  # noqa: F401  before NumPy
-
-import os
-import sys
 from pathlib import Path
 
-from .api.run import load_run
-from .explain.served import Served
-from .explain.server import Server
 from .system import command
-from .system.errors import InputError
 from .system.settings import Number
 
 
@@ -46,26 +38,9 @@ def arguments(argv=None):
 
 def main(argv=None):
     args = arguments(argv)
-    from .api.because import teachers
+    from .commands.serve import run
 
-    clf = load_run(args.run)
-    served = Served(clf, args.run, lambda: teachers(clf))
-    try:
-        server = Server(served, args.host, args.port)
-    except OSError as error:
-        where = f"{args.host}, port {args.port}"
-        raise InputError(f"{where}: {error.strerror}; choose another --port, or 0 for any free port") from None
-    if not args.host.startswith("127.") and args.host != "localhost":
-        print(
-            "warning: anyone who can reach this machine can use the page. There is no password and no encryption",
-            file=sys.stderr,
-        )
-    try:
-        print(f"{args.run} is served at {server.address} (stop with Ctrl-C)", flush=True)
-        server.serve_forever()
-    except KeyboardInterrupt:
-        print(file=sys.stderr)
-        os._exit(0)  # at once: a normal exit waits for answers that are being computed
+    run(args)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,7 @@
 """python -m numpygpt.trace: one message forward and back through the code, with the values of every line."""
 
-import numpygpt.system.process  # noqa: F401  before NumPy
-
 from pathlib import Path
-from shutil import get_terminal_size
 
-from .api.classifier import Classifier
-from .api.gpt import load
-from .api.run import load_run
-from .model.trainable import trainable_names
-from .study.checking.check import file_and_function
-from .study.trace.own import step_of_file
-from .study.trace.page import check_new, page, save
-from .study.trace.terminal import in_terminal, listed, step_in_terminal
 from .system import command
 from .system.errors import InputError
 
@@ -65,71 +54,38 @@ def arguments(argv=None):
         help="trace the operation in a file of yours, an exercise or one with `# gradcheck:` lines (see gradcheck "
         "--help): its lines, its numbers, and beside each wrong array the right one. With --op, print it",
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    check(args, parser.parse_args([]))
+    return args
+
+
+def check(args, defaults):
+    """Raise InputError for arguments that exclude each other."""
+    own = "--file traces an operation of yours"
+    if args.file is not None and args.op:
+        raise InputError(f"{own}: omit the name after --op")
+    if args.file is not None:
+        refuse_others(args, defaults, own, "file", "out" if args.op is None else "op")
+    elif args.op is not None:
+        refuse_others(args, defaults, "--op prints one operation", "op")
+    elif args.language and (args.run or args.label or args.folded):
+        raise InputError("--language has no classifier: omit --run, --label and --folded")
+    elif args.run and args.model != defaults.model:
+        raise InputError("--run has its own model: omit --model")
+
+
+def refuse_others(args, defaults, what, *allowed):
+    """Raise InputError for an argument that is given and would have no effect."""
+    for name, value in vars(args).items():
+        if name not in allowed and value != getattr(defaults, name):
+            raise InputError(f"{what}: omit {'the text' if name == 'text' else f'--{name}'}")
 
 
 def main(argv=None):
     args = arguments(argv)
-    if args.file is not None:
-        show_file(args)
-        return
-    if args.op is not None:
-        refuse_others(args, "--op prints one operation", "op")
-        width = get_terminal_size().columns
-        print(in_terminal(args.op, width, command.colour()) if args.op else listed(width))
-        return
-    check_new(args.out)
-    if args.language:
-        if args.run or args.label or args.folded:
-            raise InputError("--language has no classifier: omit --run, --label and --folded")
-        trace = load(args.model, heads=args.heads).trace(args.text, args.trainable)
-    else:
-        clf = classifier_of(args)
-        trace = clf.trace(args.text, args.label or clf.labels[-1], folded=args.folded)
-    progress = command.Progress("checking the gradients", "steps")
-    text = page(trace, progress)
-    progress.clear()
-    save(args.out, text)
-    print(f"{args.out}: loss {trace.loss:.6f}, {len(trace.steps)} steps forward and back; open it in a browser")
+    from .commands.trace import run
 
-
-def show_file(args):
-    """Trace the operation in a file of the user's."""
-    if args.op:
-        raise InputError("--file traces an operation of yours: omit the name after --op")
-    refuse_others(args, "--file traces an operation of yours", "file", "out" if args.op is None else "op")
-    if args.op is None:
-        check_new(args.out)
-    step = step_of_file(*file_and_function(args.file))
-    if args.op is not None:
-        print(step_in_terminal(step, get_terminal_size().columns, command.colour()))
-        return
-    step.save(args.out)
-    wrong = len(step.beside)
-    verdict = next(line for line in reversed(step.said) if not line.startswith("Stuck?"))
-    found = f"{wrong} of its arrays {'are' if wrong > 1 else 'is'} wrong" if wrong else verdict
-    print(f"{args.out}: {step.kind}; {found}; open it in a browser")
-
-
-def refuse_others(args, what, *allowed):
-    """Raise InputError for an argument that is given and would have no effect."""
-    plain = arguments([])
-    for name, value in vars(args).items():
-        if name not in allowed and value != getattr(plain, name):
-            raise InputError(f"{what}: omit {'the text' if name == 'text' else f'--{name}'}")
-
-
-def classifier_of(args):
-    """Return the Classifier to trace: the run's, or an untrained head on the model."""
-    if args.run is None:
-        return Classifier(
-            load(args.model, heads=args.heads), ["ham", "spam"], args.trainable, pad="end", position="last"
-        )
-    if args.model != "mini":
-        raise InputError("--run has its own model: omit --model")
-    clf = load_run(args.run)
-    clf._trainable = trainable_names(args.trainable, clf.params, clf.config)
-    return clf
+    run(args)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def here(made, tmp_path, monkeypatch):
             (tmp_path / path.relative_to(made)).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / path.relative_to(made)).write_bytes(path.read_bytes())
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(train, "save_plot", lambda *_: False)  # drawing would take most of the time
+    monkeypatch.setattr("numpygpt.commands.train.save_plot", lambda *_: False)  # drawing would take most of the time
     return tmp_path
 
 

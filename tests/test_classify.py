@@ -12,6 +12,7 @@ from numpygpt import classify, train
 from numpygpt.api.run import load_run
 from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.checkpoints.load import load_checkpoint
+from numpygpt.text.batches import BATCH
 from tests.calls import output, python, refusal, set_in, spoil
 
 
@@ -22,7 +23,7 @@ def test_the_first_position_of_a_causal_model_depends_on_the_first_token_only(he
 
 
 def test_each_line_of_standard_input_is_a_message(made, capsys):
-    texts = [f"win {n} £ prize" for n in range(2 * classify.BATCH + 1)]
+    texts = [f"win {n} £ prize" for n in range(2 * BATCH + 1)]
     process = python("-m", "numpygpt.classify", made / "run", stdin=subprocess.PIPE)
     out, err = process.communicate("\r\n".join(texts).encode())
     assert (process.returncode, err) == (0, b"")

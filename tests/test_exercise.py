@@ -124,7 +124,7 @@ def test_watch_checks_at_every_save_until_ctrl_c(folder, capsys, monkeypatch):
     linear, path = exercises.exercise("linear"), folder / "linear.py"
     path.write_text(linear.text())
     saves = [linear.text(), None, "def linear(:\n", linear.solution_text()]
-    monkeypatch.setattr(gradcheck, "sleep", Saves(path, saves))
+    monkeypatch.setattr("numpygpt.commands.gradcheck.sleep", Saves(path, saves))
     with pytest.raises(KeyboardInterrupt):
         gradcheck.main(["linear.py", "--watch"])
     out = capsys.readouterr().out

@@ -12,7 +12,8 @@ import pytest
 
 from numpygpt import train
 from numpygpt.checkpoints.huggingface import save_folder
-from numpygpt.experiments import main, markdown, numbers, other_model, row_numbers
+from numpygpt.commands.experiments import markdown
+from numpygpt.experiments import main, numbers, other_model, row_numbers
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
 from numpygpt.system.errors import InputError

@@ -45,7 +45,7 @@ def make_run(labels, padded_length, **changes):
 
 
 def exported(run, folder, monkeypatch, *options):
-    monkeypatch.setattr(export, "load_run", lambda path: run)
+    monkeypatch.setattr("numpygpt.commands.export.load_run", lambda path: run)
     export.main(["a run", str(folder), *options])
     return folder
 

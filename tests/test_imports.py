@@ -51,7 +51,7 @@ GRAPH = {name: set(imported(name)) - {"numpygpt"} for name in MODULES if name !=
 
 def test_every_folder_is_in_the_list_of_rooms():
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert folders == set(ROOMS) - {"commands"}
+    assert folders == set(ROOMS)
 
 
 def test_imports_go_only_down_the_list_of_rooms():

@@ -10,6 +10,7 @@ import pytest
 
 from numpygpt import pretrain
 from numpygpt.checkpoints.load import BUNDLED, load_checkpoint
+from numpygpt.commands.pretrain import hold_out
 from numpygpt.model.continuation import continuation
 from numpygpt.system.single_process import SingleProcess
 from numpygpt.text.documents import read_documents
@@ -33,7 +34,7 @@ def held_out(mini, shared):
     found = {path.name: path for path in (shared / "corpus").rglob("*.txt")}
     names, weights = zip(*args.text)
     documents = read_documents([found[name.name] for name in names], args.lines, weights)
-    _, texts = pretrain.hold_out(documents, args.held_out, args.seed)
+    _, texts = hold_out(documents, args.held_out, args.seed)
     ids = [np.array(encode_message(encoding, text), np.int32) for text in texts]
     return windows(ids, encoding.eot_token, args.context, None)
 

@@ -10,8 +10,8 @@ import pytest
 
 from numpygpt.checkpoints.load import load_weights
 from numpygpt.model.language import language_logits
-from numpygpt.model.pooling import POSITIONS
 from numpygpt.model.tape import Tape
+from numpygpt.system.settings import POSITIONS
 from numpygpt.text.batches import pack
 from tests.classifiers import classifier_of, loss_of
 

@@ -11,6 +11,7 @@ import pytest
 
 from numpygpt import generate, pretrain, train
 from numpygpt.checkpoints.safetensors import open_safetensors
+from numpygpt.training.pretraining import Pretraining
 from numpygpt.training.schedule import learning_rate
 from tests.calls import contents, output, refusal, spoil
 
@@ -57,14 +58,14 @@ def test_pretraining_resumes_after_ctrl_c_with_the_same_bits(here, capsys, monke
     arguments = [*SMALL.split(), "--steps", "6", "--eval-every", "3"]
     pretrain.main([*arguments, "--out", "whole"])
 
-    class Interrupted(pretrain.Pretraining):
+    class Interrupted(Pretraining):
         def step(self):
             if self.done == at - 1:
                 os.kill(os.getpid(), signal.SIGINT)
             return super().step()
 
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain, "Pretraining", Interrupted)
+        patch.setattr("numpygpt.commands.pretrain.Pretraining", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             pretrain.main([*arguments, "--out", "new"])
     assert "resume.safetensors" in os.listdir("new") and "config.json" not in os.listdir("new")
@@ -86,7 +87,7 @@ def test_pretraining_resumes_with_another_number_of_steps_on_their_schedule(here
     arguments = [*SMALL.split(), "--eval-every", "2", "--warmup", "0", "--out", "new"]
     rates = []
 
-    class Interrupted(pretrain.Pretraining):
+    class Interrupted(Pretraining):
         def step(self):
             if self.done == 3 and self.steps == 50:
                 os.kill(os.getpid(), signal.SIGINT)
@@ -94,7 +95,7 @@ def test_pretraining_resumes_with_another_number_of_steps_on_their_schedule(here
             rates.append(self.optimizers[0].lr)
             return loss
 
-    monkeypatch.setattr(pretrain, "Pretraining", Interrupted)
+    monkeypatch.setattr("numpygpt.commands.pretrain.Pretraining", Interrupted)
     with pytest.raises(KeyboardInterrupt):
         pretrain.main([*arguments, "--steps", "50"])
     assert "resuming from step 4\n" in output(capsys, pretrain.main, *arguments, "--steps", "6")
@@ -118,13 +119,13 @@ def test_a_file_is_used_as_often_as_its_weight(here, capsys):
 
 
 def test_the_second_ctrl_c_ends_pretraining_at_once(here, monkeypatch):
-    class Interrupted(pretrain.Pretraining):
+    class Interrupted(Pretraining):
         def step(self):
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGINT)
             pytest.fail("went on")
 
-    monkeypatch.setattr(pretrain, "Pretraining", Interrupted)
+    monkeypatch.setattr("numpygpt.commands.pretrain.Pretraining", Interrupted)
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         pretrain.main([*SMALL.split(), "--steps", "6", "--out", "new"])

@@ -17,6 +17,7 @@ from bench.turns import fresh
 from numpygpt import train
 from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.checkpoints.safetensors import read_safetensors, write_safetensors
+from numpygpt.commands import train as run_of_train
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
 from numpygpt.system.errors import InputError, Note
@@ -51,7 +52,7 @@ def here(made, tmp_path, monkeypatch):
     """Copy `made` to the current folder."""
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(train, "save_plot", lambda *_: False)  # drawing would take most of the time
+    monkeypatch.setattr(run_of_train, "save_plot", lambda *_: False)  # drawing would take most of the time
     return tmp_path
 
 
@@ -69,7 +70,7 @@ class Stopped(Exception):
 
 
 def killed(ways, scratch):
-    train.save_plot = lambda *_: False
+    run_of_train.save_plot = lambda *_: False
     return kills.measure(ways, 5, scratch)
 
 
@@ -144,14 +145,14 @@ def test_ctrl_c_saves_the_state_and_says_how_to_resume(here, capsys, monkeypatch
     options = [*OPTIONS, "--save-every", "1000"]
     expected = outcome(capsys, *options, "--out", "whole")
 
-    class Interrupted(train.Report):
+    class Interrupted(run_of_train.Report):
         def __call__(self, row):
             super().__call__(row)
             if row["step"] == at:
                 os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match="train --resume 'a run'"):
-        patch.setattr(train, "Report", Interrupted)
+        patch.setattr(run_of_train, "Report", Interrupted)
         train.main([*options, "--out", "a run"])
     assert Path("a run/resume.safetensors").exists()
     assert outcome(capsys, "--resume", "a run") == expected
@@ -167,7 +168,7 @@ def stopped_run(monkeypatch, where, options=OPTIONS):
         raise Stopped
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"numpygpt.train.{where}", stop)
+        patch.setattr(f"numpygpt.commands.train.{where}", stop)
         with pytest.raises(Stopped):
             train.main([*options, "--out", "stopped"])
 

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from numpygpt import classify, evaluate, train
+from numpygpt.commands.train import Report, apply_recipe
 from numpygpt.model.config import SIZES, Config
 from numpygpt.study import exercises
 from numpygpt.training.plots import plot, save_plot
@@ -57,7 +58,7 @@ SMOOTHING = {"book": 0, "gpt2": 0, "small": 0.1}
 
 def settings(config, *options):
     args = train.arguments(options)
-    train.apply_recipe(args, config)
+    apply_recipe(args, config)
     return vars(args)
 
 
@@ -358,7 +359,7 @@ def test_messages_dropped_by_balancing_are_reported_before_after_and_on_resuming
         r"\n(These messages are balanced, but the file is not\. .* of the file\))\n\n[\d.]+ s\. ", shown
     )
     assert re.search(r"'(ham|spam)' has (75.0|25.0)% of the file", warning[1])
-    monkeypatch.setattr(train.Report, "__call__", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(Report, "__call__", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         train.main([*options, "stopped"])
     monkeypatch.undo()

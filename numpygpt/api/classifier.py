@@ -10,14 +10,14 @@ import numpy as np
 
 from ..model.classifier import classifier
 from ..model.lora import adapters, merge
-from ..model.pooling import POSITIONS, Pooling
+from ..model.pooling import Pooling
 from ..model.tape import Tape
 from ..model.trainable import choices, frozen_depth, trainable_names
 from ..ops.softmax import softmax
 from ..system.blas import parallel, threads
 from ..system.errors import InputError
 from ..system.memory import release
-from ..system.settings import CLASSIFIER, checked
+from ..system.settings import CLASSIFIER, POSITIONS, checked
 from ..text.batches import BATCH, encode, pack, padded_length
 from ..text.seen import unseen_share
 from ..training.batch import batch_loss, product_threads

@@ -13,11 +13,11 @@ from ..model.config import Config
 from ..model.continuation import Sampler, continuation
 from ..model.features import features
 from ..model.language import language_logits
-from ..model.parameters import INITIALISATIONS, random_parameters
+from ..model.parameters import random_parameters
 from ..model.tape import Tape
 from ..system.blas import parallel
 from ..system.errors import InputError
-from ..system.settings import LOADING, SAMPLING, checked
+from ..system.settings import INITIALISATIONS, LOADING, SAMPLING, checked
 from ..text.batches import BATCH, encode, pack
 from ..text.tokenizer import encode_message
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..model.config import Config
-from ..model.pooling import POSITIONS
 from ..system.errors import InputError
 from ..system.files import read_json
+from ..system.settings import POSITIONS
 from ..text.tokenizer import around
 from .exported import OWN_TYPE
 from .load import open_checkpoint, tokenizer_of

@@ -21,13 +21,12 @@ from ..ops.linear import linear
 from ..ops.softmax import softmax
 from ..system.blas import parallel
 from ..system.errors import InputError
-from ..system.settings import EXPLAINING, checked
+from ..system.settings import BASELINES, EXPLAINING, checked
 from ..text.tokenizer import token_texts
 from ..training.frozen_features import BATCH_ROWS
 from .attribution_html import in_notebook
 from .attribution_text import visible
 
-BASELINES = ("padding", "zero")
 STRONGEST = 6  # tokens in the short form
 FEWEST, MOST = 8, 512  # points of the integral, doubled from one to the other
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from ..system.errors import InputError
 from ..system.pages import template
-from .attribution import BASELINES
+from ..system.settings import BASELINES
 
 LIMIT = 64 << 10  # most bytes of a request's body
 WAITING = 128  # most requests in work or waiting; further ones are refused

@@ -33,9 +33,6 @@ def parameter_shapes(config):
     return shapes | {"ln_f.weight": (D,), "ln_f.bias": (D,)}
 
 
-INITIALISATIONS = ("random", "pytorch")
-
-
 def random_parameters(config, seed, how="random"):
     """Return random float32 parameters. Layernorm gains are 1 and layernorm biases are 0.
 

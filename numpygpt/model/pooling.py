@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-POSITIONS = ("last", "first", "mean")
-
 
 @dataclass(frozen=True)
 class Pooling:

@@ -1,4 +1,7 @@
-"""Define the type and bounds of every number that a user can set, as a command's option or a function's argument."""
+"""Define what a user can set, as a command's option or a function's argument: the bounds of numbers, and all choices.
+
+Nothing here imports NumPy, so that `--help` of a command answers at once.
+"""
 
 import math
 import textwrap
@@ -92,6 +95,20 @@ SAMPLING = {
     "top_p": Number(float, 0, 1, above=True, optional=True),
     "seed": Number(int, 0),
 }
+
+INITIALISATIONS = ("random", "pytorch")
+POSITIONS = ("last", "first", "mean")
+SCHEDULES = ("constant", "cosine")
+LABEL_WEIGHTS = ("balanced",)
+BASELINES = ("padding", "zero")
+
+# The messages of a label that are used
+SMALLEST, ALL = "smallest", "none"  # what may be asked for instead of a number
+FEWEST = 3  # the number of which a split by label gives one to every set
+
+# Pretraining
+HEADS = 5  # of a new model
+PART = 1024  # tokens per core whose activations are in memory at a time: few enough for the cache
 
 
 def checked(numbers: Mapping[str, Number], values: Mapping[str, Any]) -> dict[str, Any]:

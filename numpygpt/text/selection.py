@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..system.errors import InputError
-from .split import FEWEST, SHARES, balance, split
-
-SMALLEST, ALL = "smallest", "none"  # what may be asked for instead of a number of messages
+from ..system.settings import ALL, FEWEST, SMALLEST
+from .split import SHARES, balance, split
 
 
 @dataclass(frozen=True)

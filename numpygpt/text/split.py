@@ -9,7 +9,6 @@ from .sources import SAMPLE
 
 SHARES = 0.7, 0.1  # of the messages, for training and for validation, as in the book
 SAMPLE_SHARES = 0.52, 0.1  # 1,248 and 240 messages: more training messages take longer, fewer are worse
-FEWEST = 3  # messages of a label that split by itself gives one to every set
 SETS = ("train.csv", "validation.csv", "test.csv")  # their files in a run folder
 
 

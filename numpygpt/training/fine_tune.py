@@ -9,7 +9,7 @@ from ..model.own_operations import OwnOperations
 from ..model.parameters import fingerprint
 from ..system.blas import threads
 from ..system.errors import InputError
-from ..system.settings import FINE_TUNING, checked
+from ..system.settings import FINE_TUNING, SCHEDULES, checked
 from ..system.single_process import SingleProcess
 from .adamw import AdamW
 from .batch import batch_loss
@@ -20,7 +20,7 @@ from .measures import accuracy, mean_loss
 from .ranks import CHECK_EVERY
 from .recipes import BOOK, default_setting
 from .resume import ANY, ResumeFile
-from .schedule import SCHEDULES, default_lr
+from .schedule import default_lr
 from .state import State
 
 if TYPE_CHECKING:

@@ -3,8 +3,7 @@
 import numpy as np
 
 from ..system.errors import InputError
-
-LABEL_WEIGHTS = ("balanced",)
+from ..system.settings import LABEL_WEIGHTS
 
 
 def label_weights(choice, numbers, C, ignore_index=None):

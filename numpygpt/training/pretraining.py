@@ -15,14 +15,12 @@ from ..model.parameters import fingerprint
 from ..model.tape import Tape
 from ..system.blas import parallel, threads
 from ..system.errors import InputError
-from ..system.settings import PRETRAINING, checked
+from ..system.settings import PART, PRETRAINING, checked
 from ..system.single_process import SingleProcess
 from .adamw import AdamW
 from .ranks import CHECK_EVERY
 from .resume import ANY, load_state, save_state
 from .schedule import clip_norm, learning_rate
-
-PART = 1024  # tokens per core whose activations are in memory at a time: few enough for the cache
 
 
 def windows(documents, separator, length, rng):

@@ -19,37 +19,14 @@ rank that fails must end the other ranks, which would otherwise wait forever.
 import os
 import sys
 import time
-from functools import wraps
 
 import numpy as np
 
 from ..system import blas, command
 from ..system.errors import InputError
-from ..system.single_process import SingleProcess, grains, launched, shares
+from ..system.single_process import SingleProcess, grains, shares
 
 CHECK_EVERY = 100  # steps between comparisons of the ranks' parameters
-
-
-def on_every_rank(main):
-    """Turn main(argv, ranks) into a command's main(argv). Without mpiexec, ranks is a SingleProcess without MPI."""
-
-    @wraps(main)
-    def ranked(argv=None):
-        started = launched()
-        try:
-            every = Ranks() if started else SingleProcess()
-        except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py found no MPI
-            raise InputError(
-                f"under mpiexec, numpygpt needs MPI. Install it: pip install mpi4py mpich ({error})"
-            ) from None
-        if every.size < started:
-            raise InputError(
-                f"mpiexec started {started} ranks, but mpi4py sees one: they belong to different MPIs. Use one MPI"
-            )
-        with every as ranks:
-            main(argv, ranks)
-
-    return ranked
 
 
 class Ranks(SingleProcess):

@@ -6,8 +6,6 @@ import numpy as np
 
 from ..system.errors import InputError
 
-SCHEDULES = ("constant", "cosine")
-
 
 def learning_rate(step, steps, peak, warmup, schedule="cosine"):
     """Return the learning rate of update `step`, 0 to steps - 1.

@@ -7,6 +7,7 @@ from numpygpt import convert
 from numpygpt.checkpoints.book import to_book
 from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.checkpoints.load import load_checkpoint
+from numpygpt.commands.convert import largest_difference
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
 from numpygpt.system.errors import InputError
@@ -120,7 +121,7 @@ def test_values_too_large_for_half_leave_no_incomplete_folder(tmp_path, params):
     ],
 )
 def test_the_largest_difference_handles_nan_and_infinity(one, other, difference):
-    found = convert.largest_difference(np.array(one, np.float32), np.array(other, np.float32))
+    found = largest_difference(np.array(one, np.float32), np.array(other, np.float32))
     assert found == difference or (np.isnan(found) and np.isnan(difference))
 
 

@@ -17,7 +17,7 @@ from numpygpt import Classifier, load
 from numpygpt.model.block import block, block_at
 from numpygpt.model.classifier import classifier
 from numpygpt.model.parameters import parameter_shapes
-from numpygpt.model.pooling import POSITIONS, Pooling
+from numpygpt.model.pooling import Pooling
 from numpygpt.model.tape import Tape
 from numpygpt.model.trunk import blocks
 from numpygpt.ops import gelu as gelu_module
@@ -26,6 +26,7 @@ from numpygpt.ops.embedding import embedding
 from numpygpt.ops.layernorm import layernorm
 from numpygpt.study.checking.cases import SMALL, random_messages, random_weights
 from numpygpt.system import blas
+from numpygpt.system.settings import POSITIONS
 from numpygpt.text.batches import pack
 from numpygpt.training import frozen_features as prefix_module
 from numpygpt.training.frozen_features import FrozenPrefix

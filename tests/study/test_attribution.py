@@ -20,6 +20,7 @@ from numpygpt.model.shared_prefix import SharedPrefix
 from numpygpt.model.tape import Tape
 from numpygpt.study.trace.trace import as_float64
 from numpygpt.system.errors import InputError
+from numpygpt.system.settings import BASELINES
 from numpygpt.text.bpe import learn_bpe
 
 TEXT = "win £9 <b>"
@@ -60,7 +61,7 @@ def rows_of(clf, explanation, dtype):
     return weights, weights["wte.weight"][explanation.ids], weights["wpe.weight"][:T], np.array([T])
 
 
-@pytest.mark.parametrize("baseline", attribution.BASELINES)
+@pytest.mark.parametrize("baseline", BASELINES)
 @pytest.mark.parametrize("pooling", POOLINGS, ids=str)
 def test_integrated_gradients_add_up_to_the_difference_of_two_margins(pooling, baseline):
     clf = made(**pooling)
@@ -218,13 +219,13 @@ def test_the_curve_equals_the_answers_to_truncated_messages(pooling):
 
 
 @pytest.mark.parametrize("pad, position", [("none", "last"), ("end", "last"), (20, "last"), ("none", "mean")])
-@pytest.mark.parametrize("baseline", attribution.BASELINES)
+@pytest.mark.parametrize("baseline", BASELINES)
 def test_captum_agrees_on_the_exported_model_in_transformers(pad, position, baseline, tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     attr = pytest.importorskip("captum.attr")
     clf = made(np.float32, pad=pad, position=position)
-    monkeypatch.setattr(export, "load_run", lambda path: clf)
+    monkeypatch.setattr("numpygpt.commands.export.load_run", lambda path: clf)
     export.main(["a run", str(tmp_path / "out")])
     load = transformers.AutoModelForSequenceClassification.from_pretrained
     model = load(tmp_path / "out", trust_remote_code=True).double().eval()

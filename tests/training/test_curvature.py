@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numpygpt import Classifier, InputError, hessian_product, load
-from numpygpt.model.pooling import POSITIONS
+from numpygpt.system.settings import POSITIONS
 from numpygpt.training.curvature import largest_eigenvalue
 
 TEXTS = ["See you at six", "You have won a prize! Call now", "ok"]

@@ -9,6 +9,7 @@ import pytest
 from numpygpt import train
 from numpygpt.api.classifier import Classifier
 from numpygpt.api.gpt import GPT
+from numpygpt.commands.train import apply_recipe
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes, random_parameters
 from numpygpt.ops.cross_entropy import cross_entropy
@@ -59,7 +60,7 @@ def test_the_default_rate_is_the_books_at_gpt2s_width_and_larger_below():
 @pytest.mark.parametrize("width", [8, 768])
 def test_python_defaults_equal_the_train_commands(width):
     config, args = Config(n_embd=width, n_head=1), train.arguments([])
-    train.apply_recipe(args, config)
+    apply_recipe(args, config)
     command = vars(args)
     found = {}
     for function in (Classifier, fine_tune):

@@ -19,7 +19,7 @@ from numpygpt.checkpoints.safetensors import read_safetensors
 from numpygpt.system import blas
 from numpygpt.system.errors import InputError
 from numpygpt.system.single_process import LAUNCHERS, SingleProcess
-from numpygpt.training.ranks import on_every_rank
+from numpygpt.training.launch import on_every_rank
 
 ROOT = Path(__file__).parents[2]
 MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
@@ -27,12 +27,13 @@ HEAD = """
 import json, os, signal, sys
 sys.modules["matplotlib"] = None  # it would take most of the time
 import numpy as np
-from numpygpt import evaluate, experiments, pretrain, train
+from numpygpt import commands, evaluate, experiments, pretrain, train
+import numpygpt.commands.train
 from numpygpt.system import blas, command
 from numpygpt.system.errors import InputError
 from numpygpt.training import pretraining
 from numpygpt.training.adamw import AdamW
-from numpygpt.training.ranks import on_every_rank
+from numpygpt.training.launch import on_every_rank
 
 @on_every_rank
 def main(argv, ranks):
@@ -166,7 +167,7 @@ def test_an_exact_run_resumes_on_another_number_of_ranks_with_the_same_bits(ran,
         def report(self, row):
             if row["step"] == 9:
                 raise InputError("the disk is full")
-        train.Report.__call__ = report
+        commands.train.Report.__call__ = report
         train.main({RUNS["exact"][1].split()} + ["--save-every", "0", "--out", "broken"])
     """
     run = program(2, breaking)

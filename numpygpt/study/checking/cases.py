@@ -11,7 +11,7 @@ from ...model.config import Config
 from ...model.language import language_model
 from ...model.lora import adapted_weights, adapters, merge
 from ...model.parameters import parameter_shapes
-from ...model.pooling import POSITIONS, Pooling
+from ...model.pooling import Pooling
 from ...model.tape import Tape
 from ...model.trainable import frozen_depth, trainable_names
 from ...ops.attention import attention
@@ -25,6 +25,7 @@ from ...ops.output_loss import output_loss
 from ...ops.pool import mean_rows, take_rows
 from ...ops.query_attention import query_attention
 from ...ops.softmax import softmax
+from ...system.settings import POSITIONS
 from ...text.batches import pack
 from ...training.curvature import hessian
 from ...training.rng import Generator

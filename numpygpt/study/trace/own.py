@@ -11,6 +11,7 @@ from ..checking.calls import gradients_of, name_of
 from ..checking.check import SEED, check_function, existing, function_in
 from ..checking.errors import Source
 from ..checking.exercise import is_float
+from ..checking.grammar import described_in
 from ..checking.learner import Stop, loaded
 from ..checking.learner_process import does_not_run, on_one_line
 from .recorder import Recorder
@@ -21,7 +22,7 @@ from .trace import WATCHED, Step
 def step_of_file(path, function=None) -> Step:
     """Return the Step of the operation in a file: an exercise, or one with `# gradcheck:` lines. Raises InputError."""
     path = existing(path).resolve()
-    source, texts = Source(path.name, path.parent), described.described_in(path)
+    source, texts = Source(path.name, path.parent), described_in(path)
     arguments = described.draws(texts, np.random.default_rng(SEED))[0].arguments if texts else {}
     sys.path.insert(0, str(path.parent))  # the file may import others of its folder
     try:
