@@ -11,6 +11,7 @@ _USUAL = {
     "label": {"label", "class", "category", "v1"},
     "text": {"text", "message", "sms", "v2"},
 }
+_ABOVE = 10  # rows that may be above the columns' names
 FEW = 4  # a column has few values if each stands for so many rows, on average
 
 
@@ -36,9 +37,9 @@ def usual(names):
     return all(usual_places(names, kind) for kind in _USUAL)
 
 
-def usual_places(names, kind):
+def usual_places(names, *kinds):
     """Return the places of the names that are usual for the label or the text, in any case."""
-    return [i for i, name in enumerate(names) if name.strip().lower() in _USUAL[kind]]
+    return [i for i, name in enumerate(names) if any(name.strip().lower() in _USUAL[kind] for kind in kinds)]
 
 
 def column(where, names, kind, wanted=None):
@@ -62,6 +63,19 @@ def column(where, names, kind, wanted=None):
     raise InputError(f"{where}: {len(places) or 'no'} columns have the name {wanted!r}; line 1 has {columns}")
 
 
+def names_row(rows, fits):
+    """Return the place of the row with the columns' names, or None. A title or an empty field may be above it.
+
+    fits   whether names are those of the columns that are read
+    """
+    for place, row in enumerate(rows[:_ABOVE]):
+        if fits([field.strip() for field in row]):
+            return place
+        if sum(map(bool, row)) > 1:
+            break
+    return None
+
+
 def _place(wanted, count):
     """Return the place of a column's number, counted from 1, or None if it is no such number."""
     return int(wanted) - 1 if wanted and wanted.isdecimal() and 0 < int(wanted) <= count else None
@@ -81,6 +95,8 @@ def find_columns(where, table, rows, text_column=None, label_column=None, no_hea
             raise InputError(f"{where}: its columns have names; leave --no-header out")
         return _named(where, table.names, text_column, label_column)
     names = [field.strip() for field in rows[0]]
+    if _has_row_names(rows):
+        names = ["", *names]
     asked = [wanted for wanted in (label_column, text_column) if wanted is not None]
     numbers = [wanted for wanted in asked if _place(wanted, len(names)) is not None]
     by_name = len(numbers) < len(asked) or asked and all(_is_name(wanted, names, rows) for wanted in asked)
@@ -91,6 +107,15 @@ def find_columns(where, table, rows, text_column=None, label_column=None, no_hea
     if asked:
         return _numbered(where, rows, names, text_column, label_column, no_header)
     return _by_values(where, rows, names, no_header, label_first=table.separator == "\t" and len(names) == 2)
+
+
+def _has_row_names(rows):
+    """Return whether the rows begin with numbers that have no name in the first row, as R writes them.
+
+    The first name must be one of the label or the text, because their values are not all different numbers.
+    """
+    first = [row[0] for row in rows[1:] if len(row) == len(rows[0]) + 1 and row[0].isdecimal()]
+    return usual_places(rows[0][:1], *_USUAL) != [] and 0 < len(set(first)) == len(rows) - 1
 
 
 def _is_name(wanted, names, rows):

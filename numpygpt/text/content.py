@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import zipfile
 import zlib
 from contextlib import ExitStack, contextmanager
@@ -15,21 +16,33 @@ from ..system.errors import InputError
 HEAD = 512  # bytes that tell what a file is
 _COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 _ZIP = b"PK\x03\x04"
-_PARQUET = b"PAR1"
+ARROW = b"ARROW1"
+_BINARY = {b"PAR1": "parquet", ARROW: "arrow", b"\xff\xff\xff\xff": "arrow"}  # the last: a stream of Arrow
 _OTHERS = {
     b"\xd0\xcf\x11\xe0": "an old Excel or Word file",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive",
     b"Rar!": "a RAR archive",
     b"\x28\xb5\x2f\xfd": "compressed with zstd",
     b"%PDF": "a PDF file",
-    b"ARROW1": "an Arrow file",
     b"SQLite format 3": "an SQLite database",
     b"\x89HDF": "an HDF5 file",
     b"\x93NUMPY": "a NumPy array",
     b"PK\x05\x06": "an empty archive",
+    b"\x80\x02": "a pickle",
+    b"\x80\x03": "a pickle",
     b"\x80\x04\x95": "a pickle",
     b"\x80\x05\x95": "a pickle",
+    b"FEA1": "a Feather file of version 1",
+    b"ORC": "an ORC file",
+    b"Obj\x01": "an Avro file",
+    b"<stata_dta>": "a Stata file",
+    b"$FL2": "an SPSS file",
+    b"RDX3\n": "an R workspace",
+    b"X\n\0\0\0": "an R object",
+    b"version https://git-lfs": "a Git LFS pointer (run `git lfs pull`)",
 }
+_MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype|html|head|table|\?xml)", re.IGNORECASE)
+_DATA = (".csv", ".tsv", ".txt", ".jsonl", ".parquet", ".arrow", ".xlsx", ".zip", ".gz")
 # What the standard library raises for a damaged or encrypted archive.
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError)
 
@@ -37,13 +50,15 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeErr
 class Content:
     """The content of a file, uncompressed. It can be opened more than once.
 
-    kind    "text", "parquet" or "xlsx"
+    kind    "text", "parquet", "arrow" or "xlsx"
 
     Raises InputError for a file that cannot be read, or that is known to be something else.
     """
 
     def __init__(self, path):
         self.path, self._layers, self._bytes = Path(path), [], None
+        if self.path.is_dir():
+            self.path = _file_of(self.path)
         if self.path.exists() and not self.path.is_file():  # a pipe, which can be read only once
             with self.open() as file:
                 self._bytes = file.read()
@@ -75,12 +90,12 @@ class Content:
                 return "xlsx"
             elif names:
                 self._layers.append(partial(_archive, name=self._only(names)))
-            elif what := "a tar archive" if head[257:262] == b"ustar" else _first(_OTHERS, head):
+            elif what := _other(head):
                 raise InputError(
                     f"{self.path}: {what}, which cannot be read. Save the messages as CSV, JSON or Parquet"
                 )
             else:
-                return "parquet" if head.startswith(_PARQUET) else "text"
+                return _first(_BINARY, head) or "text"
 
     def _only(self, names):
         """Return the name of the archive's file. A folder, a system's own files and a read-me are no data."""
@@ -98,6 +113,22 @@ class Content:
             some = ", ".join(data[:10]) or "no file"
             raise InputError(f"{self.path}: expected an archive with one data file, found {some}. Unpack it first")
         return data[0]
+
+
+def _file_of(folder):
+    """Return the only file of a data set that Hugging Face datasets saved. Raises InputError for any other folder."""
+    paths = [path for level in ("*", "*/*") for path in sorted(folder.glob(level)) if path.suffix in _DATA]
+    if (folder / "state.json").is_file() and len(paths) == 1:
+        return paths[0]
+    some = ", ".join(str(path.relative_to(folder)) for path in paths[:5]) or "it holds none"
+    raise InputError(f"{folder}: cannot read the messages of a folder. Name one file: {some}{' …' * (len(paths) > 5)}")
+
+
+def _other(head):
+    """Return what a file is that cannot be read, or None."""
+    if head[257:262] == b"ustar":
+        return "a tar archive"
+    return "a web page or XML" if _MARKUP.match(head) else _first(_OTHERS, head)
 
 
 def _first(table, head):

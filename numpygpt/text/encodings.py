@@ -15,6 +15,7 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _AT_ONCE = 1 << 20  # bytes
+_SHOWN = 12  # characters on both sides of the first that is not UTF-8
 _ESCAPED = re.compile("[\udc80-\udcff]")  # what "surrogateescape" makes of a byte that cannot be decoded
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
@@ -46,12 +47,15 @@ def find_encoding(content):
             pass
         return "utf-8", None
     except UnicodeDecodeError:
-        line, lines, bad, good = 0, 1, 0, 0
+        line, lines, bad, good, shown = 0, 1, 0, 0, ""
     for text in _decoded(content, "surrogateescape"):
         if not text.isascii():
             escaped = list(_ESCAPED.finditer(text))
             if escaped and not bad:
-                line = lines + len(_LINE_END.findall(text, 0, escaped[0].start()))
+                place = escaped[0].start()
+                line = lines + len(_LINE_END.findall(text, 0, place))
+                began = max(text.rfind("\n", 0, place) + 1, place - _SHOWN)
+                shown = text[began : place + _SHOWN].splitlines()[0]
             bad += len(escaped)
             good += sum(character > "\x7f" for character in text) - len(escaped)
         lines += len(_LINE_END.findall(text))
@@ -59,7 +63,11 @@ def find_encoding(content):
         raise InputError(
             f"{content.path}, line {line}: not UTF-8, although most of the file is. Mend this line, or pass --encoding"
         )
-    return WINDOWS, f"{content.path} is not UTF-8 (line {line}). It is read as {WINDOWS}; --encoding names another one"
+    shown = shown.encode(errors="surrogateescape").decode(WINDOWS, errors="replace")
+    return WINDOWS, (
+        f"{content.path} is not UTF-8 (line {line}). It is read as {WINDOWS}, which gives {shown!r}; --encoding names "
+        "another one"
+    )
 
 
 def _decoded(content, errors):

@@ -1,24 +1,26 @@
 """Read labelled messages from a file, in any usual format: the UCI SMS Spam Collection as published, CSV, JSON, …"""
 
 import math
+import re
 import warnings
 from collections import Counter
 from itertools import islice
 
 from ..system.errors import InputError, Note
-from .columns import find_columns, usual
+from .columns import find_columns, is_number, names_row, usual
 from .content import Content
 from .tables import open_table
 
 SAMPLE = 1000  # rows that tell the columns apart
+_RULE = re.compile(r"\s*[:|+-]*--[:|+-]*\s*")
 
 
 class Messages:
     """The labelled messages of a file, of any length. Iterating yields (text, label), as often as you like.
 
-    The file's content decides how it is read, not its name: CSV with commas, semicolons or tabs, JSON Lines, a JSON
-    array of records, Parquet or Excel; any text also compressed by gzip, bzip2 or xz, or alone in a zip archive. All of
-    this is streamed.
+    The file's content decides how it is read, not its name: CSV with commas, semicolons, tabs or |; JSON Lines, a JSON
+    array of records, or an object in one of pandas' layouts; Parquet, Arrow or Excel; any text also compressed by gzip,
+    bzip2 or xz, or alone in a zip archive. All of this is streamed, except an object.
 
     A tab in the first line makes a text tab-separated. Its quotes are ordinary characters (as in IANA's TSV), except
     where the whole file is quoted as in CSV, see `quoted_as_csv`. A file of two such fields has no header, unless you
@@ -47,11 +49,24 @@ class Messages:
 
         self.path = path
         self.table = open_table(Content(path), encoding, book_quotes, fits)
-        rows = [fields for _, fields in islice(self.table, SAMPLE)]
+        rows = list(islice(self.table, SAMPLE))
         if not rows and self.table.names is None:
             raise InputError(f"{path}: the file is empty; expected one labelled message per line")
-        self.columns = find_columns(path, self.table, rows, text_column, label_column, no_header)
+        fields = [fields for _, fields in rows]
+        self._skipped = 0
+        if self.table.names is None and not no_header:
+            self._skipped = names_row(fields, fits) or 0
+        fields = fields[self._skipped :]
+        self.columns = find_columns(path, self.table, fields, text_column, label_column, no_header)
+        if self.table.separator and len(fields) > 1 and all(map(_RULE.fullmatch, filter(None, fields[1]))):
+            raise InputError(
+                f"{path}: below the columns' names is a rule of dashes, as in a printed table. Export the table as CSV"
+            )
         self._noted = False
+        if self._skipped:
+            unit, (number, _) = self.table.unit, rows[self._skipped]
+            self._note(f"{path}: the columns' names are in {unit} {number}; what is above them is not read")
+        self._skipped += int(self.columns.header and self.table.names is None)
         self._note(self.columns.note)
 
     def _note(self, note):
@@ -63,10 +78,11 @@ class Messages:
         width, further, began = len(columns.names), 0, None
         separators = {"\t": "tabs", ",": "commas outside quotes", ";": "semicolons outside quotes"}
         unnamed = [i for i, name in enumerate(columns.names) if columns.header and not name and i > columns.text]
-        for line, fields in islice(self.table, int(columns.header and self.table.names is None), None):
+        for line, fields in islice(self.table, self._skipped, None):
             where = f"{self.path}, {unit} {line}"
             if len(fields) != width:
-                check = f"; check its {separators[self.table.separator]}" if self.table.separator else ""
+                separator = self.table.separator
+                check = f"; check its {separators.get(separator, f'{separator!r} outside quotes')}" if separator else ""
                 raise InputError(f"{where}: expected {width} fields, found {len(fields)}{check}")
             label, text = _text(fields[columns.label], where).strip(), _text(fields[columns.text], where)
             if not label:
@@ -90,7 +106,13 @@ def _text(value, where):
         return ""
     if isinstance(value, bytes | list | tuple | dict):
         raise InputError(f"{where}: expected a text or a number, found {str(value)[:40]}")
-    return str(value)
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = ascii(text[error.start])
+        raise InputError(f"{where}: {half} is half of a character; write the character or remove it") from None
+    return text
 
 
 def read_messages(path, **reading):
@@ -121,7 +143,19 @@ def read_messages(path, **reading):
             f"the columns, by name or number: --text-column {messages.columns.label + 1} --label-column "
             f"{messages.columns.text + 1}, for instance"
         )
+    if pair := alike(counts):
+        warnings.warn(Note(f"{path}: the labels {pair} are two labels"), stacklevel=2)
     return frame
+
+
+def alike(labels):
+    """Return two labels that differ in case or as 1 and 1.0 do, in words, or None."""
+    seen = {}
+    for label in labels:
+        other = seen.setdefault(float(label) if is_number(label) else label.casefold(), label)
+        if other != label:
+            return f"{other!r} and {label!r}, which differ in {'notation' if is_number(label) else 'case'} only,"
+    return None
 
 
 def label_names(frame):

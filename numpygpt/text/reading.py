@@ -5,8 +5,8 @@ import argparse
 from .encodings import known_encoding
 
 FORMATS = (
-    "CSV with commas, semicolons or tabs, JSON Lines or a JSON array, each also as .gz, .zip, .bz2 or .xz; .parquet or "
-    ".xlsx with their packages (pip install 'numpygpt[files]')"
+    "CSV with commas, semicolons, tabs or |, or JSON, each also as .gz, .zip, .bz2 or .xz; .parquet, .arrow or .xlsx "
+    "with their packages (pip install 'numpygpt[files]')"
 )
 
 

@@ -78,15 +78,5 @@ def select(frame, how=SMALLEST, seed=123, shares=SHARES):
         about = "" if chosen.complete else f"{chosen}. "
         raise InputError(
             f"{about}{error}, remove rare labels, or pass --balance none, which splits each label by itself and needs "
-            f"{FEWEST} messages of it{_alike(counts)}"
+            f"{FEWEST} messages of it"
         ) from None
-
-
-def _alike(labels):
-    """Return a sentence that names two labels which differ in case only, or nothing."""
-    seen = {}
-    for label in labels:
-        other = seen.setdefault(label.casefold(), label)
-        if other != label:
-            return f". The labels {other!r} and {label!r} differ in case only"
-    return ""

@@ -78,6 +78,10 @@ REFUSED = {
     "a tar.gz": (gzip.compress(tarred()), "a tar archive"),
     "an old Excel file": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "an old Excel or Word file"),
     "a pickle": (b"\x80\x04\x95\x05\0", "a pickle"),
+    "an old pickle": (b"\x80\x02}q\x01.", "a pickle"),
+    "a web page": (b"\n<!DOCTYPE html>\n<html>", "a web page or XML, which cannot be read"),
+    "a Stata file": (b"<stata_dta><header>", "a Stata file"),
+    "a pointer": (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
     "a PDF": (b"%PDF-1.7\n", "a PDF file"),
 }
 

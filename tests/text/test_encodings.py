@@ -36,7 +36,8 @@ def test_utf8_and_marked_texts_are_read_without_a_note(file, encoding):
 
 def test_any_other_text_is_read_as_windows_1252_with_a_note(file):
     """Kaggle's spam.csv is such a file."""
-    with pytest.warns(Note, match=r"messages is not UTF-8 \(line 2\). It is read as windows-1252; --encoding names"):
+    note = r"messages is not UTF-8 \(line 2\). It is read as windows-1252, which gives 'ham,“See you” at'; --encoding"
+    with pytest.warns(Note, match=note):
         read = read_messages(file(TEXT.encode("windows-1252")))
     assert read["Text"].tolist() == ["“See you” at six… £5", "Win £900 – now"]
 
