@@ -18,7 +18,7 @@ from numpygpt import train
 from numpygpt.checkpoints.safetensors import read_safetensors
 from numpygpt.system import blas
 from numpygpt.system.errors import InputError
-from numpygpt.system.single_process import LAUNCHERS, SingleProcess
+from numpygpt.system.single_process import LAUNCHERS, SingleProcess, grains
 from numpygpt.training.launch import on_every_rank
 
 ROOT = Path(__file__).parents[2]
@@ -112,6 +112,10 @@ def ran(made, tmp_path_factory):
         lines = run.stdout.splitlines()
         results[count] = folder / str(max(1, count)), lines[SUMMED:], [json.loads(line) for line in lines[:SUMMED]]
     return results
+
+
+def test_two_long_messages_of_a_batch_are_in_different_parts():
+    assert grains([9, 9, 1, 1, 1], grain=3) == [[0, 2, 4], [1, 3]]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
