@@ -52,11 +52,15 @@ def fetch_model(name):
                 published = _published(name, file) or first_of(urls, announced)
                 download(folder / file, urls, *published)
         except Unavailable as error:
-            lacking = _lacking(folder, name)
+            pages: dict = {}  # of the hub, with the files that each lists
+            for file in _lacking(folder, name):
+                pages.setdefault(
+                    _urls(name, file)[0].removesuffix(f"/{file}").replace("/resolve/", "/tree/"), []
+                ).append(file)
+            lacking = " and ".join(f"{', '.join(files)} from {page}" for page, files in pages.items())
             raise InputError(
-                f"{name}: {', '.join(lacking)} missing or damaged in {folder}, "
-                f"and the download failed ({error}); run the command again to resume it, or put these files there: "
-                f"{', '.join(_urls(name, file)[0] for file in lacking)}"
+                f"{name}: the download failed ({error}). Run the command again to resume it, or put these files into "
+                f"{folder}: {lacking}"
             ) from None
     return folder
 

@@ -35,13 +35,14 @@ class Unavailable(Exception):
 
 def first_of(urls, fetch):
     """Return fetch(url) of the first URL that works. Raises Unavailable with the reason of each URL if none does."""
-    reasons = []
+    reasons: list = []
     for url in urls:
         try:
             return fetch(url)
         except Unavailable as error:
-            reasons.append(f"{urlsplit(url).netloc}: {error}")
-    raise Unavailable("; ".join(reasons))
+            reasons.append(str(error))
+    said = [reason if reason not in reasons[:i] else "likewise" for i, reason in enumerate(reasons)]
+    raise Unavailable("; ".join(f"{urlsplit(url).netloc}: {reason}" for url, reason in zip(urls, said)))
 
 
 def download(path, urls, size, sha256):
@@ -193,4 +194,4 @@ def _number(text):
 
 
 def _brief(error):
-    return " ".join(str(error).split())[:100] or type(error).__name__
+    return " ".join(str(getattr(error, "strerror", None) or error).split())[:100] or type(error).__name__
