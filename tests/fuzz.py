@@ -35,10 +35,11 @@ from numpygpt.system import command
 from numpygpt.system.errors import InputError, Note
 from numpygpt.system.settings import Number
 from numpygpt.text.messages import read_messages
-from numpygpt.text.tokenizer import load_tokenizer, save_tokenizer, vocabulary_of
+from numpygpt.text.tokenizer import load_tokenizer, vocabulary_of
 from numpygpt.text.tokenizer_json import tokenizer_json
 from numpygpt.text.vocabulary import Added
 from tests.checkpoints import writers
+from tests.tiny import save_tokenizer
 
 CONFIG = Config(vocab_size=5, n_positions=3, n_embd=4, n_layer=1, n_head=2)
 PARAMS = random_parameters(CONFIG, seed=0)

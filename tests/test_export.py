@@ -18,9 +18,10 @@ from numpygpt.model.config import Config, config_json
 from numpygpt.model.parameters import random_parameters
 from numpygpt.system.errors import InputError, Note
 from numpygpt.text.bpe import learn_bpe
-from numpygpt.text.tokenizer import load_tokenizer, save_tokenizer, vocabulary_of
+from numpygpt.text.tokenizer import load_tokenizer, vocabulary_of
 from numpygpt.text.tokenizer_json import tokenizer_json
 from numpygpt.text.vocabulary import Added
+from tests.tiny import save_tokenizer
 
 TEXTS = [f"Message {n}: call {'me ' * (n % 7)}now! £{n * 37} or naïve 😀 prize" for n in range(200)]
 TEXTS += ["a literal <|endoftext|> or <|pad|>", "<|endoftext|>", "much too long " * 50, "ÿ"]

@@ -1,5 +1,7 @@
 """Write a tiny model and messages of few words for the tests of the commands."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -7,6 +9,7 @@ from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.text.bpe import learn_bpe
+from numpygpt.text.tokenizer import tokenizer_files
 
 WORDS = {
     "ham": "home soon late train dinner love see you tonight bring milk".split(),
@@ -14,6 +17,12 @@ WORDS = {
     "spam": "win prize cash free call now claim urgent text stop £900".split(),
 }
 CONFIG = Config(vocab_size=300, n_positions=24, n_embd=8, n_layer=2, n_head=2)
+
+
+def save_tokenizer(encoding, folder):
+    """Write the files from which load_tokenizer and transformers restore this encoding."""
+    for name, text in tokenizer_files(encoding).items():
+        Path(folder, name).write_text(text, encoding="utf-8", newline="\n")
 
 
 def written(label, count, seed=0):

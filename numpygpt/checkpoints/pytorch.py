@@ -75,11 +75,6 @@ class _Strided(_Dense):
         return result
 
 
-def open_pytorch(path):
-    """Return {name: StoredTensor} of the state dict in the file: see open_saved."""
-    return open_saved(path)[0]
-
-
 def open_saved(path):
     """Return ({name: StoredTensor}, {name: value}): the file's state dict, and the plain values beside it.
 

@@ -115,16 +115,15 @@ class Teachers:
         else:
             self.of_answer = partial(influence, clf, messages, numbers)
 
-    def because(self, text, k=5, label=None) -> Because:
-        """Return the scores for the answer to a text, or for another label."""
+    def because(self, text, k=5) -> Because:
+        """Return the scores for the answer to a text."""
         import pandas as pd
 
         (ids,) = self.clf.encode([text])
         answer = self.clf.predict([text]).iloc[0]
-        label = answer["label"] if label is None else label
-        (number,) = self.clf.numbers([label])
+        (number,) = self.clf.numbers([answer["label"]])
         scores = self.of_answer(ids, number)
         table = pd.DataFrame({"text": self.texts, "label": self.labels, "score": scores})
         table = table.iloc[np.argsort(-scores, kind="stable")].reset_index(drop=True)
         probability = float(answer.iloc[1 + number])
-        return Because(text, str(label), probability, self.method, table, k)
+        return Because(text, str(answer["label"]), probability, self.method, table, k)

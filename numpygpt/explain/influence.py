@@ -147,7 +147,7 @@ class TracIn:
         return np.concatenate(parallel(of_part, self.parts))
 
 
-def influence(clf, messages, numbers, ids, number, damping=DAMPING, progress=lambda done, total: None):
+def influence(clf, messages, numbers, ids, number, damping=DAMPING):
     """Return the influence function's scores (n,) of n training messages for the label `number` of the message `ids`.
 
     θ are the trainable parameters. Raises InputError where the Hessian has a negative curvature that λ does not
@@ -157,7 +157,7 @@ def influence(clf, messages, numbers, ids, number, damping=DAMPING, progress=lam
     clf.params = {name: array.astype(np.float64) for name, array in clf.params.items()}
     prefix = FrozenPrefix(clf.params, clf.config, [ids], clf.frozen_blocks, clf.pooling)
     _, of_answer = batch_loss(clf, *prefix.batch(np.array([0])), np.array([number]), prefix.depth)
-    v = solve(hessian(clf, messages, numbers), of_answer, damping, progress=progress)
+    v = solve(hessian(clf, messages, numbers), of_answer, damping)
     return along(clf, messages, numbers, v) / len(messages)
 
 

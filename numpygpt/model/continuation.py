@@ -16,9 +16,9 @@ from .tape import Tape, weight_and_bias
 class Cache:
     """The keys and values of a growing text, for every block: all that attention needs of earlier tokens."""
 
-    def __init__(self, config, dtype=np.float32):
+    def __init__(self, config):
         d = config.n_embd // config.n_head
-        self.keys = np.empty((config.n_layer, config.n_head, config.n_positions, d), dtype)
+        self.keys = np.empty((config.n_layer, config.n_head, config.n_positions, d), np.float32)
         self.values = np.empty_like(self.keys)
         self.length = 0
 

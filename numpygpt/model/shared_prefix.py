@@ -21,16 +21,13 @@ class SharedPrefix:
     def __init__(self, params, config, ids):
         self.params, self.config = params, config
         self.kept = []  # of each block: keys and values (H, T, d)
-        (self.rows,) = self._rows(ids[None], 0)  # (T, D)
+        (self.rows,) = self.rows_from(0, ids[None])  # (T, D)
 
     def rows_from(self, start, messages):
         """Return the final rows (n, L - start, D) of n messages (n, L) from token `start` on.
 
         Before it, the messages have the tokens of this one.
         """
-        return self._rows(messages, start)
-
-    def _rows(self, messages, start):
         params, config, tape = self.params, self.config, Tape(self.params)
         n, L = messages.shape
         x = (params["wte.weight"][messages[:, start:]] + params["wpe.weight"][start:L]).reshape(-1, config.n_embd)

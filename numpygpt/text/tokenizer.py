@@ -11,7 +11,7 @@ from pathlib import Path
 import tiktoken
 
 from ..system.errors import InputError
-from ..system.files import read_json, replacing
+from ..system.files import read_json
 from .tokenizer_json import added_token, read_tokenizer_json, token_ids, tokenizer_json
 from .vocabulary import ENDOFTEXT, Added, build, characters
 
@@ -61,16 +61,6 @@ def load_tokenizer(name_or_folder):
 def encode_message(encoding, text):
     """Return the token ids of a message. A literal `<|endoftext|>` in it is ordinary text, not the special token."""
     return encoding.encode_ordinary(text)
-
-
-def save_tokenizer(encoding, folder):
-    """Write the files of tokenizer_files, from which load_tokenizer and transformers restore this encoding.
-
-    Raises InputError like tokenizer_files, before anything is written.
-    """
-    for name, text in tokenizer_files(encoding).items():
-        with replacing(Path(folder) / name) as file:
-            file.write(text.encode())
 
 
 def tokenizer_files(encoding):

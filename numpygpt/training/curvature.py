@@ -114,7 +114,7 @@ def largest_eigenvalue(product, like, steps=20, seed=0):
     return float(max(eigenvalues, key=abs))
 
 
-def solve(product, g, damping, tolerance=SOLVED, progress=lambda done, total: None):
+def solve(product, g, damping, tolerance=SOLVED):
     """Return v with H v + λ v = g, by conjugate gradients (Hestenes and Stiefel 1952). `product` gives H v.
 
     Each step goes along a direction p that is conjugate to all earlier ones, p·(H + λ)q = 0, as far as the error
@@ -132,9 +132,9 @@ def solve(product, g, damping, tolerance=SOLVED, progress=lambda done, total: No
         return {name: part.reshape(g[name].shape) for name, part in parts}
 
     r = flat(g)
-    v, p, start, most = np.zeros_like(r), r, r @ r, len(r)
+    v, p, start = np.zeros_like(r), r, r @ r
     rr = start
-    for done in range(most):
+    for _ in range(len(r)):
         if rr <= tolerance**2 * start:
             break
         moved = flat(product(named(p))) + damping * p
@@ -147,7 +147,6 @@ def solve(product, g, damping, tolerance=SOLVED, progress=lambda done, total: No
         step = rr / curvature
         v, r = v + step * p, r - step * moved
         p, rr = r + (r @ r) / rr * p, r @ r
-        progress(done + 1, most)
     return named(v)
 
 

@@ -11,9 +11,9 @@ from numpygpt.commands.convert import largest_difference
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
 from numpygpt.system.errors import InputError
-from numpygpt.text.tokenizer import save_tokenizer
 from tests.checkpoints.test_load import BYTES, CONFIG, same
 from tests.checkpoints.writers import write_openai, write_torch
+from tests.tiny import save_tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore::numpygpt.system.errors.Note")
 

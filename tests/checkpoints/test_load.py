@@ -15,8 +15,8 @@ from numpygpt.checkpoints.safetensors import write_safetensors
 from numpygpt.model.config import Config, config_json
 from numpygpt.model.parameters import random_parameters
 from numpygpt.system.errors import InputError, Note
-from numpygpt.text.tokenizer import save_tokenizer
 from tests.checkpoints.writers import openai_names, write_openai, write_tensorflow, write_torch
+from tests.tiny import save_tokenizer
 
 CONFIG = Config(vocab_size=257, n_positions=7, n_embd=64, n_layer=2, n_head=1)
 BYTES = tiktoken.Encoding(

@@ -18,9 +18,9 @@ from numpygpt.checkpoints.safetensors import write_safetensors
 from numpygpt.model.config import Config, config_json
 from numpygpt.model.parameters import random_parameters
 from numpygpt.system.errors import InputError, Note
-from numpygpt.text.tokenizer import save_tokenizer
 from tests.checkpoints.test_load import BYTES, CONFIG, refusal, same, shards
 from tests.checkpoints.writers import write_torch
+from tests.tiny import save_tokenizer
 
 ONES = np.ones
 pytestmark = pytest.mark.filterwarnings("ignore::numpygpt.system.errors.Note")

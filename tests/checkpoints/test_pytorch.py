@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numpygpt.checkpoints.pickled import unpickle
-from numpygpt.checkpoints.pytorch import open_pytorch
+from numpygpt.checkpoints.pytorch import open_saved
 from numpygpt.system.errors import InputError
 from tests.checkpoints.writers import number, state_dict_pickle, text, torch_zip, write_torch
 
@@ -45,7 +45,7 @@ def path(tmp_path):
 
 def refusal(path):
     with pytest.raises(InputError) as caught:
-        for tensor in open_pytorch(path).values():
+        for tensor in open_saved(path)[0].values():
             tensor.read()
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
     return str(caught.value)
@@ -73,7 +73,7 @@ def same(read, array):
 @FORMATS
 def test_every_tensor_is_read_bit_for_bit(path, tensors, legacy):
     write_torch(path, tensors, legacy)
-    opened = open_pytorch(path)
+    opened = open_saved(path)[0]
     assert opened.keys() == tensors.keys()
     for name, array in tensors.items():
         assert same(opened[name].read(), array) and same(opened[name].copy(), array), name
@@ -115,7 +115,7 @@ def test_tensors_saved_by_torch_are_read_bit_for_bit(path, options):
     state["tied"] = state["floats"]
     state._metadata = OrderedDict({"": {"version": 1}})
     torch.save(state, path, **options)
-    opened = open_pytorch(path)
+    opened = open_saved(path)[0]
     assert list(opened) == list(state)
     for name, tensor in state.items():
         array = (tensor.detach().float() if tensor.is_floating_point() else tensor).numpy()
@@ -131,7 +131,7 @@ def test_the_model_is_read_from_the_books_file_with_optimizer(path, zipped):
     optimizer.step()
     saved = {"model_state_dict": model.state_dict(), "optimizer_state_dict": optimizer.state_dict()}
     torch.save(saved, path, _use_new_zipfile_serialization=zipped)
-    opened = open_pytorch(path)
+    opened = open_saved(path)[0]
     assert opened.keys() == {"weight", "bias"} and same(opened["weight"].read(), model.weight.detach().numpy())
 
 
@@ -142,7 +142,7 @@ def test_a_file_saved_without_checksums_loads(path):
         torch.save({"a": torch.ones(3)}, path)
     finally:
         torch.serialization.set_crc32_options(True)
-    assert same(open_pytorch(path)["a"].read(), np.ones(3, np.float32))
+    assert same(open_saved(path)[0]["a"].read(), np.ones(3, np.float32))
 
 
 class Attack:
@@ -249,7 +249,7 @@ def tensor_pickle(storage="cFloat", key="0", count=6, offset=b"K\x00", shape=b"K
 def test_a_tensor_that_does_not_fit_its_storage_is_refused(path, changes):
     data = np.arange(6, dtype="<f4").tobytes()
     write_pickle(path, tensor_pickle(), legacy=False, data=data)
-    assert same(open_pytorch(path)["a"].read(), np.arange(6, dtype=np.float32).reshape(2, 3))
+    assert same(open_saved(path)[0]["a"].read(), np.arange(6, dtype=np.float32).reshape(2, 3))
     write_pickle(path, tensor_pickle(**changes), legacy=False, data=data)
     refusal(path)
 
@@ -367,7 +367,7 @@ def test_every_truncation_is_detected_before_reading(path, tensors, legacy):
         path.unlink()
         path.write_bytes(whole[:length])
         with pytest.raises(InputError):
-            open_pytorch(path)
+            open_saved(path)[0]
 
 
 @settings(max_examples=150, deadline=None)
@@ -385,7 +385,7 @@ def test_a_damaged_file_is_refused_or_gives_tensors_no_larger_than_itself(tmp_pa
         whole = whole[:place] + data.draw(st.binary(max_size=4)) + whole[place + data.draw(st.integers(0, 4)) :]
     path.write_bytes(whole)
     try:
-        arrays = [tensor.read() for tensor in open_pytorch(path).values()]
+        arrays = [tensor.read() for tensor in open_saved(path)[0].values()]
     except InputError as error:
         assert "\n" not in str(error)
     else:

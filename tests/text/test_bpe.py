@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from numpygpt.system.errors import InputError
 from numpygpt.text import bpe
 from numpygpt.text.bpe import learn_bpe
-from numpygpt.text.tokenizer import load_tokenizer, save_tokenizer
+from numpygpt.text.tokenizer import load_tokenizer
 from numpygpt.text.vocabulary import SINGLE_BYTES, WORDS
+from tests.tiny import save_tokenizer
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 LETTERS = st.lists(st.text("ab", min_size=1, max_size=12), min_size=1, max_size=8).map(" ".join)

@@ -13,7 +13,8 @@ from numpygpt.checkpoints.huggingface import save_folder
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import random_parameters
 from numpygpt.system.errors import InputError
-from numpygpt.text.tokenizer import encode_message, load_tokenizer, save_tokenizer, tokenizer_files
+from numpygpt.text.tokenizer import encode_message, load_tokenizer, tokenizer_files
+from tests.tiny import save_tokenizer
 
 TRAINING_TEXT = (
     "the theme of this thesis: then there's the other, gathering 33 feathers there — the café in the north… "

@@ -6,9 +6,10 @@ import pickle
 import pytest
 
 from numpygpt.system.errors import InputError
-from numpygpt.text.tokenizer import encode_message, load_tokenizer, save_tokenizer
+from numpygpt.text.tokenizer import encode_message, load_tokenizer
 from numpygpt.text.vocabulary import ENDOFTEXT
 from tests.text.test_tokenizer import TRAINING_TEXT, VARIED, train, write
+from tests.tiny import save_tokenizer
 
 TEXTS = [*VARIED, TRAINING_TEXT, "a<user>b <user>", "<user><user>s", "x <users> [PAD] </s><s>"]
 
