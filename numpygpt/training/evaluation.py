@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from html import escape
 from itertools import islice
 from typing import BinaryIO
 
@@ -15,13 +14,13 @@ from ..system.single_process import SingleProcess
 from ..text.batches import BATCH
 from ..text.messages import quoted
 from .batch import batch_logits
+from .evaluation_text import in_brief, in_full, in_notebook, summary
 from .loader import Loader
 from .measures import map_batches
 from .naive_bayes import NaiveBayes
 
 AT_ONCE = 8 * BATCH  # messages in memory at a time
-MISTAKES = 10  # how many of the most confident mistakes to show
-FREQUENT = 20  # how many pairs of labels to show if the matrix is too wide
+MISTAKES = 10  # how many of the most confident mistakes to keep
 EDGES = np.linspace(0, 1, 11)  # of the calibration bins
 Z = 1.959963984540054  # a normal variable is within ±Z with probability 95 %
 
@@ -233,99 +232,16 @@ class Evaluation:
 
     def summary(self) -> str:
         """Return the first lines of the text: the accuracy, beside naive Bayes' accuracy, and each label's figures."""
-        lines = self._accuracies()
-        if self.repeated:
-            lines.append(f"{self.repeated:,} of these {self.messages:,} messages also occur in the training set.")
-            if self.accuracy_without_repeated is not None:
-                others = self.messages - self.repeated
-                lines[-1] += f" Accuracy on the other {others:,}: {self.accuracy_without_repeated:.2%}"
-        width = max(map(len, [*self.labels, "macro average"]))
-        lines += ["", f"{'':{width}} precision   recall       F1   messages"]
-        for label, *shares, count in zip(self.labels, self.precision, self.recall, self.f1, self.support):
-            lines.append(f"{label:{width}}" + "".join(f" {share:8.2%}" for share in shares) + f"  {count:9,}")
-        means = "".join(f" {share:8.2%}" for share in self.macro.values())
-        return "\n".join([*lines, f"{'macro average':{width}}{means}  {self.messages:9,}"])
-
-    def _accuracies(self):
-        lines = [self._accuracy("accuracy")]
-        return [*lines, self.naive_bayes._accuracy("naive Bayes on word counts")] if self.naive_bayes else lines
-
-    def _accuracy(self, name):
-        low, high = self.interval
-        return f"{name + ':':27} {self.accuracy:7.2%}   (95 % interval: {low:.1%} to {high:.1%})"
+        return summary(self)
 
     def __repr__(self) -> str:
-        if not self.messages:
-            return "Evaluation of no messages"
-        lines = [f"Evaluation of {self.messages:,} messages with {len(self.labels)} labels", *self._accuracies()]
-        return "\n".join([*lines, "print() shows all figures"])
+        return in_brief(self)
 
     def _repr_html_(self):
-        import pandas as pd
-
-        if not self.messages:
-            return None
-        shares = {"precision": self.precision, "recall": self.recall, "F1": self.f1}
-        figures = pd.DataFrame(shares, self.labels).apply(lambda column: column.map("{:.2%}".format))
-        figures["messages"] = self.support
-        answers = pd.DataFrame(self.confusion, self.labels, [f"answer {label}" for label in self.labels])
-        table = figures.join(answers) if len(self.labels) <= FREQUENT else figures
-        accuracies = "\n".join(self._accuracies())
-        return f"<pre>{escape(accuracies)}</pre>{table.to_html()}"
+        return in_notebook(self)
 
     def __str__(self) -> str:
-        return "\n\n".join([self.summary(), self._confusion(), self._calibration(), self._mistakes()])
-
-    def _confusion(self):
-        """Return the confusion matrix as text, with labels or their numbers as column heads.
-
-        If neither fits in 80 characters, return the largest entries off the diagonal.
-        """
-        numbers = [str(number) for number in range(len(self.labels))]
-        for heads, rows in (
-            (self.labels, self.labels),
-            (numbers, [f"{number} {label}" for number, label in zip(numbers, self.labels)]),
-        ):
-            cell = max(len(str(self.confusion.max())), *map(len, heads)) + 2
-            width = max(map(len, rows))
-            if width + cell * len(heads) <= 80:
-                lines = [" " * width + "".join(f"{head:>{cell}}" for head in heads)]
-                for row, counts in zip(rows, self.confusion):
-                    lines.append(f"{row:{width}}" + "".join(f"{count:{cell}}" for count in counts))
-                return "\n".join(["number of messages with each label (row) and answer (column)", *lines])
-        wrong = self.confusion - np.diag(self.confusion.diagonal())
-        lines = ["the most frequent mistakes: messages, correct label, answer"]
-        for at in np.argsort(-wrong, axis=None, kind="stable")[:FREQUENT]:
-            label, answer = divmod(int(at), len(self.labels))
-            if wrong[label, answer]:
-                lines.append(f"{wrong[label, answer]:8,}  {self.labels[label]}, {self.labels[answer]}")
-        return "\n".join(lines)
-
-    def _calibration(self):
-        lines = [
-            f"log-loss: {self.log_loss:.4f} nats; expected calibration error: {self.calibration_error:.2%}",
-            "confidence    messages       mean        accuracy",
-        ]
-        for row in self.calibration:
-            lines.append(
-                f"{row['above']:4.0%} to {row['to']:4.0%}  {row['messages']:8,}  {row['confidence']:9.2%}  "
-                f"{row['accuracy']:14.2%}"
-            )
-        return "\n".join(lines)
-
-    def _mistakes(self):
-        if not self.mistakes:
-            return "no mistakes"
-        answers, labels = (max(len(mistake[key]) for mistake in self.mistakes) for key in ("prediction", "label"))
-        room = max(40, 80 - len(f"{'':{answers}} 0.0000 {'':{labels}}  "))
-        lines = ["the most confident mistakes: answer, its probability, correct label, text"]
-        for mistake in self.mistakes:
-            text = " ".join(mistake["text"].split())
-            lines.append(
-                f"{mistake['prediction']:{answers}} {mistake['probability']:.4f} {mistake['label']:{labels}}  "
-                + (text if len(text) <= room else text[: room - 1] + "…")
-            )
-        return "\n".join(lines)
+        return in_full(self)
 
 
 def _ratio(part, whole):
