@@ -14,7 +14,7 @@ from ..model.config import SIZES
 from ..system.errors import InputError
 from ..system.files import read_json
 from .derived import Derived
-from .names import MATRICES, without_head
+from .names import MATRICES, OUTPUT, without_head
 from .weights import open_weights
 
 DESCRIPTION = "adapter_config.json"
@@ -88,7 +88,10 @@ def merged(folder, tensors, head):
         if name not in tensors or name in factors and not MATRICES.fullmatch(name):
             _refuse(folder, f"it adapts {name[:100]}")
     adapted = {name: _sum(path, name, tensors[name], pair, scale) for name, pair in factors.items()}
-    return tensors | parameters | adapted, own_head or head, path
+    own_head = own_head or head
+    if "wte.weight" in parameters and OUTPUT not in own_head:  # the output layer stays the base's embedding
+        own_head = {OUTPUT: tensors["wte.weight"]} | own_head
+    return tensors | parameters | adapted, own_head, path
 
 
 def _sum(path, name, weight, pair, scale):

@@ -11,12 +11,10 @@ from ..system.errors import InputError, Note
 from ..system.files import path_of, read_json
 from ..text.tokenizer import has_tokenizer, load_tokenizer
 from .adapter import adapter_folder, base_of, merged
-from .names import check_parameters, deduced_config, to_gpt2, without_head
+from .names import OUTPUT, check_parameters, deduced_config, to_gpt2, unwrapped, without_head
 from .weights import find_weights, open_weights
 
 BUNDLED = {"mini": Path(__file__).parents[1] / "assets" / "mini"}
-
-OUTPUT = "lm_head.weight"  # in a head: an output layer that is not tied to the token embedding
 
 # Names of the sizes in OpenAI's hparams.json, and in the model_args of nanoGPT's ckpt.pt
 _HPARAMS = {
@@ -30,6 +28,7 @@ _MODEL_ARGS = {"vocab_size": "vocab_size", "block_size": "n_positions"} | {
     name: name for name in ("n_embd", "n_layer", "n_head")
 }
 
+_UNTIED = "a language model with an output layer of its own"
 _NANOGPT_VOCABULARY = 50304  # GPT-2's 50,257 entries, and rows without a token up to a multiple of 64
 
 
@@ -153,20 +152,23 @@ def open_checkpoint(source, heads=None, base=None):
         below = open_checkpoint(locate(base or base_of(folder)), heads)
         tensors, head, path = merged(folder, below.tensors, below.head)
         check_parameters(tensors, below.config, path)
-        kind = without_head(head)[2]
+        kind = without_head(head)[2] or _UNTIED
         return Checkpoint(path, below.folder, below.config, tensors, head, kind)
     if base is not None:
         raise InputError(f"{path}: not a PEFT adapter, so it has no base; omit --base")
     path = find_weights(path) if path.is_dir() else path
     opened, settings = open_weights(path)
-    stored, head, kind = without_head(to_gpt2(opened, path))
+    inside, around = unwrapped(opened, path)
+    stored, head, kind = without_head(to_gpt2(inside, path))
     output_layer = stored.pop(OUTPUT, None)
     config = _config(path, stored, settings, heads)
     if heads not in (None, config.n_head):
         raise InputError(f"{path}: the number of heads is {config.n_head}, not {heads}")
     check_parameters(stored, config, path)
     if output_layer is not None and not _same(output_layer, stored["wte.weight"]):
-        head, kind = {OUTPUT: output_layer} | head, "a language model with an output layer of its own"
+        head, kind = {OUTPUT: output_layer} | head, _UNTIED
+    if around:
+        head, kind = head | around, "a model with a GPT-2 in it"
     return Checkpoint(path, path.parent, config, stored, head, kind)
 
 

@@ -20,8 +20,11 @@ _BLOCK = re.compile(r"h\.(\d{1,4})\.")
 
 _LISTED = 3  # tensors named in an error or a note; further tensors are counted
 
-# Wrappers put their own names before a model's: torch.compile, DataParallel, a Lightning module
-_WRAPPERS = re.compile(r"(?:(?:module|_orig_mod|model)\.)+")
+# What torch.compile, FSDP and activation checkpointing put into the names, and the prefix that a module around a model
+# puts before its names
+_WRAPPERS = re.compile(r"(?<![^.])(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+_EMBEDDING = re.compile(r"((?:.*?\.)??)(?:transformer\.)?(?:wte|tok_emb)\.weight", re.DOTALL)
+OUTPUT = "lm_head.weight"  # in a head: an output layer that is not tied to the token embedding
 MATRICES = re.compile(r"h\.\d+\.(attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.weight")
 
 # The heads of other models on top of a GPT-2, by the names of their tensors
@@ -43,7 +46,6 @@ def to_gpt2(tensors, source):
     Unknown names stay as they are: check_parameters reports them. `lm_head.weight` and the tensors of another head stay
     too. Raises InputError like the functions below.
     """
-    tensors = _without_wrappers(tensors, source)
     if any(name.startswith("model/") for name in tensors):
         return from_openai(tensors, source)
     if is_book(tensors):
@@ -51,16 +53,22 @@ def to_gpt2(tensors, source):
     return from_nanogpt(from_hugging_face(tensors, source))
 
 
-def _without_wrappers(tensors, source):
-    """Drop the names that wrappers put before the tensors' names."""
-    named = {}
-    for name, tensor in tensors.items():
-        short = _WRAPPERS.sub("", name, count=1) if _WRAPPERS.match(name) else name
-        short = short.replace("._orig_mod.", ".")  # a compiled part of a model
-        if short in named:
-            raise InputError(f"{source}: {short[:100]} occurs twice, with and without a prefix such as module.")
-        named[short] = tensor
-    return named
+def unwrapped(tensors, source):
+    """Return ({name: tensor} of the GPT-2 without the names of wrappers, {name: tensor} of all around it).
+
+    A model that contains a GPT-2 has one prefix before all of the GPT-2's tensors, such as `module.` or `gpt2.`. Raises
+    InputError if a tensor occurs with it and without it, or with two prefixes.
+    """
+    named = {_WRAPPERS.sub("", name): tensor for name, tensor in tensors.items()}
+    prefixes = sorted({match[1] for match in map(_EMBEDDING.fullmatch, named) if match}) or [""]
+    prefix = prefixes[0]
+    inside = {name.removeprefix(prefix): tensor for name, tensor in named.items() if name.startswith(prefix)}
+    outside = {name: tensor for name, tensor in named.items() if not name.startswith(prefix)}
+    twice = inside.keys() & outside.keys()
+    if twice or len(prefixes) > 1 or len(named) < len(tensors):
+        what = min(twice, default="an embedding")[:100]
+        raise InputError(f"{source}: {what} occurs twice, with and without a prefix such as module., or with two")
+    return inside, outside
 
 
 def without_head(tensors):

@@ -1,7 +1,8 @@
 """Read a pickle of tensors and plain containers without running any code from it.
 
 A pickle is a program for a small stack machine. Some of its instructions can call any function of any module. The
-machine in this file has no such instructions, and it accepts only the few names that a state dict needs. (An allow-list
+machine in this file has no such instructions. It accepts only the few names that a state dict needs, and those of
+plain values that are often saved beside one, which it leaves out. (An allow-list
 for Python's own `pickle.Unpickler` is not enough: it allocates as much memory as a pickle claims to need.)
 """
 
@@ -26,6 +27,23 @@ _STORAGES = {
 _ORDERED_DICT = "collections OrderedDict"
 _TENSOR = "torch._utils _rebuild_tensor_v2"
 _PARAMETER = "torch._utils _rebuild_parameter"
+# Kinds of values that training scripts save beside a state dict. They are never made: a _Value stands for each.
+_VALUES = {
+    f"{module} {name}"
+    for modules, names in (
+        ("torch", "device Size float64 float32 float16 bfloat16 int64 int32 int16 int8 uint8 bool"),
+        ("numpy", "dtype ndarray"),
+        ("numpy.core.multiarray numpy._core.multiarray", "scalar _reconstruct"),
+        ("__builtin__ builtins", "int long float complex bool str bytes list tuple set frozenset dict"),
+        ("collections", "defaultdict Counter"),
+        ("argparse", "Namespace"),
+        ("pathlib pathlib._local", "Path PosixPath WindowsPath"),
+        ("lightning_fabric.utilities.data lightning.fabric.utilities.data", "AttributeDict"),
+        ("_codecs", "encode"),  # bytes
+    )
+    for module in modules.split()
+    for name in names.split()
+}
 
 
 @dataclass(frozen=True)
@@ -56,6 +74,10 @@ class _Name:
     """An allowed name that the pickle asked for."""
 
     text: str  # module and name, with a space between
+
+
+class _Value:
+    """Stands for a value of a kind in _VALUES, and ignores whatever the pickle puts into it."""
 
 
 def unpickle(file, where):
@@ -117,13 +139,13 @@ def _run(instructions, storages):
                 stack.append(tuple(items))
             case "APPENDS":
                 items, stack = stack, marks.pop()
-                _checked(stack[-1], list).extend(items)
+                _extend(stack[-1], items)
             case "SETITEMS":
                 items, stack = stack, marks.pop()
                 _set(stack[-1], items)
             case "APPEND":
                 item = stack.pop()
-                _checked(stack[-1], list).append(item)
+                _extend(stack[-1], [item])
             case "SETITEM":
                 items = [stack.pop(-2), stack.pop()]
                 _set(stack[-1], items)
@@ -143,12 +165,13 @@ def _run(instructions, storages):
                 if storages.setdefault(storage.key, storage) != storage:
                     raise ValueError(f"storage {storage.key} has two types or sizes")
                 stack.append(storage)
-            case "REDUCE":
+            case "REDUCE" | "NEWOBJ":
                 arguments = stack.pop()
                 stack[-1] = _call(stack[-1], arguments)
             case "BUILD":  # the attributes of an OrderedDict, such as a state dict's _metadata
                 stack.pop()
-                _checked(stack[-1], dict)
+                if not isinstance(stack[-1], _Value):
+                    _checked(stack[-1], dict)
             case "INST":
                 raise _Refused(_refusal(argument))
             case "STOP":
@@ -160,7 +183,7 @@ def _run(instructions, storages):
 
 
 def _allowed(text):
-    if text not in (_ORDERED_DICT, _TENSOR, _PARAMETER, *_STORAGES):
+    if text not in (_ORDERED_DICT, _TENSOR, _PARAMETER) and text not in _STORAGES and text not in _VALUES:
         raise _Refused(_refusal(text))
     return _Name(text)
 
@@ -173,7 +196,9 @@ def _refusal(text):
 
 def _call(name, arguments):
     """Return the result of the PyTorch function of this name."""
-    match _checked(name, _Name).text, _checked(arguments, tuple):
+    if _checked(name, _Name).text in _VALUES:
+        return _Value()
+    match name.text, _checked(arguments, tuple):
         case "collections OrderedDict", ():
             return {}
         case "torch._utils _rebuild_parameter", (PickledTensor() as tensor, *_):
@@ -209,9 +234,16 @@ def _tensor(storage, offset, shape, strides):
 def _set(target, items):
     """Store alternating keys and values. Keys must be names or numbers: hashing nested tuples can exhaust the stack."""
     keys, values = items[::2], items[1::2]
-    if len(keys) != len(values) or not all(type(key) in (str, int) for key in keys):
+    if isinstance(target, _Value):
+        return
+    if len(keys) != len(values) or not all(type(key) in (str, int, float, type(None)) for key in keys):
         raise TypeError("a dict has a key that is neither a name nor a number")
     _checked(target, dict).update(zip(keys, values))
+
+
+def _extend(target, items):
+    if not isinstance(target, _Value):
+        _checked(target, list).extend(items)
 
 
 def _checked(value, kind):

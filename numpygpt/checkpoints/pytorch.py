@@ -79,7 +79,7 @@ def open_saved(path):
     """Return ({name: StoredTensor}, {name: value}): the file's state dict, and the plain values beside it.
 
     Check the whole file before reading any tensor's data. A training script may save the state dict as an entry of a
-    dict, beside an optimizer's; _STATE has the usual names. No code from the file is run. Raises InputError, naming the
+    dict, beside an optimizer's. No code from the file is run. Raises InputError, naming the
     file and the tensor, if the pickle asks for more than tensors and plain containers, or if the file is truncated,
     damaged or compressed.
     """
@@ -90,10 +90,8 @@ def open_saved(path):
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         content, places = _open_zip(path) if file.read(4) == ZIP_START else _open_legacy(path, file)
     state, settings = content, {}
-    for key in _STATE if isinstance(content, dict) else ():
-        if isinstance(content.get(key), dict):
-            state, settings = content[key], {name: value for name, value in content.items() if name != key}
-            break
+    if (key := _key_of_state(content)) is not None:
+        state, settings = content[key], {name: value for name, value in content.items() if name != key}
     if not isinstance(state, dict):
         raise InputError(f"{path}: expected a state dict, found a {type(state).__name__}; save model.state_dict()")
     tensors = {}
@@ -107,6 +105,17 @@ def open_saved(path):
     if sum(tensor.nbytes for tensor in tensors.values()) > 2 * mapping.size():
         raise InputError(f"{path}: its tensors need more than twice the file's size: too many share their data")
     return tensors, settings
+
+
+def _key_of_state(content):
+    """Return the key of the state dict in a dict, or None: a usual one, or that of the only dict of tensors alone."""
+    inner = (
+        {key: value for key, value in content.items() if isinstance(value, dict)} if isinstance(content, dict) else {}
+    )
+    states = [
+        key for key, value in inner.items() if value and all(isinstance(v, PickledTensor) for v in value.values())
+    ]
+    return next((key for key in _STATE if key in inner), states[0] if len(states) == 1 else None)
 
 
 def _located(path, mapping, name, tensor, places):

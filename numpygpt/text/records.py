@@ -41,15 +41,10 @@ def _is_flat(record):
 def _by_name(read, unit):
     """Like open_records, for a function that gives (number, dict or list). The first record has all the names."""
     _, first = next(read(), (0, {}))
-    if isinstance(first, list):
-        return None, lambda: ((number, [_field(value) for value in record]) for number, record in read()), unit
+    if isinstance(first, list):  # the fields become texts as in CSV, because the first may be names
+        return None, lambda: ((n, ["" if value is None else str(value) for value in row]) for n, row in read()), unit
     names = list(first)
     return names, lambda: ((number, [record.get(name) for name in names]) for number, record in read()), unit
-
-
-def _field(value):
-    """Return a scalar as a CSV file would have it, so that the first row may have the names."""
-    return value if isinstance(value, dict | list) else "" if value is None else str(value)
 
 
 def _json_lines(content, encoding):
@@ -104,7 +99,7 @@ def _array(content, encoding):
 
 
 def _record(value, kind):
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or kind is list and any(isinstance(item, dict | list) for item in value):
         raise ValueError(f"found {json.dumps(value)[:40]}")
     return value
 

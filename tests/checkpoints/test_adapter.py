@@ -75,6 +75,7 @@ def test_convert_merges_an_adapter_into_a_given_base(tmp_path, params, factors):
 
 
 ZEROS = np.zeros((2, 2), np.float32)
+ONES = np.ones((CONFIG.vocab_size, CONFIG.n_embd), np.float32)
 DAMAGE = [
     (dict(peft_type="IA3"), {}, "(peft_type is 'IA3'); merge it first: with PEFT, model.merge_and_unload()"),
     (dict(peft_type=None), {}, "cannot merge (peft_type is None)"),
@@ -83,6 +84,7 @@ DAMAGE = [
     (dict(r="2"), {}, "expected numbers r and lora_alpha, found '2' and 8"),
     ({}, {"base_model.model.transformer.wte.lora_embedding_A": ZEROS}, "it has 'base_model.model.transformer.wte."),
     ({}, {"base_model.model.transformer.wte.lora_A.weight": ZEROS}, "it adapts wte.weight"),
+    ({}, {"base_model.model.transformer.wte.weight": ONES}, "output layer, lm_head.weight, differs from the token"),
     ({}, {"base_model.model.transformer.h.9.ln_1.bias": ZEROS}, "it adapts h.9.ln_1.bias"),
     ({}, {f"{PREFIX}.lora_A.weight": ZEROS}, "shapes (2, 2) and (192, 2), which do not fit its base's (64, 192)"),
     ({}, {"base_model.model.transformer.h.0.attn.c_attn.lora_A.weight": ZEROS}, "the shapes (2, 2) and None"),

@@ -109,15 +109,38 @@ def test_the_number_of_heads_is_required_reported_and_checked(tmp_path, params):
         load_weights(tmp_path, heads=4)
 
 
-@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "module._orig_mod.transformer.", "model.transformer."])
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "_orig_mod.",
+        "module.",
+        "module._orig_mod.transformer.",
+        "model.transformer.",
+        "net.gpt2.",
+        "_fsdp_wrapped_module.",
+    ],
+)
 def test_prefixes_of_wrappers_are_dropped(tmp_path, params, prefix):
     write_torch(tmp_path / "gpt2.pth", prefixed(params, prefix))
     assert same(load_weights(tmp_path, heads=1)[1], params)
     compiled = {name.replace("h.0.", "h.0._orig_mod."): array for name, array in params.items()}
     write_torch(tmp_path / "gpt2.pth", compiled)
     assert same(load_weights(tmp_path, heads=1)[1], params)
-    write_torch(tmp_path / "gpt2.pth", params | {"module.ln_f.bias": params["ln_f.bias"]})
-    assert "ln_f.bias occurs twice, with and without a prefix" in refusal(tmp_path)
+    for more, what in [
+        (["ln_f.bias", "x.bias"], "ln_f.bias"),
+        (["wte.weight"], "an embedding"),
+        (["b.wte.weight"], "an"),
+    ]:
+        beside = {name: next(iter(params.values())) for name in more}
+        write_torch(tmp_path / "gpt2.pth", prefixed(params, "a.") | beside)
+        assert f"gpt2.pth: {what}" in refusal(tmp_path) and "occurs twice, with and without a pr" in refusal(tmp_path)
+
+
+def test_the_layers_around_a_gpt2_are_skipped_with_a_note(tmp_path, params):
+    """Many classifiers are a module with a GPT2Model in it and a linear layer of its own."""
+    write_torch(tmp_path / "gpt2.pth", prefixed(params, "gpt2.") | {"fc.weight": ONES((2, 64), np.float32)})
+    (_, loaded), notes = notes_of(load_weights, tmp_path, heads=1)
+    assert same(loaded, params) and "a model with a GPT-2 in it; its head (fc.weight) is set aside" in notes[-1]
 
 
 def test_prefixes_of_wrappers_are_dropped_from_the_books_model(tmp_path, params):

@@ -7,7 +7,9 @@ import struct
 import subprocess
 import tracemalloc
 import zipfile
-from collections import OrderedDict
+from argparse import Namespace
+from collections import Counter, OrderedDict, defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,6 +135,33 @@ def test_the_model_is_read_from_the_books_file_with_optimizer(path, zipped):
     torch.save(saved, path, _use_new_zipfile_serialization=zipped)
     opened = open_saved(path)[0]
     assert opened.keys() == {"weight", "bias"} and same(opened["weight"].read(), model.weight.detach().numpy())
+
+
+VALUES = [
+    np.float64(3),
+    np.zeros(2),
+    {1, 2},
+    frozenset("a"),
+    Path("a"),
+    Namespace(lr=1),
+    defaultdict(list, a=[1]),
+    b"x",
+]
+VALUES += [Counter("ab"), {0.5: None, None: 1}, [2**70]]
+
+
+@FORMATS
+@pytest.mark.parametrize("key", ["model", "net", "ema"])
+def test_plain_values_beside_a_state_dict_are_ignored(path, legacy, key):
+    """Training scripts save their arguments and results, and name the state dict as they like."""
+    torch = pytest.importorskip("torch")
+    own = [torch.float16, torch.device("cpu"), torch.Size([2]), torch.get_rng_state()]
+    saved = {"epoch": 3, key: {"weight": torch.ones(3)}, "optimizer": {"state": {}}, "all": [*VALUES, *own]}
+    torch.save(saved, path, _use_new_zipfile_serialization=not legacy)
+    assert same(open_saved(path)[0]["weight"].read(), np.ones(3, np.float32))
+    assert open_saved(path)[1]["epoch"] == 3
+    torch.save({"weight": VALUES[0]}, path)
+    assert "entry 'weight' is not a tensor" in refusal(path)
 
 
 def test_a_file_saved_without_checksums_loads(path):

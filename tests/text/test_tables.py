@@ -249,6 +249,7 @@ GOOD = '{"text": "hi", "label": "ham"}'
         ('{"text": ["hi"], "label": []}', "a JSON object without a table of messages"),
         ('{"hi": 1, "there": []}', "a JSON object without a table of messages"),
         (f"[{GOOD}, [1]]", r"record 2: found \[1\]"),
+        ('[["hi", ["ham"]]]', "record 1: found "),
         (f"[[1], {GOOD}]", "record 2: found "),
         (r'{"text": "a\ud83d", "label": 1}', r"line 1: '\\ud83d' is half of a character"),
         (f"[{GOOD}", "record 1: the file ends in the array; expected a JSON array of objects"),
