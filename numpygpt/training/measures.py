@@ -21,7 +21,8 @@ def mean_loss(clf, loader: Loader, ranks, most: int | None = None, ignore_index:
 
     def loss(batch):
         x, lengths, numbers = loader.take(batch)
-        return float(cross_entropy(batch_logits(clf, x, lengths, loader.prefix.depth), numbers, ignore_index)[0])
+        logits = batch_logits(clf, x, lengths, loader.prefix.depth)
+        return float(cross_entropy(logits, numbers, ignore_index)[0])
 
     counted = [batch for batch in islice(loader, most) if (loader.numbers[batch] != ignore_index).any()]
     return float(np.mean(map_batches(loss, loader, counted, ranks))) if counted else math.nan
