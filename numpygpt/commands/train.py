@@ -66,22 +66,11 @@ def train(args, ranks, held):
     if not args.resume:
         apply_recipe(args, gpt.config)
     lr = args.lr or (5e-5 if args.recipe == "book" else default_lr(gpt.config))
-
-    if args.resume:
-        labels, sets = args.labels, read_split(args.resume, args.labels)
-        selection = Selection(**args.selection) if "selection" in args else None
-    else:
-        path = ranks.in_turn(find_messages, args.data)
-        messages = read_messages(path, **reading(args), book_quotes=args.recipe == "book")
-        labels = label_names(messages)
-        parts = SHARES if args.recipe == "book" else shares(path)
-        sets, selection = select(messages, args.balance, args.split_seed, parts)
+    labels, sets, selection = chosen_messages(args, ranks)
     lengths = [len(ids) for ids in encode(sets[0]["Text"], gpt.encoding, None, gpt.config.n_positions)]
     pad = padded_length(args.pad, lengths, gpt.config.n_positions)
     how = {name: getattr(args, name) for name in ("position", "causal", "rank", "alpha", "seed")}
     clf = Classifier(gpt, labels, args.trainable, pad=pad, **how)
-    learning = sum(clf.params[name].size for name in clf.trainable)
-    total = sum(array.size for array in clf.params.values())
     weights = fingerprint(clf.params)
     ranks.check_equal("the model's weights", lambda: weights)
     if args.resume and weights != args.weights_sha256:
@@ -89,30 +78,8 @@ def train(args, ranks, held):
             f"{args.resume}: the weights of {args.model} have changed since this run started. Restore them, or start "
             "another run"
         )
-
-    print(f"numpygpt {__version__} on NumPy {np.__version__}, {blas.describe()}")
-    print(
-        f"model    {args.model}, {args.weights}: {gpt.config.n_layer} blocks, width {gpt.config.n_embd}, "
-        f"{total:,} parameters"
-    )
-    counts = " + ".join(str(len(part)) for part in sets)
-    print(f"data     {args.data}: {counts} messages to train, validate and test; labels {', '.join(labels)}")
-    if selection and not selection.complete:
-        print(f"         {selection}")
-    if args.recipe:  # a resumed run of an older version has none
-        print(f"recipe   {recipe_line(args, gpt.config)}")
-    padding = {None: "none", "end": "one <|endoftext|> after each message"}.get(pad, f"{pad} tokens a message")
-    print(f"padding  {padding}; classified at position: {args.position}")
-    if isinstance(pad, int) and (times := pad * len(lengths) / sum(min(T, pad - 1) + 1 for T in lengths)) >= 4:
-        print(f"         Most tokens are padding: with --pad end there would be {times:.0f} times fewer")
-    frozen = clf.frozen_blocks
-    blocks = "the lowest block runs once" if frozen == 1 else f"the lowest {frozen} blocks run once"
-    print(
-        f"learning {args.trainable}: {learning:,} parameters, at rate {lr:g}; frozen: {total - learning:,}, {blocks}",
-        flush=True,
-    )
-    if ops:
-        print(f"ops      yours: {', '.join(ops)}")
+    learning = sum(clf.params[name].size for name in clf.trainable)
+    show_plan(args, clf, sets, selection, lengths, learning, lr, ops)
     options = {name: value for name, value in vars(args).items() if name not in ("out", "resume")}
     options |= {"features_cache": args.features_cache and str(args.features_cache)}
     options |= {"labels": labels, "weights_sha256": weights}
@@ -165,6 +132,55 @@ def train(args, ranks, held):
     seconds = round(resume.seconds(), 2)
     clf.save(folder, options | {"lr": lr, "trained_parameters": learning, "accuracy": results, "seconds": seconds})
     drawn = save_plot(folder / "curves.png", plot, history)
+    show_results(args, folder, results, evaluation, selection, seconds, drawn)
+    resume.path.unlink()  # last: while this file exists, the run is unfinished
+
+
+def chosen_messages(args, ranks):
+    """Return the labels' names, the three sets, and the Selection, which runs of older versions do not have."""
+    if args.resume:
+        selection = Selection(**args.selection) if "selection" in args else None
+        return args.labels, read_split(args.resume, args.labels), selection
+    path = ranks.in_turn(find_messages, args.data)
+    messages = read_messages(path, **reading(args), book_quotes=args.recipe == "book")
+    parts = SHARES if args.recipe == "book" else shares(path)
+    return label_names(messages), *select(messages, args.balance, args.split_seed, parts)
+
+
+def show_plan(args, clf, sets, selection, lengths, learning, lr, ops):
+    """Print what is trained, on what, and how.
+
+    lengths   the tokens of each training message, without padding
+    learning  the number of parameters that are trained
+    """
+    config, pad = clf.config, clf.pad_to
+    total = sum(array.size for array in clf.params.values())
+    print(f"numpygpt {__version__} on NumPy {np.__version__}, {blas.describe()}")
+    print(
+        f"model    {args.model}, {args.weights}: {config.n_layer} blocks, width {config.n_embd}, {total:,} parameters"
+    )
+    counts = " + ".join(str(len(part)) for part in sets)
+    print(f"data     {args.data}: {counts} messages to train, validate and test; labels {', '.join(clf.labels)}")
+    if selection and not selection.complete:
+        print(f"         {selection}")
+    if args.recipe:  # a resumed run of an older version has none
+        print(f"recipe   {recipe_line(args, config)}")
+    padding = {None: "none", "end": "one <|endoftext|> after each message"}.get(pad, f"{pad} tokens a message")
+    print(f"padding  {padding}; classified at position: {args.position}")
+    if isinstance(pad, int) and (times := pad * len(lengths) / sum(min(T, pad - 1) + 1 for T in lengths)) >= 4:
+        print(f"         Most tokens are padding: with --pad end there would be {times:.0f} times fewer")
+    frozen = clf.frozen_blocks
+    blocks = "the lowest block runs once" if frozen == 1 else f"the lowest {frozen} blocks run once"
+    print(
+        f"learning {args.trainable}: {learning:,} parameters, at rate {lr:g}; frozen: {total - learning:,}, {blocks}",
+        flush=True,
+    )
+    if ops:
+        print(f"ops      yours: {', '.join(ops)}")
+
+
+def show_results(args, folder, results, evaluation, selection, seconds, drawn):
+    """Print the accuracies, the evaluation on the test messages, and what to do next."""
     print()
     for name, share in results.items():
         print(f"{name.capitalize()} accuracy: {share:.2%}")
@@ -179,7 +195,6 @@ def train(args, ranks, held):
             "This was the small bundled model on the sample. GPT-2 124M on the real data takes about a minute on two "
             "cores, after a download of 0.5 GB:\n         python -m numpygpt.train --model gpt2 --data sms"
         )
-    resume.path.unlink()  # last: while this file exists, the run is unfinished
 
 
 def apply_recipe(args, config):
