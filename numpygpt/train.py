@@ -23,18 +23,7 @@ from .training.recipes import BOOK, RECIPES, WIDTH
 
 # Options that do not change the results of a run. They may differ when it is resumed.
 MAY_CHANGE = ("out", "resume", "save_every", "features_cache", "memory")
-
-
-def by_recipe(option):
-    """Return the part of a help text that gives an option's default with each recipe."""
-    names: dict = {}
-    for name, settings in RECIPES.items():
-        names.setdefault(settings[option], []).append(name)
-    if len(names) == 1:
-        return f"(default: {BOOK[option]})"
-    return (
-        "(default: " + "; ".join(f"{value} with --recipe {' or '.join(those)}" for value, those in names.items()) + ")"
-    )
+NUMBER = {name: command.number(wanted) for name, wanted in (CLASSIFIER | FINE_TUNING).items()}
 
 
 def arguments(argv=None):
@@ -55,30 +44,37 @@ def arguments(argv=None):
             'python -m numpygpt.classify runs/spam "You have won a prize, call now"',
         ],
     )
-    number = {name: command.number(wanted) for name, wanted in (CLASSIFIER | FINE_TUNING).items()}
-    what = parser.add_argument_group("what to train on")
-    what.add_argument(
+    add_data(parser.add_argument_group("what to train on"))
+    add_parameters(parser.add_argument_group("which parameters train, and on what input"))
+    add_training(parser.add_argument_group("the training"))
+    add_run(parser)
+    args = parser.parse_args(argv)
+    return resumed(parser, argv, args.resume) if args.resume else args
+
+
+def add_data(group):
+    group.add_argument(
         "--model",
         default="mini",
         help="the pretrained GPT-2: mini (bundled); gpt2, gpt2-medium, gpt2-large or gpt2-xl (downloaded once; for the "
         "last three, the hub's current version); or a folder or file with the weights of a GPT-2, in any usual format",
     )
-    command.add_heads(what)
-    what.add_argument(
+    command.add_heads(group)
+    group.add_argument(
         "--weights",
         choices=("pretrained", *INITIALISATIONS),
         default="pretrained",
         help="what training starts from: the model's own weights (pretrained); or its sizes and tokenizer with random "
         "weights, initialised as in GPT-2 (random) or as in PyTorch's layers (pytorch)",
     )
-    what.add_argument(
+    group.add_argument(
         "--data",
         default="sample",
         help="labelled messages: sample (bundled), sms (the UCI SMS Spam Collection, downloaded once), the UCI file "
         f"itself, or any file with a text and a label: {FORMATS}",
     )
-    add_options(what)
-    what.add_argument(
+    add_options(group)
+    group.add_argument(
         "--balance",
         type=messages_of_a_label,
         default=SMALLEST,
@@ -86,101 +82,112 @@ def arguments(argv=None):
         help="of each label, use as many messages as the rarest label has (smallest), all (none), or at most N. With "
         "none and N each label is split by itself, so that all sets have the same shares of labels",
     )
-    what.add_argument(
+    group.add_argument(
         "--split-seed",
         type=command.number(Number(int, 0, 2**32 - 1)),
         default=123,
         help="seed that balances the messages and draws the three sets",
     )
-    how = parser.add_argument_group("which parameters train, and on what input")
-    how.add_argument(
+
+
+def add_parameters(group):
+    group.add_argument(
         "--trainable",
         help="the parameters to train: head, last_block (with the final layernorm and the head), last_two_blocks, all, "
         "lora (a low-rank addition to every linear layer), or glob patterns of names, separated by commas. All other "
         f"parameters are frozen {by_recipe('trainable')}",
     )
-    how.add_argument("--rank", type=number["rank"], default=16, help="the rank of LoRA's additions")
-    how.add_argument("--alpha", type=number["alpha"], default=16.0, help="LoRA's additions are scaled by alpha / rank")
-    how.add_argument(
+    group.add_argument("--rank", type=NUMBER["rank"], default=16, help="the rank of LoRA's additions")
+    group.add_argument(
+        "--alpha", type=NUMBER["alpha"], default=16.0, help="LoRA's additions are scaled by alpha / rank"
+    )
+    group.add_argument(
         "--pad",
         help="keep each message's own length, with one <|endoftext|> after it (end) or without (none); or pad and cut "
         "all messages to the longest training message (longest), to the model's context length (context), or to a "
         f"number of tokens {by_recipe('pad')}",
     )
-    how.add_argument(
+    group.add_argument(
         "--position",
         choices=POSITIONS,
         help=f"the token whose output is classified, or the mean over all tokens {by_recipe('position')}",
     )
-    how.add_argument(
+    group.add_argument(
         "--no-causal",
         dest="causal",
         action="store_false",
         help="let every token attend to all tokens, including later ones",
     )
-    fit = parser.add_argument_group("the training")
-    fit.add_argument("--epochs", type=number["epochs"], help=f"passes over the training messages {by_recipe('epochs')}")
-    fit.add_argument("--batch-size", type=number["batch_size"], default=8, help="messages in a batch")
-    fit.add_argument(
+
+
+def add_training(group):
+    group.add_argument(
+        "--epochs", type=NUMBER["epochs"], help=f"passes over the training messages {by_recipe('epochs')}"
+    )
+    group.add_argument("--batch-size", type=NUMBER["batch_size"], default=8, help="messages in a batch")
+    group.add_argument(
         "--accumulate",
-        type=number["accumulate"],
+        type=NUMBER["accumulate"],
         default=1,
         help="batches per update; each batch's loss is divided by this number",
     )
-    fit.add_argument(
-        "--ignore-index", type=number["ignore_index"], help="leave messages with this label number out of the loss"
+    group.add_argument(
+        "--ignore-index", type=NUMBER["ignore_index"], help="leave messages with this label number out of the loss"
     )
-    fit.add_argument(
+    group.add_argument(
         "--lr",
-        type=number["lr"],
+        type=NUMBER["lr"],
         help="AdamW's learning rate (default: the book's 5e-5 for GPT-2's widths, more for a narrower model; 1e-3 for "
         "mini)",
     )
-    fit.add_argument(
+    group.add_argument(
         "--warmup",
-        type=number["warmup"],
+        type=NUMBER["warmup"],
         help=f"share of the updates over which the learning rate rises from 0 {by_recipe('warmup')}",
     )
-    fit.add_argument(
+    group.add_argument(
         "--schedule",
         choices=SCHEDULES,
         help=f"the learning rate after the warm-up: constant, or a cosine towards a tenth {by_recipe('schedule')}",
     )
-    fit.add_argument(
+    group.add_argument(
         "--clip",
-        type=number["clip"],
+        type=NUMBER["clip"],
         help=f"largest norm of an update's gradient; inf means no limit {by_recipe('clip')}",
     )
-    fit.add_argument(
+    group.add_argument(
         "--label-smoothing",
-        type=number["label_smoothing"],
+        type=NUMBER["label_smoothing"],
         help="share of each message's target probability that is spread evenly over all labels, so that the model "
         f"does not become overconfident {by_recipe('label_smoothing')}",
     )
-    fit.add_argument(
+    group.add_argument(
         "--label-weights",
         choices=LABEL_WEIGHTS,
         help="weigh each message's loss so that all labels have the same weight in total (balanced); useful with "
         "--balance none (default: every message has the same weight)",
     )
-    fit.add_argument(
+    group.add_argument(
         "--weight-decay",
-        type=number["weight_decay"],
+        type=NUMBER["weight_decay"],
         default=0.1,
         help="AdamW's decoupled weight decay, on all trained parameters",
     )
-    fit.add_argument(
-        "--eval-every", type=number["eval_every"], default=50, help="steps between evaluations of the losses"
+    group.add_argument(
+        "--eval-every", type=NUMBER["eval_every"], default=50, help="steps between evaluations of the losses"
     )
-    fit.add_argument(
-        "--eval-batches", type=number["eval_batches"], default=5, help="batches to average in an evaluation"
+    group.add_argument(
+        "--eval-batches", type=NUMBER["eval_batches"], default=5, help="batches to average in an evaluation"
     )
-    fit.add_argument(
+    group.add_argument(
         "--seed",
-        type=number["seed"],
+        type=NUMBER["seed"],
         default=123,
         help="seed of the new head and of the order of messages, drawn as PyTorch draws them",
     )
+
+
+def add_run(parser):
     parser.add_argument(
         "--recipe",
         choices=tuple(RECIPES),
@@ -234,18 +241,32 @@ def arguments(argv=None):
         help="resume a run that was interrupted or killed, with its messages and settings. It prints the same lines, "
         "from the first one on, and ends with the same weights, bit for bit",
     )
-    args = parser.parse_args(argv)
-    if args.resume:
-        from .training.run_folder import begun_run
 
-        begun = begun_run(args.resume)
-        args = parser.parse_args(argv, argparse.Namespace(**begun))  # the run's settings replace the defaults
-        for name, value in vars(args).items():
-            if name not in MAY_CHANGE and value != begun.get(name, value):
-                option = "--" + name.replace("_", "-")
-                raise InputError(
-                    f"{args.resume} has {option} {begun[name]}, not {value}. Leave {option} out or start another run"
-                )
+
+def by_recipe(option):
+    """Return the part of a help text that gives an option's default with each recipe."""
+    names: dict = {}
+    for name, settings in RECIPES.items():
+        names.setdefault(settings[option], []).append(name)
+    if len(names) == 1:
+        return f"(default: {BOOK[option]})"
+    return (
+        "(default: " + "; ".join(f"{value} with --recipe {' or '.join(those)}" for value, those in names.items()) + ")"
+    )
+
+
+def resumed(parser, argv, folder):
+    """Return the arguments of an interrupted run. Raises InputError for an option that would change its results."""
+    from .training.run_folder import begun_run
+
+    begun = begun_run(folder)
+    args = parser.parse_args(argv, argparse.Namespace(**begun))  # the run's settings replace the defaults
+    for name, value in vars(args).items():
+        if name not in MAY_CHANGE and value != begun.get(name, value):
+            option = "--" + name.replace("_", "-")
+            raise InputError(
+                f"{folder} has {option} {begun[name]}, not {value}. Leave {option} out or start another run"
+            )
     return args
 
 
