@@ -46,22 +46,9 @@ def run(args, ranks):
         raise InputError(
             f"the {len(held_out_texts)} held-out documents do not fill one window of {context} tokens. Raise --held-out"
         )
-    run = Pretraining(
-        params,
-        config,
-        documents,
-        separator,
-        steps=args.steps,
-        batch_size=args.batch_size,
-        context=context,
-        lr=args.lr,
-        warmup=args.warmup,
-        weight_decay=args.weight_decay,
-        clip=args.clip,
-        seed=args.seed,
-        ranks=ranks,
-        exact=args.exact,
-    )
+    names = ("steps", "batch_size", "lr", "warmup", "weight_decay", "clip", "seed", "exact")
+    how = {name: getattr(args, name) for name in names}
+    run = Pretraining(params, config, documents, separator, context=context, ranks=ranks, **how)
     tokens = sum(map(len, documents))
     print(f"numpygpt {__version__} on NumPy {np.__version__}, {blas.describe()}")
     print(
