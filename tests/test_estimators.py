@@ -95,7 +95,14 @@ def test_estimators_work_without_scikit_learn(model):
             lambda clf: clf.fit(TEXTS, pd.Series([1, "ham"] * 24)),
             r"^y: labels of several types \(int, str\) have no order",
         ),
-        (lambda clf: clf.fit(TEXTS, ["ham"] * 48), "at least two"),
+        (lambda clf: clf.fit(TEXTS, pd.Series([*LABELS[:-1], None], dtype="string")), "^label 48 is missing"),
+        (lambda clf: clf.fit(TEXTS, [1, "ham"] * 24), r"^y: labels of several types \(int, str\) have no order"),
+        (lambda clf: clf.fit(TEXTS, ["ham"] * 48), "^y: every text has the label ham; a classifier needs at least two"),
+        (lambda clf: clf.fit([], []), "^y: there are no labels"),
+        (
+            lambda clf: GPTFeatures().set_output(transform="arrow"),
+            "^transform 'arrow': use one of default, pandas, polars",
+        ),
         (lambda clf: clf.fit(TEXTS[:7], LABELS[:7]), "do not fill one batch of 8"),
         (lambda clf: clf.set_params(lr=-1).fit(TEXTS, LABELS), "^lr: expected a number above 0"),
         (lambda clf: clf.set_params(position="middle").fit(TEXTS, LABELS), "^position 'middle'"),
@@ -153,6 +160,9 @@ def test_features_work_in_a_pipeline_and_a_column_transformer(model):
     table = pd.DataFrame({"text": TEXTS, "hour": range(48)})
     columns = ColumnTransformer([("text", GPTFeatures(model), "text"), ("rest", "passthrough", ["hour"])])
     assert columns.fit_transform(table).shape == (48, 25)
+    named = columns.set_output(transform="pandas").fit_transform(table.set_index(table.index + 7))
+    assert list(named.columns[[0, 23, 24]]) == ["text__gptfeatures0", "text__gptfeatures23", "rest__hour"]
+    assert named.index[0] == 7 and columns.transform(table).equals(named.set_index(table.index))
     again = pickle.loads(pickle.dumps(pipeline))
     np.testing.assert_array_equal(again.predict_proba(TEXTS), pipeline.predict_proba(TEXTS))
 

@@ -1,6 +1,8 @@
 """scikit-learn estimators over Classifier and GPT.features. Only scikit-learn's question for tags imports it."""
 
+import sys
 from collections.abc import Callable
+from importlib import import_module
 from inspect import Parameter, Signature, signature
 from typing import Any
 
@@ -10,6 +12,8 @@ from ..system.errors import InputError
 from ..training.fine_tune import fine_tune
 from .classifier import Classifier
 from .gpt import GPT, load
+
+_COLUMNS = {"pandas": "columns", "polars": "schema"}  # the tables that transform can return, and how names are given
 
 # Arguments that `fit` gives itself, or that only a run of the command needs
 _GIVEN = {"gpt", "labels", "clf", "training", "validation", "eval_every", "eval_batches", "ignore_index"}
@@ -188,6 +192,8 @@ class GPTFeatures(_Estimator):
     (2, 896)
     """
 
+    _sklearn_output_config: dict[str, str] = {}  # under this name, scikit-learn's clone copies it
+
     def __init__(self, model: str | GPT = "mini"):
         self.model = model
 
@@ -196,11 +202,36 @@ class GPTFeatures(_Estimator):
         self.gpt_ = self._loaded()
         return self
 
-    def transform(self, X) -> np.ndarray:
-        """Return the features (B, (n_layer + 1) n_embd) of B texts. Raises InputError like `GPT.features`."""
-        return self._fitted("gpt_").features(_texts(X))
+    def transform(self, X) -> Any:
+        """Return the features (B, (n_layer + 1) n_embd) of B texts, an ndarray unless `set_output` chose a table.
 
-    def fit_transform(self, X, y=None) -> np.ndarray:
+        Raises InputError like `GPT.features`.
+        """
+        features = self._fitted("gpt_").features(_texts(X))
+        chosen = self._sklearn_output_config.get("transform")
+        if chosen is None and (sklearn := sys.modules.get("sklearn")):
+            chosen = sklearn.get_config().get("transform_output")
+        if chosen in (None, "default"):
+            return features
+        table = import_module(chosen).DataFrame(features, **{_COLUMNS[chosen]: list(self.get_feature_names_out())})
+        return (
+            table.set_index(X.index) if chosen == "pandas" and hasattr(X, "index") and not callable(X.index) else table
+        )
+
+    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+        """Return the names of the features, gptfeatures0 and so on."""
+        config = self._fitted("gpt_").config
+        return np.array([f"gptfeatures{i}" for i in range((config.n_layer + 1) * config.n_embd)], object)
+
+    def set_output(self, *, transform: str | None = None) -> "GPTFeatures":
+        """Choose what `transform` returns: "default" (an ndarray), "pandas" or "polars". Return the estimator."""
+        if transform not in (None, "default", *_COLUMNS):
+            raise InputError(f"transform {transform!r}: use one of default, {', '.join(_COLUMNS)}")
+        if transform is not None:
+            self._sklearn_output_config = {"transform": transform}
+        return self
+
+    def fit_transform(self, X, y=None) -> Any:
         """Load the model, and return the features of the texts."""
         return self.fit().transform(X)
 
@@ -223,14 +254,22 @@ def _texts(X) -> list:
 
 def _classes(y) -> tuple[np.ndarray, np.ndarray]:
     """Return the sorted distinct labels (C,), and each label's index (B,) among them."""
+    import pandas as pd
+
     labels = np.asarray(y)
     if labels.ndim != 1:
         raise InputError(f"y: expected one label for each text, got an array of shape {labels.shape}")
-    missing = [number for number, label in enumerate(labels.tolist(), 1) if label is None or label != label]
-    if missing:
-        raise InputError(f"label {missing[0]} is missing. Add it or leave out the message")
+    missing = np.flatnonzero(pd.isna(np.asarray(y, object)))
+    if missing.size:
+        raise InputError(f"label {missing[0] + 1} is missing. Add it or leave out the message")
     try:
-        return np.unique(labels, return_inverse=True)
+        if labels.dtype.kind == "U" and not all(isinstance(label, str) for label in y):  # NumPy wrote 1 as "1"
+            raise TypeError
+        classes, numbers = np.unique(labels, return_inverse=True)
     except TypeError:
-        kinds = sorted({type(label).__name__ for label in labels.tolist()})
+        kinds = sorted({type(label).__name__ for label in y})
         raise InputError(f"y: labels of several types ({', '.join(kinds)}) have no order. Use one type") from None
+    if len(classes) < 2:
+        found = f"every text has the label {classes[0]!s:.40}" if len(classes) else "there are no labels"
+        raise InputError(f"y: {found}; a classifier needs at least two labels")
+    return classes, numbers
