@@ -180,6 +180,8 @@ def test_a_long_computation_shows_progress(page):
     page.execute_script("asks[0].set('slow')")
     until(page, lambda: card.find_elements("css selector", "h3.waiting .busy"))
     until(page, lambda: "led to this answer computing …" in card.text)
+    shown = page.execute_script("return [asks[0].answer.label, asks[0].curveName.textContent, asks[0].why]")
+    assert shown[1:] == [f"The probability of {shown[0]} after each token", None], "named before it is drawn"
     until(page, lambda: not is_waiting(page))
     assert page.execute_script(visible) == [] and "computing" not in card.text
 
