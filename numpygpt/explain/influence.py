@@ -42,10 +42,9 @@ from ..ops.softmax import softmax
 from ..system.blas import one_thread, parallel
 from ..training.batch import batch_loss
 from ..training.curvature import STEP, hessian, solve
-from ..training.frozen_features import FrozenPrefix
+from ..training.frozen_features import BATCH_ROWS, FrozenPrefix, batches
 
 HEAD = frozenset({"head.weight", "head.bias"})
-GRAIN = 32  # messages that a core takes at a time
 DAMPING = 1e-3  # λ
 
 
@@ -53,13 +52,14 @@ class RowTape(Tape):
     """A tape that forms no gradient of a parameter, but notes the rows (x, dy) of which each would be the sum."""
 
     def __init__(self, params, learning):
-        super().__init__(params, input_learns=True)
+        super().__init__(params)
         self.learning, self.noted = learning, []
 
     def __call__(self, op, x, *names, **settings):
         y, backward = super().__call__(op, x, *names, **settings)
         if not self.learning.intersection(names):
             return y, backward
+        self.something_learns = True
 
         def noting(dy):
             self.noted.append((op, x, dy, names, settings))
@@ -82,7 +82,7 @@ def gradient_rows(clf, x, lengths, numbers, start, smoothing=0.0, weights=None):
         pooling = replace(clf.pooling, folded=False)
         logits, backward = classifier(tape, x, lengths, clf.config, pooling, start)
         _, (dlogits,) = cross_entropy(logits, numbers, smoothing=smoothing, weights=weights)
-        share = len(numbers) if weights is None else np.asarray(weights)[numbers].sum()
+        share = len(numbers) if weights is None else float(np.asarray(weights)[numbers].sum())
         backward(dlogits(share))  # of the sum of the losses, so that each message has a gradient of its own
     rows = {}
     for op, x, dy, names, settings in tape.noted:
@@ -106,10 +106,12 @@ def dot_products(rows, lengths, others):
     total = np.zeros(len(lengths))
     for name, (left, right) in rows.items():
         other_left, other_right = others[name]
-        products = right @ other_right.T
-        if left is not None:
+        if left is None:
+            each_row = right @ other_right.sum(axis=0)
+        else:
+            products = right @ other_right.T
             products *= left[:, None] == other_left if left.ndim == 1 else left @ other_left.T
-        each_row = products.sum(axis=1, dtype=np.float64)
+            each_row = products.sum(axis=1)
         per_message = lengths if len(each_row) > len(lengths) else np.ones_like(lengths)
         total += np.add.reduceat(each_row, np.cumsum(per_message) - per_message)
     return total
@@ -127,7 +129,6 @@ class TracIn:
         clf = epochs[0][1]
         self.epochs, self.numbers, self.loss = epochs, np.asarray(numbers), (smoothing, weights)
         self.prefix = FrozenPrefix(clf.params, clf.config, messages, clf.frozen_blocks, clf.pooling)
-        self.parts = _parts(len(messages))
 
     def scores(self, ids, number):
         """Return the scores (n,) for the label `number` of the message `ids`."""
@@ -144,7 +145,7 @@ class TracIn:
             rows, _ = gradient_rows(clf, x, lengths, self.numbers[part], depth, *self.loss)
             return dot_products(rows, lengths, of_answer)
 
-        return np.concatenate(parallel(of_part, self.parts))
+        return of_all(of_part, self.prefix)
 
 
 def influence(clf, messages, numbers, ids, number, damping=DAMPING):
@@ -185,9 +186,10 @@ class HeadInfluence:
         def of_part(part):
             rows, logits = gradient_rows(clf, *prefix.batch(part), numbers[part], prefix.depth)
             x, dy = rows["head.weight"]
-            return np.hstack([x, np.ones((len(x), 1))]), dy, softmax(logits)[0]
+            return np.hstack([x, np.ones((len(x), 1)), dy, softmax(logits)[0]])
 
-        return map(np.concatenate, zip(*parallel(of_part, _parts(len(messages)))))
+        C = len(clf.params["head.bias"])
+        return np.split(of_all(of_part, prefix), [-2 * C, -C], axis=1)
 
     def scores(self, ids, number):
         x, dy, _ = self._rows([ids], np.array([number]))
@@ -216,9 +218,14 @@ def along(clf, messages, numbers, v):
         each = [cross_entropy(row[None], [number])[0] for row, number in zip(logits, numbers[part])]
         return np.array(each).imag / STEP
 
-    return np.concatenate(parallel(losses, _parts(len(messages))))
+    return of_all(losses, prefix)
 
 
-def _parts(count):
-    """Divide the messages 0 to count - 1 into parts for the cores."""
-    return np.array_split(np.arange(count), -(-count // GRAIN))
+def of_all(function, prefix):
+    """Return function(numbers of some messages), an array with a row for each of them, of all messages of a prefix.
+
+    The cores share the messages, in batches of similar lengths.
+    """
+    parts = list(batches(prefix.lengths[prefix.slot], BATCH_ROWS))
+    found = np.concatenate(parallel(function, parts))
+    return found[np.argsort(np.concatenate(parts))]

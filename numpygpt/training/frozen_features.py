@@ -69,7 +69,7 @@ class FrozenPrefix:
         self.frozen = {name: array for name, array in params.items() if _below(name, depth)}
         shape, dtype = (int(self.lengths.sum()), config.n_embd), params["wte.weight"].dtype
         size = math.prod(shape) * dtype.itemsize
-        self.batches = list(_batches(counts, BATCH_ROWS if size < LARGE else BATCH_ROWS // 4))
+        self.batches = list(batches(counts, BATCH_ROWS if size < LARGE else BATCH_ROWS // 4))
         self.starts, self.batch_of = self._places()
         ends = np.cumsum([self.lengths[batch].sum() for batch in self.batches])
         memory -= self.messages.ids.nbytes
@@ -166,7 +166,7 @@ def _below(name, depth):
     return name in ("wte.weight", "wpe.weight") or any(name.startswith(f"h.{n}.") for n in range(depth))
 
 
-def _batches(counts, most):
+def batches(counts, most):
     """Yield batches of message numbers, at most `most` rows each, shortest first: equal lengths share products."""
     batch, rows = [], 0
     for i in np.argsort(counts, kind="stable"):

@@ -7,7 +7,7 @@ import numpygpt
 from bench.influence import correlations
 from numpygpt import InputError, classify
 from numpygpt.api.because import teachers
-from numpygpt.explain.influence import HeadInfluence, TracIn, along, influence, solve
+from numpygpt.explain.influence import HeadInfluence, TracIn, along, gradient_rows, influence, solve
 from numpygpt.model.lora import adapters
 from numpygpt.model.parameters import parameter_shapes
 from numpygpt.study.checking.cases import SMALL, random_messages, random_weights
@@ -48,7 +48,8 @@ def dot(a, b):
 
 
 @pytest.mark.parametrize("choice, position", [*CHOICES, ("lora", "mean"), ("h.1.ln_1.*,h.0.attn.c_attn.bias", "last")])
-def test_row_products_equal_gradient_products(choice, position):
+def test_row_products_equal_gradient_products(choice, position, monkeypatch):
+    monkeypatch.setattr("numpygpt.explain.influence.BATCH_ROWS", 6)  # so that batches are not in the messages' order
     clf, messages = a_classifier(choice, position)
     numbers = NUMBERS[: len(messages)]
     of_answer = gradient(clf, messages[1], 2)
@@ -64,6 +65,13 @@ def test_smoothing_and_label_weights_apply_to_training_messages_only():
     for score, ids, number in zip(found, messages, numbers):
         own = gradient(clf, ids, number, smoothing=0.1, weights=weights)
         assert score == pytest.approx(weights[number] * dot(own, of_answer), rel=1e-9)
+
+
+def test_label_weights_leave_the_rows_of_a_gradient_in_float32():
+    clf, (ids, *_) = a_classifier("last_block")
+    clf.params = {name: array.astype(np.float32) for name, array in clf.params.items()}
+    rows, _ = gradient_rows(clf, ids, np.array([len(ids)]), np.array([1]), 0, weights=(0.5, 1.5, 2.0))
+    assert {right.dtype for _, right in rows.values()} == {np.dtype(np.float32)}
 
 
 def test_tracin_sums_the_epochs_each_with_its_rate():
