@@ -8,6 +8,7 @@ from ..system.errors import InputError
 from ..text.split import SplitSet
 from ..training.kept_epochs import kept_epochs
 from ..training.label_weights import label_weights
+from ..training.loader import message_frame
 
 
 def teachers(clf, training=None, method=None) -> Teachers:
@@ -27,11 +28,9 @@ def teachers(clf, training=None, method=None) -> Teachers:
             )
         ignored = settings.get("ignore_index")
         training = [pair for pair in SplitSet(path, clf.labels) if ignored is None or pair[1] != clf.labels[ignored]]
-    elif hasattr(training, "columns"):
-        training = zip(training["Text"], training["Label"])
-    training = list(training)
+    training = message_frame(training)
     choice = settings.get("label_weights")
-    weights = label_weights(choice, clf.numbers([label for _, label in training]), len(clf.labels)) if choice else None
+    weights = label_weights(choice, clf.numbers(training["Label"]), len(clf.labels)) if choice else None
     return Teachers(clf, training, _epochs(clf), method, settings.get("label_smoothing") or 0.0, weights)
 
 

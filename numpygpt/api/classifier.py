@@ -398,7 +398,7 @@ class Classifier:
             end of each epoch. "head": how much the loss would grow without the message, if the head alone were trained
             again: the influence function. "influence": the same for all trainable parameters, which takes minutes. The
             default is "head" if the head alone was trained, else "tracin".
-        training : list of (text, label) or DataFrame, optional
+        training : list of (text, label), tuple (texts, labels) or DataFrame, optional
             The training messages, if the classifier was not loaded from a run of `python -m numpygpt.train`.
 
         Returns

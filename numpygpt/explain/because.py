@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..system.errors import InputError
+from ..system.settings import EXPLAINING, checked
+from ..training.loader import message_frame
 from .influence import HEAD, HeadInfluence, TracIn, influence
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ class Teachers:
     ----------
     clf : Classifier
         The trained classifier.
-    training : iterable of (text, label)
+    training : list of (text, label), tuple (texts, labels) or DataFrame
         Its training messages.
     epochs : list of (float, Classifier)
         The rate per message, η/B, and the classifier at the end of each kept epoch. Only TracIn needs them.
@@ -97,10 +99,10 @@ class Teachers:
 
     def __init__(self, clf, training, epochs=(), method=None, smoothing=0.0, weights=None):
         method = method or ("head" if clf.trainable == HEAD else "tracin")
-        if method not in METHODS:
+        if method not in list(METHODS):
             raise InputError(f"method {method!r}: use one of {', '.join(METHODS)}")
-        pairs = list(training)
-        self.texts, self.labels = [str(text) for text, _ in pairs], [str(label) for _, label in pairs]
+        frame = message_frame(training)
+        self.texts, self.labels = frame["Text"].tolist(), frame["Label"].astype(str).tolist()
         messages, numbers = clf._labelled(self.texts, self.labels)
         self.clf, self.method = clf, method
         if method == "tracin":
@@ -119,6 +121,7 @@ class Teachers:
         """Return the scores for the answer to a text."""
         import pandas as pd
 
+        checked(EXPLAINING, {"k": k})
         (ids,) = self.clf.encode([text])
         answer = self.clf.predict([text]).iloc[0]
         (number,) = self.clf.numbers([answer["label"]])

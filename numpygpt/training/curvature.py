@@ -43,8 +43,8 @@ def hessian_product(clf, texts, labels, v):
     Raises
     ------
     InputError
-        If `v` has other names or shapes than the trainable parameters, or the texts and labels are not as in
-        `Classifier.loss`.
+        If `clf` is no Classifier, `v` has other names or shapes than the trainable parameters, or the texts and labels
+        are not as in `Classifier.loss`.
 
     Examples
     --------
@@ -55,6 +55,8 @@ def hessian_product(clf, texts, labels, v):
     >>> bool(abs(product["head.bias"]).max() < 1e-15)  # moving both logits alike changes no probability
     True
     """
+    if not hasattr(clf, "trainable"):
+        raise InputError(f"clf: expected a Classifier, not a {type(clf).__name__}")
     return hessian(clf, *clf._labelled(texts, labels))(v)
 
 
@@ -68,16 +70,17 @@ def hessian(clf, messages, numbers):
     numbers = np.asarray(numbers)
 
     def product(v):
-        _check(v, {name: params[name] for name in clf.trainable})
+        v = _checked(v, {name: params[name] for name in clf.trainable})
+        size = max(abs(array).max() for array in v.values()) or 1.0  # h v / size is small, however large v is
         pushed = copy(clf)
-        pushed.params = params | {name: params[name] + 1j * STEP * np.asarray(v[name]) for name in clf.trainable}
+        pushed.params = params | {name: params[name] + 1j * STEP * (array / size) for name, array in v.items()}
 
         def mean(some):
             return batch_loss(pushed, *prefix.batch(some), numbers[some], prefix.depth)
 
         everything = np.arange(len(messages))
         _, grads = SingleProcess().gradient(mean, everything, [len(ids) for ids in messages], GRAIN)
-        return {name: gradient.imag / STEP for name, gradient in grads.items()}
+        return {name: size * (gradient.imag / STEP) for name, gradient in grads.items()}
 
     return product
 
@@ -150,10 +153,15 @@ def solve(product, g, damping, tolerance=SOLVED):
     return named(v)
 
 
-def _check(v, params):
+def _checked(v, params):
+    """Return v as float64. Raises InputError unless its arrays fit the parameters."""
     if not isinstance(v, dict) or v.keys() != params.keys():
         raise InputError(f"v: expected a dict with an array for each trainable parameter: {', '.join(sorted(params))}")
     for name, array in params.items():
-        found = np.asarray(v[name])
+        try:
+            found = np.asarray(v[name])
+        except ValueError:  # lists of different lengths
+            found = np.empty(0)
         if found.shape != array.shape or found.dtype.kind not in "fiu" or not np.isfinite(found).all():
             raise InputError(f"v: {name} must hold {array.shape} finite real numbers, as the parameter does")
+    return {name: np.asarray(v[name], np.float64) for name in params}

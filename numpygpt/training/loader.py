@@ -98,7 +98,7 @@ def loaders(
     >>> len(training), len(validation)
     (2, 1)
     """
-    frames = [_frame(part) for part in sets]
+    frames = [message_frame(part) for part in sets]
     numbers = [clf.numbers(frame["Label"].tolist()) for frame in frames]
     batches(numbers[0], batch_size, drop_last=True)
     ids = [encode(frame["Text"], clf.encoding, clf.pad_to, clf.config.n_positions) for frame in frames]
@@ -114,8 +114,8 @@ def loaders(
     ]
 
 
-def _frame(part):
-    """Return a set of messages as a DataFrame with columns Text and Label."""
+def message_frame(part):
+    """Return a set of messages, in any form that `loaders` takes, as a DataFrame with columns Text and Label."""
     import pandas as pd
 
     if isinstance(part, pd.DataFrame):
@@ -125,6 +125,8 @@ def _frame(part):
         if len(texts) != len(labels):
             raise InputError(f"{len(texts)} texts and {len(labels)} labels of a set: expected equally many")
         return pd.DataFrame({"Text": texts, "Label": labels})
+    if not isinstance(part, Iterable):
+        raise InputError(f"a set of messages is {part!r:.60}: expected a list of (text, label)")
     pairs = list(part)
     for number, pair in enumerate(pairs, start=1):
         if isinstance(pair, str) or not isinstance(pair, Sequence | np.ndarray) or len(pair) != 2:

@@ -1,6 +1,7 @@
 """Which training messages taught an answer: TracIn, influence functions, and where they are shown."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import numpygpt
@@ -178,6 +179,26 @@ def test_training_messages_speak_for_their_own_label():
     assert found.method == "head" and "influence function of the head" in str(found)
     assert [title for title, _ in found.sides()] == [f"for {found.label}", f"against {found.label}"]
     assert "<table>" in found._repr_html_() and 0.5 <= found.probability <= 1
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"k": 0}, "k: expected a whole number at least 1, got 0"),
+        ({"k": "3"}, "k: expected a whole number at least 1, got '3'"),
+        ({"method": ["head"]}, r"method \['head'\]: use one of tracin, head, influence"),
+        ({"training": 5}, "a set of messages is 5"),
+        ({"training": ["ab"]}, r"message 1 of a set is 'ab': expected \(text, label\)"),
+        ({"training": [("hi", "ham", "x")]}, "message 1 of a set"),
+        ({"training": [(None, "ham")]}, "message 1 is None; expected a text"),
+        ({"training": pd.DataFrame({"a": [1]})}, "a set has no column Text"),
+        ({"training": []}, "at least one"),
+    ],
+)
+def test_because_refuses(wrong, message):
+    clf = numpygpt.Classifier(numpygpt.load("mini"), ["ham", "spam"], "head")
+    with pytest.raises(InputError, match=message):
+        clf.because("hi", **{"training": [("home", "ham")]} | wrong)
 
 
 @pytest.fixture(scope="module")

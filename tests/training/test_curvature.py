@@ -79,6 +79,7 @@ def test_a_product_leaves_the_classifier_unchanged():
         (lambda v: v.update({"head.bias": np.ones(3)}), r"head.bias must hold \(2,\) finite real numbers"),
         (lambda v: v.update({"head.bias": np.array([1, np.nan])}), "finite"),
         (lambda v: v.update({"head.bias": np.array([1, 1j])}), "real"),
+        (lambda v: v.update({"head.bias": [1, [2]]}), "real"),
     ],
 )
 def test_a_vector_that_does_not_fit_the_parameters_is_refused(spoil, message):
@@ -89,10 +90,22 @@ def test_a_vector_that_does_not_fit_the_parameters_is_refused(spoil, message):
         hessian_product(clf, TEXTS, LABELS, v)
 
 
-def test_texts_without_labels_are_refused():
+def test_texts_without_labels_and_other_models_are_refused():
     clf = a_classifier("head")
     with pytest.raises(InputError, match="3 texts and 2 labels"):
         hessian_product(clf, TEXTS, LABELS[:2], a_vector(clf, 1))
+    with pytest.raises(InputError, match="clf: expected a Classifier, not a GPT"):
+        hessian_product(clf.gpt, TEXTS, LABELS, a_vector(clf, 1))
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e250])
+def test_a_product_is_linear_in_a_vector_of_any_size(size):
+    clf = a_classifier("head")
+    v = a_vector(clf, 1)
+    expected = hessian_product(clf, TEXTS, LABELS, v)
+    found = hessian_product(clf, TEXTS, LABELS, {name: size * array for name, array in v.items()})
+    for name, array in found.items():
+        np.testing.assert_allclose(array / size, expected[name], rtol=1e-9, atol=1e-14)
 
 
 @pytest.mark.parametrize("eigenvalues", [(5.0, 1.0, 0.1), (1.0, -7.0, 0.1), (2.0, 2.0, 2.0)])
