@@ -59,11 +59,7 @@ def arguments(argv=None):
     return args
 
 
-def main(argv=None):
-    args = arguments(argv)
-    from .commands.classify import run
-
-    run(args)
+main = command.main("classify", arguments)
 
 
 if __name__ == "__main__":

@@ -46,11 +46,7 @@ def arguments(argv=None):
     return parser.parse_args(argv)
 
 
-def main(argv=None):
-    args = arguments(argv)
-    from .commands.convert import run
-
-    run(args)
+main = command.main("convert", arguments)
 
 
 if __name__ == "__main__":

@@ -39,12 +39,7 @@ def arguments(argv=None):
     return parser.parse_args(argv)
 
 
-@on_every_rank
-def main(argv, ranks):
-    args = arguments(argv)
-    from .commands.evaluate import run
-
-    run(args, ranks)
+main = on_every_rank(command.main("evaluate", arguments))
 
 
 if __name__ == "__main__":

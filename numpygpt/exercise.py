@@ -26,11 +26,7 @@ def arguments(argv=None):
     return args
 
 
-def main(argv=None):
-    args = arguments(argv)
-    from .commands.exercise import run
-
-    run(args)
+main = command.main("exercise", arguments)
 
 
 if __name__ == "__main__":

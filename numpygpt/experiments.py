@@ -56,7 +56,9 @@ def arguments(argv=None):
         help="the folder for the runs and the table (experiments.md and experiments.csv)",
     )
     parser.add_argument("settings", nargs="*", metavar="-- OPTION …", help="options of numpygpt.train, for every run")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    args.given = sys.argv[1:] if argv is None else argv  # for the table's title
+    return args
 
 
 def numbers(text):
@@ -91,12 +93,7 @@ def other_model(text):
     return name, folder or name
 
 
-@on_every_rank
-def main(argv, ranks):
-    args = arguments(argv)
-    from .commands.experiments import run
-
-    run(args, sys.argv[1:] if argv is None else argv, ranks)
+main = on_every_rank(command.main("experiments", arguments))
 
 
 if __name__ == "__main__":

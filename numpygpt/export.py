@@ -37,11 +37,7 @@ def arguments(argv=None):
     return parser.parse_args(argv)
 
 
-def main(argv=None):
-    args = arguments(argv)
-    from .commands.export import run
-
-    run(args)
+main = command.main("export", arguments)
 
 
 if __name__ == "__main__":

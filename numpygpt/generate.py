@@ -47,11 +47,7 @@ def arguments(argv=None):
     return parser.parse_args(argv)
 
 
-def main(argv=None):
-    args = arguments(argv)
-    from .commands.generate import run
-
-    run(args)
+main = command.main("generate", arguments)
 
 
 if __name__ == "__main__":

@@ -48,11 +48,7 @@ def arguments(argv=None):
     return args
 
 
-def main(argv=None):
-    args = arguments(argv)
-    from .commands.gradcheck import run
-
-    run(args)
+main = command.main("gradcheck", arguments)
 
 
 if __name__ == "__main__":

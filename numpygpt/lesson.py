@@ -42,11 +42,7 @@ def arguments(argv=None):
     return args
 
 
-def main(argv=None):
-    args = arguments(argv)
-    from .commands.lesson import run
-
-    run(args)
+main = command.main("lesson", arguments)
 
 
 if __name__ == "__main__":

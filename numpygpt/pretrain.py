@@ -115,12 +115,7 @@ def weighted_file(argument):
     return Path(name), command.number(Number(float, 0, 1000, above=True))(weight)
 
 
-@on_every_rank
-def main(argv, ranks):
-    args = arguments(argv)
-    from .commands.pretrain import run
-
-    run(args, ranks)
+main = on_every_rank(command.main("pretrain", arguments))
 
 
 if __name__ == "__main__":

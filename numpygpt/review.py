@@ -34,11 +34,7 @@ def arguments(argv=None):
     return parser.parse_args(argv)
 
 
-def main(argv=None):
-    args = arguments(argv)
-    from .commands.review import run
-
-    run(args)
+main = command.main("review", arguments)
 
 
 if __name__ == "__main__":

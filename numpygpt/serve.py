@@ -36,11 +36,7 @@ def arguments(argv=None):
     return parser.parse_args(argv)
 
 
-def main(argv=None):
-    args = arguments(argv)
-    from .commands.serve import run
-
-    run(args)
+main = command.main("serve", arguments)
 
 
 if __name__ == "__main__":

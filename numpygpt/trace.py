@@ -81,11 +81,7 @@ def refuse_others(args, defaults, what, *allowed):
             raise InputError(f"{what}: omit {'the text' if name == 'text' else f'--{name}'}")
 
 
-def main(argv=None):
-    args = arguments(argv)
-    from .commands.trace import run
-
-    run(args)
+main = command.main("trace", arguments)
 
 
 if __name__ == "__main__":

@@ -278,12 +278,7 @@ def messages_of_a_label(text):
         raise argparse.ArgumentTypeError(f"{error}, or {SMALLEST} or {ALL}") from None
 
 
-@on_every_rank
-def main(argv, ranks):
-    args = arguments(argv)
-    from .commands.train import run
-
-    run(args, ranks)
+main = on_every_rank(command.main("train", arguments))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,1 @@
-"""What each command does. `numpygpt/NAME.py` reads the options of a command, and only then imports `commands/NAME.py`.
-
-So `--help` and a wrong option are answered before NumPy is loaded, which takes most of a command's start.
-"""
+"""What each command does. `numpygpt/NAME.py` has its options, and imports `commands/NAME.py` when they are read."""

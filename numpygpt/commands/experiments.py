@@ -13,7 +13,7 @@ from ..training.experiments import ROWS, SETS, Run, summaries
 from ..training.recipes import BOOK
 
 
-def run(args, argv, ranks):
+def run(args, ranks):
     if launched():
         from ..system.blas import threads  # without mpiexec this process does not load NumPy
 
@@ -39,7 +39,7 @@ def run(args, argv, ranks):
         for row in rows
         if row not in lacking
     ]
-    title = "python -m numpygpt.experiments " + shlex.join(argv)
+    title = "python -m numpygpt.experiments " + shlex.join(args.given)
     unfinished = [(place, run) for place, run in enumerate(runs, start=1) if run.result() is None]
     ranks.once(lambda: args.out.mkdir(parents=True, exist_ok=True))
 

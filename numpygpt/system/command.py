@@ -10,6 +10,7 @@ import textwrap
 import time
 import traceback
 import warnings
+from importlib import import_module
 
 from .errors import InputError, Note
 from .settings import LOADING
@@ -69,6 +70,20 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action):
         plain = action.default in (None, "") or isinstance(action.default, bool)
         return action.help if plain else super()._get_help_string(action)
+
+
+def main(name, arguments):
+    """Return the main(argv) of a command: read the options with arguments(argv), then call numpygpt.commands.NAME.run.
+
+    That module is imported only then, so that --help and a wrong option do not wait for NumPy. Under `on_every_rank`,
+    run has the ranks as its second argument.
+    """
+
+    def main(argv=None, *ranks):
+        args = arguments(argv)
+        import_module(f"numpygpt.commands.{name}").run(args, *ranks)
+
+    return main
 
 
 def run(main):
