@@ -43,7 +43,10 @@ def arguments(argv=None):
         help="write nothing; compare FOLDER (or a file) with SOURCE, tensor by tensor. With --half, round SOURCE to 16 "
         "bits first. The exit status is 1 if they differ",
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.check:
+        command.refuse(parser, args, "--check reads no base model", "base")
+    return args
 
 
 main = command.main("convert", arguments)

@@ -21,6 +21,8 @@ def arguments(argv=None):
     )
     parser.add_argument("--solution", action="store_true", help="show the shipped lines, after asking twice")
     args = parser.parse_args(argv)
+    if args.hint and args.solution:
+        parser.error("--hint and --solution exclude each other: give one of them")
     if args.name is None and (args.hint or args.solution):
         parser.error("--hint and --solution need the NAME of an exercise")
     return args

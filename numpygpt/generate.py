@@ -44,7 +44,10 @@ def arguments(argv=None):
         "--top-p", type=number["top_p"], help="draw only among the fewest tokens whose probabilities add up to this"
     )
     parser.add_argument("--seed", type=number["seed"], default=123, help="seed of the random draws")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.greedy:
+        command.refuse(parser, args, "--greedy draws nothing", "temperature", "top_k", "top_p", "seed")
+    return args
 
 
 main = command.main("generate", arguments)

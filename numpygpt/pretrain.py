@@ -100,7 +100,10 @@ def arguments(argv=None):
         default=123,
         help="seed of the initial weights, the held-out documents and the order of documents",
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.start:
+        command.refuse(parser, args, "--from has its own sizes", "layers", "width", "positions", "vocabulary")
+    return args
 
 
 def weighted_file(argument):

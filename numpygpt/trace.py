@@ -55,30 +55,22 @@ def arguments(argv=None):
         "--help): its lines, its numbers, and beside each wrong array the right one. With --op, print it",
     )
     args = parser.parse_args(argv)
-    check(args, parser.parse_args([]))
-    return args
-
-
-def check(args, defaults):
-    """Raise InputError for arguments that exclude each other."""
     own = "--file traces an operation of yours"
     if args.file is not None and args.op:
         raise InputError(f"{own}: omit the name after --op")
     if args.file is not None:
-        refuse_others(args, defaults, own, "file", "out" if args.op is None else "op")
+        refuse_others(parser, args, own, "file", "out" if args.op is None else "op")
     elif args.op is not None:
-        refuse_others(args, defaults, "--op prints one operation", "op")
-    elif args.language and (args.run or args.label or args.folded):
-        raise InputError("--language has no classifier: omit --run, --label and --folded")
-    elif args.run and args.model != defaults.model:
-        raise InputError("--run has its own model: omit --model")
+        refuse_others(parser, args, "--op prints one operation", "op")
+    elif args.language:
+        command.refuse(parser, args, "--language has no classifier", "run", "label", "folded")
+    elif args.run:
+        command.refuse(parser, args, "--run has its own model", "model", "heads")
+    return args
 
 
-def refuse_others(args, defaults, what, *allowed):
-    """Raise InputError for an argument that is given and would have no effect."""
-    for name, value in vars(args).items():
-        if name not in allowed and value != getattr(defaults, name):
-            raise InputError(f"{what}: omit {'the text' if name == 'text' else f'--{name}'}")
+def refuse_others(parser, args, why, *allowed):
+    command.refuse(parser, args, why, *(name for name in vars(args) if name not in allowed))
 
 
 main = command.main("trace", arguments)

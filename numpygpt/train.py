@@ -49,6 +49,8 @@ def arguments(argv=None):
     add_training(parser.add_argument_group("the training"))
     add_run(parser)
     args = parser.parse_args(argv)
+    if not args.resume and "lora" not in (args.trainable or "").split(","):
+        command.refuse(parser, args, "only --trainable lora has low-rank additions", "rank", "alpha")
     return resumed(parser, argv, args.resume) if args.resume else args
 
 

@@ -114,7 +114,7 @@ REFUSED = {
     "unknown labels": (
         lambda: spoil("two.csv", lambda b: b + b"eggs,hi\nbacon,ho\n"),
         "run two.csv",
-        "two.csv: unknown label 'bacon', 'eggs': this classifier knows ham, spam",
+        "two.csv: unknown labels 'bacon', 'eggs': this classifier knows ham, spam",
     ),
     "a wrong column": (lambda: None, "run two.csv --text-column body", "two.csv: no columns have the name 'body'"),
     "columns without a usual name": (

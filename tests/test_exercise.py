@@ -7,6 +7,7 @@ import pytest
 from numpygpt import exercise, gradcheck
 from numpygpt.study import exercises
 from numpygpt.system.errors import InputError
+from tests.calls import refusal
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +49,10 @@ def test_the_requested_hint_is_shown(capsys):
         out = " ".join(capsys.readouterr().out.split())
         found = [n for n in (1, 2, 3) if " ".join(exercises.exercise("gelu").hint(n).split()) in out]
         assert found == [number]
+
+
+def test_a_hint_and_the_solution_are_not_both_shown(capsys):
+    assert "exclude each other" in refusal(capsys, exercise.main, "gelu", "--hint", "--solution")
 
 
 @pytest.mark.parametrize("answers, shown", [("yes\nyes\n", True), ("y\nno\n", False), ("no\n", False), ("", False)])

@@ -90,6 +90,8 @@ def test_generate_never_draws_an_id_the_tokenizer_lacks(tmp_path, capsys):
         ("--temperature 0", "--temperature: expected a number above 0"),
         ("--top-p 1.1", "--top-p: expected a number above 0 and at most 1"),
         ("--top-k 0", "--top-k: expected a whole number"),
+        ("--greedy --temperature 0.5", "--greedy draws nothing: omit --temperature"),
+        ("--greedy --top-k 3", "omit --top-k"),
         ("--tokens -3", "--tokens: expected a whole number"),
     ],
 )

@@ -147,9 +147,10 @@ REFUSED_BY_PRETRAIN = {
     "a batch too large": ("--batch-size 999", "does not fill one batch of 999 windows"),
     "too little held out": (
         "--held-out 0.001 --positions 99",
-        "the 1 held-out documents do not fill one window of 99 tokens",
+        "1 held-out document cannot fill one window of 99 tokens",
     ),
-    "an absent start": ("--from absent", "absent: no such folder"),
+    "sizes beside a start": ("--from model", "--from has its own sizes: omit --layers"),
+    "an absent start": ("text.txt --lines --from absent", "absent: no such folder"),
     "an existing folder": ("--out model", "model already exists and holds no interrupted run"),
     "no steps": ("--steps 0", "--steps: expected a whole number at least 1"),
     "all held out": ("--held-out 1", "--held-out: expected a number above 0 and at most 0.9"),
@@ -159,7 +160,7 @@ REFUSED_BY_PRETRAIN = {
 @pytest.mark.parametrize("what", REFUSED_BY_PRETRAIN)
 def test_pretrain_refuses_bad_input_in_one_line_and_leaves_no_folder(here, capsys, what):
     options, expected = REFUSED_BY_PRETRAIN[what]
-    arguments = [options] if not options.startswith("--") else [*SMALL.split(), *options.split()]
+    arguments = options.split() if not options.startswith("--") else [*SMALL.split(), *options.split()]
     before = contents(here)
     error = refusal(capsys, pretrain.main, "--out", "new", *arguments)
     assert re.search(expected, error), error

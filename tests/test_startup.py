@@ -48,3 +48,9 @@ def test_classify_imports_neither_pandas_nor_network_modules_nor_study(made):
 def test_generate_with_the_bundled_model_imports_no_network_modules():
     count, names = imported("generate", "Thank you", "--tokens", "1")
     assert count < MOST and not names & {*HEAVY}
+
+
+@pytest.mark.parametrize("command, arguments", [("lesson", []), ("exercise", []), ("trace", ["--op"])])
+def test_a_list_of_what_to_learn_imports_no_model(command, arguments):
+    count, names = imported(command, *arguments)
+    assert count < MOST and not names & {*HEAVY, "numpygpt.api.classifier", "numpygpt.checkpoints.load"}

@@ -74,6 +74,7 @@ def test_tracing_an_operation_prints_it_and_writes_no_file(tmp_path):
         (["Hi", "--trainable", "lora"], "LoRA"),
         (["a", "--language"], "at least two tokens"),
         (["Hi", "--language", "--label", "spam"], "--language"),
+        (["Hi", "--run", "nowhere", "--heads", "3"], "--run has its own model: omit --heads"),
         (["--op", "eggs"], "no such operation"),
         (["--op", "gelu", "hello"], "--op prints one operation: omit the text"),
         (["--op", "gelu", "--out", "a.html"], "omit --out"),

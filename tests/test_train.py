@@ -264,6 +264,7 @@ REFUSED_BY_TRAIN = {
     "a negative number": (lambda: None, "--epochs -1", "--epochs: expected a whole number at least 1, got '-1'"),
     "a rate that is no number": (lambda: None, "--lr nan", "--lr: expected a number above 0"),
     "a rank of zero": (lambda: None, "--trainable lora --rank 0", "--rank: expected a whole number"),
+    "a rank without LoRA": (lambda: None, "--rank 8", "only --trainable lora has low-rank additions: omit --rank"),
     "a smoothing above 1": (lambda: None, "--label-smoothing 1.1", "--label-smoothing: expected a number at least 0"),
     "an endless alpha": (lambda: None, "--trainable lora --alpha inf", "--alpha: expected a number above 0"),
     "no place for an end": (

@@ -15,7 +15,7 @@ from ..model.tape import Tape
 from ..model.trainable import choices, frozen_depth, trainable_names
 from ..ops.softmax import softmax
 from ..system.blas import parallel, threads
-from ..system.errors import InputError
+from ..system.errors import InputError, counted
 from ..system.memory import release
 from ..system.settings import CLASSIFIER, POSITIONS, checked
 from ..text.batches import BATCH, encode, pack, padded_length
@@ -189,9 +189,8 @@ class Classifier:
         place = {label: number for number, label in enumerate(self.labels)}
         unknown = sorted({str(label) for label in labels} - place.keys())
         if unknown:
-            raise InputError(
-                f"unknown label {', '.join(map(repr, unknown[:5]))}: this classifier knows {', '.join(self.labels)}"
-            )
+            named = f"unknown label{'s' * (len(unknown) > 1)} {', '.join(map(repr, unknown[:5]))}"
+            raise InputError(f"{named}: this classifier knows {', '.join(self.labels)}")
         return np.array([place[str(label)] for label in labels])
 
     def _labelled(self, texts: Sequence[str], labels: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
@@ -201,9 +200,8 @@ class Classifier:
         """
         messages, numbers = self.encode(texts), self.numbers(labels)
         if len(messages) != len(numbers) or not messages:
-            raise InputError(
-                f"{len(messages)} texts and {len(numbers)} labels: expected equally many, and at least one"
-            )
+            given = f"{counted(len(messages), 'text')} and {counted(len(numbers), 'label')}"
+            raise InputError(f"{given}: expected equally many, and at least one")
         return messages, numbers
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..system.errors import InputError
+from ..system.errors import InputError, counted
 from ..training.fine_tune import fine_tune
 from .classifier import Classifier
 from .gpt import GPT, load
@@ -129,7 +129,9 @@ class GPTClassifier(_Estimator):
         """
         texts, (classes, numbers) = _texts(X), _classes(y)
         if len(texts) != len(numbers):
-            raise InputError(f"{len(texts)} texts and {len(numbers)} labels: expected equally many")
+            raise InputError(
+                f"{counted(len(texts), 'text')} and {counted(len(numbers), 'label')}: expected equally many"
+            )
         names = [str(label) for label in classes]
         of_classifier, of_training = (
             {name: getattr(self, name) for name in _settings(function)} for function in (Classifier, fine_tune)

@@ -4,6 +4,8 @@ import json
 import re
 from pathlib import Path
 
+from ..system.errors import counted
+
 _SHOWN = 512  # bytes at the start of a file that decide its kind
 
 # The first bytes of files that are often found where weights are expected
@@ -77,7 +79,7 @@ def parent_of(folder, what, names):
     below = {path.parent for path in paths}
     if not below:
         return None
-    return f"the parent of {len(below)} {what}{'s' * (len(below) > 1)} (take {_newest(below)})"
+    return f"the parent of {counted(len(below), what)} (take {_newest(below)})"
 
 
 def _newest(folders):

@@ -4,7 +4,7 @@ from contextlib import nullcontext
 
 from ..api.run import load_run
 from ..system import command
-from ..system.errors import InputError
+from ..system.errors import InputError, counted
 from ..system.files import check_new_file, replacing
 from ..text.messages import Messages
 from ..text.reading import reading
@@ -42,7 +42,7 @@ def run(args, ranks):
         seen = [text for text, _ in training]
         evaluation = evaluate(clf, messages, naive_bayes, predictions, lambda done: progress(done, count), ranks, seen)
     progress.clear()
-    print(f"{count:,} messages of {path}, classified by {args.run}\n")
+    print(f"{counted(count, 'message')} of {path}, classified by {args.run}\n")
     print(evaluation)
     if args.predictions:
         print(f"\nevery answer: {args.predictions}")

@@ -2,13 +2,8 @@
 
 from pathlib import Path
 
-from ..api.classifier import Classifier
-from ..api.gpt import load
 from ..study import lessons
 from ..study.lessons import notebook
-from ..study.lessons.handout import handout
-from ..study.lessons.site import write_site
-from ..study.trace.page import save
 from ..system import command
 from ..system.errors import InputError
 from ..system.files import replacing
@@ -16,6 +11,9 @@ from ..system.files import replacing
 
 def run(args):
     if args.handout:
+        from ..study.lessons.handout import handout
+        from ..study.trace.page import save
+
         save(args.handout, handout())
         print(f"wrote {args.handout}: open it in a browser; it prints on two pages of A4")
     elif args.site:
@@ -55,6 +53,10 @@ def write(lesson, key):
 
 
 def write_course(folder):
+    from ..api.classifier import Classifier  # a list or a notebook needs no model
+    from ..api.gpt import load
+    from ..study.lessons.site import write_site
+
     clf = Classifier(load("mini"), ["ham", "spam"], "all", pad="end", position="last")
     progress = command.Progress("writing the site", "pages")
     write_site(folder, clf, progress)

@@ -10,7 +10,7 @@ from ..checkpoints.load import load_checkpoint
 from ..model.config import Config
 from ..model.parameters import fingerprint, random_parameters
 from ..system import blas, command
-from ..system.errors import InputError
+from ..system.errors import InputError, counted
 from ..system.files import replacing
 from ..system.interrupt import ctrl_c_waits
 from ..system.memory import keep_freed_memory
@@ -44,7 +44,8 @@ def run(args, ranks):
     held_out = windows(held_out, separator, context, None)
     if not len(held_out):
         raise InputError(
-            f"the {len(held_out_texts)} held-out documents do not fill one window of {context} tokens. Raise --held-out"
+            f"{counted(len(held_out_texts), 'held-out document')} cannot fill one window of {context} tokens. "
+            "Raise --held-out"
         )
     names = ("steps", "batch_size", "lr", "warmup", "weight_decay", "clip", "seed", "exact")
     how = {name: getattr(args, name) for name in names}

@@ -6,7 +6,7 @@ from pathlib import Path
 from ..api.gpt import load
 from ..explain.label_review import DUPLICATE, review
 from ..system import command
-from ..system.errors import InputError
+from ..system.errors import InputError, counted
 from ..system.files import check_new_file, replacing
 from ..text.messages import read_messages
 from ..text.reading import reading
@@ -32,7 +32,7 @@ def run(args):
     print(f"{total:,} messages of {path}, each classified by a model of {args.model} that has not seen it")
     print(f"About {expected:,} labels ({expected / total:.1%}) are expected to be wrong; or the model is")
     if duplicates:
-        print(f"{duplicates:,} messages have the same text as another message, and another label")
+        print(f"{counted(duplicates, 'message')} with the same text as another message, and another label")
     if not len(suspects):
         print("No label looks wrong")
     else:

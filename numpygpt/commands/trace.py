@@ -2,10 +2,6 @@
 
 from shutil import get_terminal_size
 
-from ..api.classifier import Classifier
-from ..api.gpt import load
-from ..api.run import load_run
-from ..model.trainable import trainable_names
 from ..study.checking.check import file_and_function
 from ..study.trace.own import step_of_file
 from ..study.trace.page import check_new, page, save
@@ -22,6 +18,8 @@ def run(args):
         print(in_terminal(args.op, width, command.colour()) if args.op else listed(width))
         return
     check_new(args.out)
+    from ..api.gpt import load  # one operation needs no model
+
     if args.language:
         trace = load(args.model, heads=args.heads).trace(args.text, args.trainable)
     else:
@@ -51,6 +49,11 @@ def show_file(args):
 
 def classifier_of(args):
     """Return the Classifier to trace: the run's, or an untrained head on the model."""
+    from ..api.classifier import Classifier
+    from ..api.gpt import load
+    from ..api.run import load_run
+    from ..model.trainable import trainable_names
+
     if args.run is None:
         return Classifier(
             load(args.model, heads=args.heads), ["ham", "spam"], args.trainable, pad="end", position="last"

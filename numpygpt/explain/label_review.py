@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from ..system.blas import parallel
-from ..system.errors import InputError
+from ..system.errors import InputError, counted
 from ..training.logistic import fit, probabilities
 
 FOLDS, SEED = 5, 123
@@ -94,7 +94,7 @@ def folds_of(numbers, groups, names, folds=FOLDS, seed=SEED):
         count = len(set(groups[numbers == number]))
         if count < folds:
             raise InputError(
-                f"label {name!r} has {count} different message{'s' * (count != 1)}, fewer than the {folds} folds. Use "
+                f"label {name!r} has {counted(count, 'different message')}, fewer than the {folds} folds. Use "
                 "more messages or fewer --folds"
             )
     rng, of_group = np.random.default_rng(seed), np.empty(len(first), int)

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..system.errors import InputError
+from ..system.errors import InputError, counted
 from ..system.files import read_json
 
 NARROW = 512  # below this width, one thread computes a product best
@@ -31,8 +31,7 @@ class Config:
 
     def described(self):
         """Return the sizes in words."""
-        heads = f"{self.n_head} head{'s' * (self.n_head > 1)}"
-        blocks = f"{self.n_layer} block{'s' * (self.n_layer > 1)}"
+        heads, blocks = counted(self.n_head, "head"), counted(self.n_layer, "block")
         return f"{blocks}, width {self.n_embd}, {heads}, {self.n_positions:,} positions"
 
     @property

@@ -18,7 +18,7 @@ from ..ops.pool import mean_rows, take_rows
 from ..ops.query_attention import query_attention
 from ..ops.remember import remember
 from ..ops.softmax import softmax
-from ..system.errors import InputError, Note
+from ..system.errors import InputError, Note, counted
 
 # The operations of a classifier and its loss. Each comes after the operations that it calls.
 SHIPPED = {
@@ -149,7 +149,7 @@ def _functions(name, functions, gradients):
             def gradient(dy=1.0):
                 found = backward(dy)
                 found = found if isinstance(found, tuple) else (found,)
-                _check_count(name, "gradients", len(found), gradients)
+                _check_count(name, "gradient", len(found), gradients)
                 return found[number]
 
             return gradient
@@ -157,7 +157,7 @@ def _functions(name, functions, gradients):
         return [part(number) for number in range(len(gradients))]
     if not (isinstance(functions, tuple) and all(map(callable, functions))):
         raise InputError(f"ops: your {name} must return one backward, or a tuple of functions, beside its result")
-    _check_count(name, "functions", len(functions), gradients)
+    _check_count(name, "function", len(functions), gradients)
     named = {getattr(function, "__name__", ""): function for function in functions}
     wanted = [f"d{gradient}" for gradient in gradients]
     return [named[label] for label in wanted] if set(named) == set(wanted) else list(functions)
@@ -166,7 +166,7 @@ def _functions(name, functions, gradients):
 def _check_count(name, what, count, gradients):
     if count != len(gradients):
         listed = ", ".join(f"d{gradient}" for gradient in gradients)
-        raise InputError(f"ops: your {name} returns {count} {what}, not {len(gradients)}: {listed}")
+        raise InputError(f"ops: your {name} returns {counted(count, what)}, not {len(gradients)}: {listed}")
 
 
 def _checked(name, argument, function, shape):

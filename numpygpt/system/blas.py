@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.linalg import _umath_linalg
 
-from .errors import InputError
+from .errors import InputError, counted
 
 # The libraries whose number of threads can be read and set, and their functions for it
 _LIBRARIES = {
@@ -31,7 +31,7 @@ _VARIABLES = tuple(f"{kind}_THREADS" for kind in _KINDS)
 def describe():
     """Return a phrase: `OpenBLAS SkylakeX, 2 threads`; `accelerate with its own threads, 8 threads for the rest`."""
     count = threads()
-    plural = f"{count} thread{'s' * (count != 1)}"
+    plural = counted(count, "thread")
     library = _library()
     if library is None:
         return f"{_name()} with its own threads, {plural} for the rest"

@@ -36,6 +36,13 @@ def add_heads(parser):
     )
 
 
+def refuse(parser, args, why, *names):
+    """Raise InputError if one of these arguments is given: it would have no effect."""
+    for name in names:
+        if getattr(args, name) != parser.get_default(name):
+            raise InputError(f"{why}: omit {'the text' if name == 'text' else '--' + name.replace('_', '-')}")
+
+
 _DASHES = "\0--"  # represents a `--` that is a value; no command line contains a NUL
 
 

@@ -1,4 +1,4 @@
-"""Define the exception and the warning for the user."""
+"""Define the exception and the warning for the user, and how messages count."""
 
 
 class InputError(ValueError):
@@ -18,3 +18,8 @@ class InputError(ValueError):
 
 class Note(UserWarning):
     """Something that the user should know, although nothing is wrong. Commands print it on one line and continue."""
+
+
+def counted(number: int, thing: str) -> str:
+    """Return "1 message", "1,200 messages"."""
+    return f"{number:,} {thing}{'s' * (number != 1)}"

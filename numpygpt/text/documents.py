@@ -2,7 +2,7 @@
 
 import math
 
-from ..system.errors import InputError
+from ..system.errors import InputError, counted
 
 
 def read_documents(paths, lines=False, weights=None):
@@ -33,7 +33,8 @@ def read_documents(paths, lines=False, weights=None):
             )
         if found and len(found) * weight < 1:
             raise InputError(
-                f"{path}: a weight of {weight:g} leaves out all of its {len(found)} documents; use a larger weight"
+                f"{path}: a weight of {weight:g} leaves nothing of its {counted(len(found), 'document')}; use a "
+                "larger weight"
             )
         for i, document in enumerate(found):
             documents += [document] * (math.floor((i + 1) * weight) - math.floor(i * weight))

@@ -4,6 +4,8 @@ from html import escape
 
 import numpy as np
 
+from ..system.errors import counted
+
 FREQUENT = 20  # how many pairs of labels to show if the matrix is too wide
 
 
@@ -15,7 +17,10 @@ def in_full(found):
 def in_brief(found):
     if not found.messages:
         return "Evaluation of no messages"
-    lines = [f"Evaluation of {found.messages:,} messages with {len(found.labels)} labels", *_accuracies(found)]
+    lines = [
+        f"Evaluation of {counted(found.messages, 'message')} with {counted(len(found.labels), 'label')}",
+        *_accuracies(found),
+    ]
     return "\n".join([*lines, "print() shows all figures"])
 
 
@@ -36,7 +41,7 @@ def summary(found):
     """Return the accuracies, and each label's figures."""
     lines = _accuracies(found)
     if found.repeated:
-        lines.append(f"{found.repeated:,} of these {found.messages:,} messages also occur in the training set.")
+        lines.append(f"Also in the training set: {found.repeated:,} of these {counted(found.messages, 'message')}.")
         if found.accuracy_without_repeated is not None:
             others = found.messages - found.repeated
             lines[-1] += f" Accuracy on the other {others:,}: {found.accuracy_without_repeated:.2%}"

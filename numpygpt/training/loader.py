@@ -6,7 +6,7 @@ from itertools import chain
 
 import numpy as np
 
-from ..system.errors import InputError
+from ..system.errors import InputError, counted
 from ..system.single_process import SingleProcess
 from ..text.batches import encode
 from ..text.columns import usual_places
@@ -123,7 +123,9 @@ def message_frame(part):
     if _two_columns(part):
         texts, labels = map(list, part)
         if len(texts) != len(labels):
-            raise InputError(f"{len(texts)} texts and {len(labels)} labels of a set: expected equally many")
+            raise InputError(
+                f"{counted(len(texts), 'text')} and {counted(len(labels), 'label')} of a set: expected equally many"
+            )
         return pd.DataFrame({"Text": texts, "Label": labels})
     if not isinstance(part, Iterable):
         raise InputError(f"a set of messages is {part!r:.60}: expected a list of (text, label)")
@@ -161,8 +163,11 @@ def batches(order, batch_size, drop_last):
 
     Raises InputError if no array is left.
     """
+    if drop_last and not len(order):
+        raise InputError("the training set is empty. Give it messages and their labels")
     if drop_last and len(order) < batch_size:
-        raise InputError(f"{len(order)} training messages do not fill one batch of {batch_size}: use a smaller batch")
+        given = "1 training message does" if len(order) == 1 else f"{len(order)} training messages do"
+        raise InputError(f"{given} not fill one batch of {batch_size}: use a smaller batch")
     end = len(order) - len(order) % batch_size if drop_last else len(order)
     return [order[start : start + batch_size] for start in range(0, end, batch_size)]
 

@@ -85,6 +85,11 @@ def test_check_refuses_models_of_different_sizes(source, tmp_path):
         run(source, tmp_path / "other", "--check")
 
 
+def test_check_refuses_a_base_which_it_would_not_read(source, tmp_path):
+    with pytest.raises(InputError, match="--check reads no base model: omit --base"):
+        run(source, tmp_path / "out", "--check", "--base", "gpt2")
+
+
 def test_check_writes_nothing(source, tmp_path):
     with pytest.raises(InputError, match="no such folder or file"):
         run(source, tmp_path / "out", "--check")

@@ -80,6 +80,12 @@ HELD = """
     dx = a_grad + da @ weight1.T
     return dx, x.T @ da, a.T @ (dy * (1 - fed**2))
 """
+LOOP = """
+    dweight = np.zeros_like(weight)
+    for n in range(len(x)):
+        dweight = dweight + np.outer(x[n], dy[n])
+    return dy @ weight.T, dweight, dy.sum(axis=0)
+"""
 
 RIGHT = [
     ("attention", SCALED),
@@ -94,6 +100,7 @@ RIGHT = [
     ("softmax", JACOBIANS),
     ("tied_output", ACCUMULATED),
     ("residual", HELD),
+    ("linear", LOOP),
 ]
 WRONG = [
     ("attention", SCALED, "dv", "weights @ dy", "first wrong: dv"),
@@ -107,5 +114,6 @@ WRONG = [
     ("layernorm", PARTIAL, "dxhat", "1.0 * dy", "first wrong: dxhat"),
     ("layernorm", PARTIAL, "dvariance", "-(dxhat * centred).sum(axis=1, keepdims=True) * rstd**3", "first wrong: dvar"),
     ("layernorm", PARTIAL, "dx", "dcentred + centred * dvariance / x.shape[1] + dmean", "first wrong: dx"),
+    ("linear", LOOP, "dweight", "np.outer(x[n], dy[n])", "first wrong: dweight, lines "),
     ("residual", HELD, "dx", "dy + da @ weight1.T", "first wrong: dx"),
 ]

@@ -80,6 +80,11 @@ def test_a_wrong_gradient_shows_its_digits_worst_entry_and_cause(tmp_path):
         ("x[0] = 0\n" + RIGHT, "x was written to"),
         ("dy *= 1.0\ndy += 1\n" + RIGHT, "dy was written to"),
         ("return x, x.T @ dy, dy.sum(axis=0)", "dx is a view of x"),
+        ("return dy @ weight.T, x.T @ dy, dy.sum(0, keepdims=True)", "right, the axes are not. Is it keepdims=True?"),
+        ("dx = dy @ weight.T\nreturn None, None, None", "dx, line 9, is written, but used nowhere: return it"),
+        ("dx = dy @ weight.T\nreturn None, x.T @ dy, dy.sum(0)", "dx, line 9, is written, but used nowhere: return it"),
+        ("weight -= x.T @ dy\nreturn None", "weight gets a value in backward, and is a name of its own there"),
+        ("dx = np.empty_like(x)\ndx[0] = 0\nreturn dx, x.T @ dy, dy.sum(0)", "np.empty is not filled everywhere"),
     ],
 )  # fmt: skip
 def test_every_unusable_backward_gets_one_message(tmp_path, backward, words):
@@ -103,6 +108,7 @@ def test_every_unusable_backward_gets_one_message(tmp_path, backward, words):
             "return np.concatenate([dy, x])",
             "in `np.concatenate([dy, x])` dy has shape (5, 3) and x has shape (5, 4): all",
         ),
+        ("return backward @ x", "in `backward @ x` backward is a function: call it, as in backward(dy)"),
         ("dx = x + 0\ndx[0] = dy\nreturn dx", "in `dx[0] = dy` dx[0] has shape (4,) and dy has shape (5, 3)"),
         ("return dy.reshape(7, -1)", "in `dy.reshape(7, -1)` dy has shape (5, 3): cannot reshape"),
         ("raise ValueError('own words')", "line 9, in backward: ValueError: own words"),
@@ -146,11 +152,29 @@ def test_a_file_that_fails_on_import_is_reported_with_its_line(tmp_path):
     assert "linear.py, line 1: ModuleNotFoundError" in lines_of(tmp_path, "import no_such_module_at_all\n").lines[0]
 
 
-def test_a_function_that_returns_no_backward_is_reported(tmp_path):
-    assert (
-        "return y, (dx, …)"
-        in lines_of(tmp_path, "def linear(x, weight, bias):\n    return x @ weight + bias\n").lines[0]
-    )
+FUNCTIONS = exercises.exercise("linear").solution_text()
+
+
+@pytest.mark.parametrize(
+    "returned, words",
+    [
+        ("y", "linear.py: returned ndarray. Return the result and its gradient functions: return y, (dx, …)"),
+        ("y, dx, dweight, dbias", "linear.py: returned 4 things. Return the result"),
+        ("y, (dx(y), dweight(y), dbias(y))", "is not made of functions (dx, and not dx(dy))"),
+        ("y, (dx)", "the operation returns 1 function, not 3: return dx, dweight, dbias"),
+        ("y, (dx, dx, dbias)", "the operation returns dx twice, and no dweight: return dx, dweight, dbias"),
+    ],
+)
+def test_a_wrong_return_of_the_operation_is_told_as_it_is(tmp_path, returned, words):
+    text = FUNCTIONS.replace("return y, (dx, dweight, dbias)", f"return {returned}")
+    assert words in lines_of(tmp_path, text).lines[0]
+
+
+def test_a_function_of_another_name_than_the_returned_one_is_told(tmp_path):
+    text = FUNCTIONS.replace("def dx(dy)", "def dx(dy):\n        ...\n\n    def d_x(dy)")
+    lines = lines_of(tmp_path, text).lines
+    line = text[: text.index("def d_x")].count("\n") + 1
+    assert f"d_x, line {line}, is written, but used nowhere: return it" in lines
 
 
 SCALE = '''

@@ -108,6 +108,15 @@ def test_an_exception_in_a_learners_function_is_reported_with_its_line():
     assert "test_check_function.py, line " in text and "NameError: name 'nothing' is not defined" in text
 
 
+def test_prints_are_shown_once_and_with_the_verdict(capsys):
+    def double(x):
+        print("here", x.shape)
+        return 2 * x, lambda dy: 2 * dy
+
+    assert repr(numpygpt.check(double, x=X)).startswith("double prints:\n  here (3, 4)\n")
+    assert capsys.readouterr().out == ""
+
+
 def test_mistakes_in_an_optimizers_step_have_their_lines(tmp_path, monkeypatch):
     exercise = exercises.exercise("adamw")
     (tmp_path / "adamw.py").write_text(exercise.solution_text().replace("decayed - lr", "decayed + lr"))

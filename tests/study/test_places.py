@@ -63,7 +63,7 @@ def test_no_line_of_a_correct_solution_in_another_form_is_accused(name, body):
 def test_a_name_with_another_meaning_is_not_accused_beside_a_mistake(name, body, made, mistake, words):
     text, line = planted(outside(name, body), made, mistake)
     found = verdict_with_places(name, text)
-    assert first(found).startswith(words) and first(found).endswith(f"line {line}"), found.lines
+    assert first(found).startswith(words) and first(found).endswith(f" {line}"), found.lines
 
 
 @pytest.mark.parametrize("name", SOLUTIONS)

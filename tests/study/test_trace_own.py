@@ -10,6 +10,7 @@ import pytest
 import numpygpt
 from numpygpt import trace as command
 from numpygpt.study import exercises
+from numpygpt.study.checking import check
 from numpygpt.study.checking.exercise import built
 from numpygpt.study.trace.page import operation_page
 from numpygpt.study.trace.terminal import step_in_terminal
@@ -100,6 +101,14 @@ def test_the_command_prints_or_writes_the_page_without_overwriting(folder, capsy
     assert text.count(", right = ") == 3 and max(map(len, text.splitlines())) <= 80
 
 
+def test_a_step_of_an_optimizer_is_traced_too(folder, capsys):
+    text = exercises.exercise("adamw").solution_text().replace("decayed - lr", "decayed + lr")
+    (folder / "adamw.py").write_text(text)
+    command.main(["--file", "adamw.py", "--op"])
+    shown = capsys.readouterr().out
+    assert "first wrong: p, line" in shown and shown.count("wrong where * is") == 1 and "new_p, right = " in shown
+
+
 def test_the_terminal_marks_the_wrong_entries(wrong):
     step = wrong.trace()
     names, given, right = step.beside[0]
@@ -125,15 +134,16 @@ def test_a_learners_own_file_describes_its_arguments(folder, capsys):
         (["--file", "mine.py"], "mine is no exercise; describe its arguments on lines with `# gradcheck:`"),
         (["--file", "attention.py", "--op", "softmax"], "omit the name after --op"),
         (["--file", "broken.py"], "there is nothing to trace. broken.py"),
-        (["--file", "damaged.py"], r"damaged.py, line 1: SyntaxError.*: def damaged\(:$"),
-        (["--file", "adamw.py"], "only a function that returns its result and gradient functions"),
+        (["--file", "softmax.py"], r"softmax.py, line 1: SyntaxError.*: def softmax\(:$"),
+        (["--file", "gelu.py"], "gelu.py, at line 1: still runs after 1 seconds"),
     ],
 )
-def test_an_untraceable_file_is_refused_in_one_line(folder, arguments, words):
+def test_an_untraceable_file_is_refused_in_one_line(folder, monkeypatch, arguments, words):
+    monkeypatch.setattr(check.judged_file, "__defaults__", (None, None, 1))
     (folder / "broken.py").write_text("# gradcheck: x=(2,3)\ndef broken(x):\n    return x @ x, None\n")
     (folder / "mine.py").write_text("def mine(x):\n    return 2 * x, lambda dy: 2 * dy\n")
-    (folder / "damaged.py").write_text("def damaged(:\n")
-    (folder / "adamw.py").write_text(exercises.exercise("adamw").solution_text())
+    (folder / "softmax.py").write_text("def softmax(:\n")
+    (folder / "gelu.py").write_text("while True: pass\n")
     with pytest.raises(InputError, match=words):
         command.main(arguments)
     assert not (folder / "trace.html").exists()

@@ -58,7 +58,7 @@ def test_a_weight_repeats_each_document_of_a_file(write):
     [
         ("one\ntwo\n", False, 0.5, "a: the file is one document, which cannot be repeated 0.5 times; .* --lines"),
         ("one\ntwo\n", False, 1.5, "a: the file is one document, which cannot be repeated 1.5 times; .* --lines"),
-        ("one\ntwo\n", True, 0.4, "a: a weight of 0.4 leaves out all of its 2 documents; use a larger weight"),
+        ("one\ntwo\n", True, 0.4, "a: a weight of 0.4 leaves nothing of its 2 documents; use a larger weight"),
     ],
 )
 def test_a_weight_that_drops_or_rounds_a_file_is_refused(write, text, lines, weight, message):

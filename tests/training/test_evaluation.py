@@ -214,10 +214,10 @@ def test_the_accuracy_is_also_reported_without_messages_of_the_training_set():
     evaluation.add(["seen", "new", "seen too", "new too"], np.array([0, 0, 1, 1]), logits)
     assert (evaluation.repeated, evaluation.right_repeated) == (2, 1)
     assert evaluation.accuracy == evaluation.accuracy_without_repeated == 0.5
-    assert "2 of these 4 messages also occur in the training set. Accuracy on the other 2: 50.00%" in str(evaluation)
+    assert "Also in the training set: 2 of these 4 messages. Accuracy on the other 2: 50.00%" in str(evaluation)
     assert evaluation.to_dict()["repeated"] == 2
     only = Evaluation(["ham", "spam"], training_texts=["seen"])
     only.add(["seen"], np.array([0]), logits[:1])
-    assert only.accuracy_without_repeated is None and "1 of these 1 messages also" in only.summary()
+    assert only.accuracy_without_repeated is None and "1 of these 1 message." in only.summary()
     assert "training set" not in str(BY_HAND)
     assert BY_HAND.to_dict()["repeated"] is BY_HAND.to_dict()["accuracy_without_repeated"] is None  # nobody knows

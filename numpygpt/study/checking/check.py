@@ -3,6 +3,8 @@
 import ast
 import inspect
 import warnings
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,11 @@ MOST = 20_000  # entries of sample arguments
 
 def check(path, function=None, described=None, limit=LIMIT):
     """The Verdict on a function of a file. `described`: [Draw] of an operation that is no exercise, else None."""
+    return judged_file(path, function, described, limit)[0]
+
+
+def judged_file(path, function=None, described=None, limit=LIMIT):
+    """(Verdict, Judge) of a function of a file. The Judge is None where the function does not run."""
     path = existing(path)
     name = function or function_in(path)
     exercise = exercises.exercise(name) if described is None and name in exercises.NAMES else None
@@ -31,10 +38,16 @@ def check(path, function=None, described=None, limit=LIMIT):
         raise InputError(f"{path}: {name} is no exercise, so its arguments have to be described (see --help)")
     draws, rights = drawn(exercise, described)
     facts, arrays, printed, problem = run(path, name, draws, rights, limit)
-    verdict = Verdict(False, [problem]) if problem else judged(path.name, exercise, name, draws, rights, facts, arrays)
-    if printed:
-        verdict.printed = [f"{path.name} prints:", *(f"  {line}" for line in printed[:5])]
-    return verdict
+    verdict, judge = Verdict(False, [problem]), None
+    if not problem:
+        verdict, judge = _judged(path.name, exercise, name, draws, rights, facts, arrays)
+    verdict.printed = prints(path.name, printed)
+    return verdict, judge
+
+
+def prints(label, lines):
+    """The first lines that a learner's code printed, with a title. The check calls it many times."""
+    return [f"{label} prints:", *(f"  {line}" for line in lines[:5])] if lines else []
 
 
 def existing(path):
@@ -66,12 +79,13 @@ def check_function(function, arguments):
         given = ", ".join(draws[0].arguments)
         raise InputError(f"{name}{inspect.signature(function)} cannot be called with the arguments {given}")
     arrays = {}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), redirect_stdout(StringIO()) as printed:
         warnings.simplefilter("ignore")  # numbers that are not finite have their own message
         derive = [] if rights else [n for n, a in draws[0].arguments.items() if is_float(a)]
         given = [handed(draw, right, i) for i, (draw, right) in enumerate(zip(draws, rights or [None]))]
         facts = facts_of_draws(function, source, given, derive, arrays)
         verdict, judge = _judged(source.label, exercise, name, draws, rights, facts, arrays)
+    verdict.printed = prints(name, printed.getvalue().splitlines())
     return verdict, judge
 
 

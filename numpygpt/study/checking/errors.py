@@ -2,6 +2,7 @@
 
 import ast
 import linecache
+import re
 import types
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,9 @@ def where(error, source):
     code, line = last.tb_frame.f_code, last.tb_lineno
     if isinstance(error, ValueError) and (fit := misfit(last.tb_frame, line, error)):
         message = f"{name}: {fit}"
+    if isinstance(error, UnboundLocalError) and (local := re.search("'(.+?)'", str(error))):
+        own = f"{local[1]} gets a value in {code.co_name}, and is a name of its own there, without a value before"
+        message = f"{name}: {own}. Use another name"
     path = Path(code.co_filename)
     label = path.name if path.is_file() else source.label
     text = linecache.getline(code.co_filename, line, last.tb_frame.f_globals).strip()
@@ -60,6 +64,8 @@ def misfit(frame, line, error):
     for node in reversed(list(ast.walk(statement))):  # from the inside out
         parts = _parts(node, frame)
         if parts and _fails(node, frame):
+            if called := _function_in(node, frame):
+                return f"in `{ast.unparse(node)}` {called} is a function: call it, as in {called}(dy)"
             return _told(node, parts, error)
     return None
 
@@ -111,6 +117,12 @@ def _fails(node, frame):
     except Exception:
         return False
     return False
+
+
+def _function_in(node, frame):
+    """Return the operand of a node that is a function, as text, or None."""
+    operands = [node.left, node.right] if isinstance(node, ast.BinOp) else []
+    return next((ast.unparse(part) for part in operands if callable(_evaluated(part, frame))), None)
 
 
 def _code(node):

@@ -23,6 +23,7 @@ class Scope:
     reads      {line: names that the statement there reads}
     returned   {line of a return: [(name or None, line) of each part]}
     loops      names that get a value inside a loop, or of another scope: they are not compared
+    looped     {name: [lines inside loops that give it a value or write to it]}
     """
 
     name: str
@@ -32,6 +33,7 @@ class Scope:
     reads: dict = field(default_factory=dict)
     returned: dict = field(default_factory=dict)
     loops: set = field(default_factory=set)
+    looped: dict = field(default_factory=dict)
 
 
 @dataclass
@@ -82,6 +84,19 @@ def forgotten_return(function):
     returns = any(isinstance(n, ast.Return) and n.value is not None for n in _of_this_scope(node))
     does = [n for n in node.body if not isinstance(n, ast.Pass | ast.Return) and not _is_constant(n)]
     return node.end_lineno if does and not returns else None
+
+
+def unused(function):
+    """Return [(name, line)] of what is written inside a function and used nowhere: functions, and a `d…` in them."""
+    found = tree_of(function)
+    if found is None:
+        return []
+    node, used = found[0], {n.id for n in ast.walk(found[0]) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    inner = [n for n in node.body if isinstance(n, ast.FunctionDef) and not all(map(_is_constant, n.body))]
+    made = {n.name: n.lineno for n in inner}
+    statements = [n for f in inner for n in _of_this_scope(f) if isinstance(n, ast.stmt)]
+    made |= {name: n.lineno for n in statements for name in _stored(n) if name.startswith("d")}
+    return [(name, line) for name, line in made.items() if name not in used]
 
 
 def _is_constant(node):
@@ -226,6 +241,9 @@ class _Backward(_Rewriter):
     def opaque(self, node):
         """Of a loop, compare an array that is filled inside it when the loop is over."""
         self.scope.loops |= {name for inner in ast.walk(node) for name in _stored(inner)}
+        for inner in ast.walk(node):
+            for name in [*_stored(inner), *_written(inner)] if isinstance(inner, ast.stmt) else ():
+                self.scope.looped.setdefault(name, []).append(inner.lineno)
         if not isinstance(node, ast.For | ast.While):
             self.scope.loops |= _names_made(node)
             return [node]

@@ -285,8 +285,11 @@ class _Looking:
         name, at = parts[part] if part < len(parts) else (None, line)
         lines = [at]
         if (scope, name) in self.base.values:
-            order, lines = self.base.order[scope, name], self.base.lines[scope, name]
-        return order, lines, name, self.feeds(scope, lines)
+            order = self.base.order[scope, name]
+            lines = sorted({*self.base.lines[scope, name], *self.scopes[scope].looped.get(name, ())})
+        feeds = self.feeds(scope, lines)
+        feeds.pop(name, None)  # before a loop, say
+        return order, lines, name, feeds
 
     def feeds(self, scope, lines):
         """Return {name: [lines]} of the scope's own arrays that go into what these lines make and are not compared."""

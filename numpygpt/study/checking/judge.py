@@ -5,10 +5,11 @@ from functools import cached_property
 
 import numpy as np
 
+from ...system.errors import counted
 from .calls import gradients_of, positions
 from .complex_step import BOUND, agree, entry_errors
 from .exercise import built, is_float
-from .learner_process import FORGOTTEN, error_at
+from .learner_process import FORGOTTEN, error_at, used_nowhere
 from .places import Intermediate, Places
 from .signs import Case, close, sign
 from .verdict import Row, Verdict
@@ -62,6 +63,8 @@ class Judge:
         if set(states.values()) != {"holds"}:
             places = self.where(states)
             said = [*places, *self.why(wrong, bool(places)), *problems[:MESSAGES]]
+            unused = self.facts[0].get("unused") if "is not written yet" in states.values() else None
+            said += [used_nowhere(unused)] if unused else []
             inner = {one.name: "is wrong" if one.is_wrong else "holds" for one in self.places.shown()}
             states = inner | {self.named(n): state for n, state in states.items()}
             said.append(", ".join(f"{name} {state}" for name, state in states.items()))
@@ -93,12 +96,17 @@ class Judge:
 
     def count(self, i):
         found, names = self.facts[i]["gradients"], [self.named(n) for n in self.rights[i].gradients]
-        what = "the step" if self.is_step else "the operation" if self.facts[i]["names"] else "backward"
+        functions, back = self.facts[i].get("names") or [], self.facts[i].get("back")
+        alone = back in names and len(names) > 1  # `return y, (dx)` for one function, say
+        what = "the step" if self.is_step else "the operation" if functions or alone else "backward"
+        twice = [name for name in dict.fromkeys(functions) if name in names and functions.count(name) > 1]
+        if missing := [name for name in names if name not in functions] if twice else []:
+            return f"the operation returns {twice[0]} twice, and no {missing[0]}: return {', '.join(names)}"
         if self.at(i) is None:
             if len(found) == 1 and found[0]["type"] == "list":
                 return f"{what} returns a list: return a tuple, {', '.join(names)}"
             thing = "function" if what == "the operation" else "result"
-            count = f"{len(found)} {thing}{'s' * (len(found) > 1)}"
+            count = counted(len(found), thing)
             numbers = [n for n, a in self.draws[i].arguments.items() if type(a) is float and self.exercise is None]
             also = f". A number has a gradient if you give it as an array: {numbers[0]}=np.array(…)" if numbers else ""
             return f"{what} returns {count}, not {len(names)}: return {', '.join(names)}, in this order{also}"
@@ -115,7 +123,10 @@ class Judge:
         if fact["written"]:
             return f"{fact['written'][0]} was written to, and others still need it: write a = a + b instead of a += b"
         if not fact.get("again", True):
-            return "a second call gives other numbers: something that the forward pass kept was changed"
+            return (
+                "a second call gives other numbers: an array of np.empty is not filled everywhere, or something that "
+                "the forward pass kept was changed"
+            )
 
     def problem(self, i, name):
         """Return why the gradient of that name cannot be compared in draw i, or None."""
@@ -311,6 +322,8 @@ def _turned(given, right):
     """Return what a wrong shape looks like."""
     if given.ndim == 2 and given.T.shape == right.shape:
         return ": it is transposed, and right otherwise" if close(given.T, right) else ": is it transposed?"
+    if given.size == right.size and close(given.reshape(right.shape), right):
+        return ": the numbers are right, the axes are not. Is it keepdims=True?"
     for axis in range(given.ndim):
         if given.ndim == right.ndim + 1 and given.sum(axis).shape == right.shape and close(given.sum(axis), right):
             return f": the sum over axis {axis} is missing, and it would be right"

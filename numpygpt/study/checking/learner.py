@@ -21,7 +21,7 @@ import numpy as np
 from .calls import gradients_of, is_way_back, kept_arrays, name_of, positions, products
 from .complex_step import complex_step
 from .errors import Source, where
-from .instrumented import forgotten_return
+from .instrumented import forgotten_return, unused
 from .intermediates import inside, step_places
 
 
@@ -88,15 +88,16 @@ def _facts_of(function, source, draw, arrays, key, derive):
     if not draw["backward"]:
         return facts_of_step(function, draw, result, changed(arguments, given), arrays, key)
     if not (isinstance(result, tuple) and len(result) == 2 and is_way_back(result[1])):
-        return {"no_pair": type(result).__name__}
+        return {"no_pair": no_pair(result)}
     y, back = result
     facts = {"y": value(y, arrays, f"{key}/y"), "names": None if callable(back) else list(map(name_of, back))}
+    facts |= {"back": name_of(back) if callable(back) else None, "unused": unused(function)}
     if facts["y"]["type"] not in ("array", "number"):
         return facts | {"gradients": [], "written": []}
     copies = {name: np.array(given[name]) if name in given else a for name, a in arguments.items()}
     if not changed(arguments, given) and not np.array_equal(function(**copies)[0], y, equal_nan=True):
         return {"random": True}
-    dy = draw["dy"]
+    dy = draw["dy"] if draw["dy"] is None else np.array(draw["dy"])
     if dy is None:  # the first time: its shape is not known yet
         dy = np.random.default_rng(draw["seed"]).standard_normal(np.shape(y))
         arrays[f"{key}/dy"] = dy
@@ -111,6 +112,8 @@ def _facts_of(function, source, draw, arrays, key, derive):
     facts["is_dy"] = views(first, {"dy": dy})
     if not facts["written"]:
         again = {}
+        dirty = [np.full(a.shape, np.nan) for a in first * 8 if isinstance(a, np.ndarray)]
+        del dirty  # np.empty may give this memory next, so that what is not filled shows
         described(gradients_of(back, now["dy"], catch=True), back, source, again, key)
         facts["again"] = all(np.array_equal(a, arrays.get(n), equal_nan=True) for n, a in again.items())
     facts["float32"] = kinds_in_float32(function, arguments, given, dy)
@@ -126,6 +129,15 @@ def _facts_of(function, source, draw, arrays, key, derive):
             return {"not_complex": where(error, source)}
     facts["inside"] = inside_of(function, draw["arguments"], dy, rights, facts, first, arrays, key)
     return facts
+
+
+def no_pair(result):
+    """Return what a function returned that is not its result and its gradient functions."""
+    if not isinstance(result, tuple):
+        return f"returned {'nothing' if result is None else type(result).__name__}"
+    if len(result) != 2:
+        return f"returned {len(result)} things"
+    return "the second result is not made of functions (dx, and not dx(dy))"
 
 
 def facts_of_step(function, draw, result, written, arrays, key):

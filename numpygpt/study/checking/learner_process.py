@@ -83,7 +83,7 @@ def does_not_run(facts, label, draws):
         if fact.get("y", {"type": "array"})["type"] not in ("array", "number"):
             return f"{label}: the result is a {fact['y']['type']}, not an array"
         if "no_pair" in fact:
-            return f"{label}: returned {fact['no_pair']}, not the result and its gradient functions: return y, (dx, …)"
+            return f"{label}: {fact['no_pair']}. Return the result and its gradient functions: return y, (dx, …)"
 
 
 def error_at(place, told=""):
@@ -110,4 +110,12 @@ def nothing_written(facts, label):
     if line and len(facts["draws"][0]["gradients"]) == 1:
         return f"{label}, line {line}: {FORGOTTEN}"
     if all(g["type"] == "None" for fact in facts["draws"] for g in fact["gradients"]):
+        if unused := facts["draws"][0].get("unused"):
+            return f"{label}: every gradient is None. {used_nowhere(unused)}"
         return f"{label}: nothing is written yet: every gradient is None. Write one, and check again"
+
+
+def used_nowhere(unused):
+    """Return a sentence on what is written and not returned."""
+    (name, line), *_ = unused
+    return f"{name}, line {line}, is written, but used nowhere: return it"

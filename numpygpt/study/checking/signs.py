@@ -33,7 +33,7 @@ def sign(name, cases):
     """Return the first sentence that holds in every draw in which the gradient of that name is wrong, or None."""
     cases = [case for case in cases if case.wrong]
     if not cases:
-        return f"{name} is right to 9 digits only. A finite difference or a rounded constant gives that."
+        return f"{name} is right to 9 digits only. A finite difference or a rounded constant can give that."
     for look in (zero, another, factor, transposed, some_rows, factor_along, constant_along, term, nearly):
         found = look(cases)
         if found:
@@ -45,7 +45,7 @@ def nearly(cases):
     sizes = [(np.abs(case.given - case.right).max(initial=0), np.abs(case.right).max(initial=0)) for case in cases]
     if all(off <= 1e-3 * size for off, size in sizes):  # false for a NaN, too
         digits = int(-np.log10(max(off / size for off, size in sizes)))
-        return f"is right to {digits} digits only. A finite difference or a rounded constant gives that."
+        return f"is right to {digits} digits only. A finite difference or a rounded constant can give that."
 
 
 def zero(cases):

@@ -50,6 +50,12 @@ def divided_by_the_number_of_rows():
     dlogits = dlogits * (W / counts.sum())
 
 
+def divided_by_the_length_of_targets():
+    """dlogits is divided by B, the number of all rows, and not by W: only rows that count are in the mean, each with
+    its own weight."""
+    dlogits = dlogits * (W / len(targets))
+
+
 def divided_by_classes():
     """dlogits is divided by the number of logits. The mean is over rows: all classes of a row make one loss."""
     dlogits = dlogits / C

@@ -2,11 +2,12 @@
 difference.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...model.tape import Tape
+from ...ops.linear import linear
 from ..checking.complex_step import STEP
 
 DIFFERENCE = 1e-6  # of the finite difference
@@ -57,18 +58,27 @@ class PushedTape(Tape):
 
     def __call__(self, op, x, *names, **settings):
         number, self.count = self.count, self.count + 1
-        step = self.steps[number]
         if number == self.at:
-            y = [pushed(step, *push) for push in self.pushes]
+            y = [pushed(self.steps[number], *push) for push in self.pushes]
             return (np.concatenate(y) if y[0].ndim else np.array(y)), None
         if number < self.at:
-            return np.concatenate([step.result] * len(self.pushes)), None
-        if number < len(self.steps) - 1:
-            return super().__call__(op, x, *names, **settings)
-        parameters = [self.params[name] for name in step.parameters.values()]
-        return np.array(
-            [step.op(copy, *parameters, **step.settings)[0] for copy in np.split(x, len(self.pushes))]
-        ), None
+            return np.concatenate([self.steps[number].result] * len(self.pushes)), None
+        if op is self.steps[-1].op:  # the loss, of each copy
+            parameters, settings = [self.params[name] for name in names], self.steps[-1].settings
+            return np.array([op(copy, *parameters, **settings)[0] for copy in np.split(x, len(self.pushes))]), None
+        if op is linear and np.iscomplexobj(x):
+            return self.linear(x, *names), None
+        return super().__call__(op, x, *names, **settings)
+
+    def linear(self, x, weight, bias):
+        """Return the result of a linear layer whose x alone is complex, with real products: a complex one takes longer.
+
+        Such a layer treats the two parts alone. The real part is the same in all copies.
+        """
+        weight, bias, copies = self.params[weight], self.params[bias], len(self.pushes)
+        real, _ = linear(x[: len(x) // copies].real, weight, bias)
+        imaginary, _ = linear(x.imag, weight, np.zeros_like(bias))
+        return np.tile(real, (copies, 1)) + 1j * imaginary
 
 
 def pushed(step, argument, index, by):
@@ -85,9 +95,13 @@ def _result(step, argument, moved):
 def checks(trace, step, entries=ENTRIES):
     """Return [Check] for entries of each of the step's gradients, by repeating the forward pass from this step on."""
     operations = [step for step in trace.steps if step.number is not None]
+    last_block = next(s.number for s in operations if s.name.startswith(f"h.{trace.config.n_layer - 1}."))
+    how = {}
+    if trace.pooling and step.number < last_block:  # then the row that is read is all that the last block must compute
+        how["pooling"] = replace(trace.pooling, folded=True)
 
     def losses(pushes):
-        return trace.run(PushedTape(trace.params, operations, step.number, pushes), len(pushes))[0]
+        return trace.run(PushedTape(trace.params, operations, step.number, pushes), len(pushes), **how)[0]
 
     return _checks(step, losses, entries)
 

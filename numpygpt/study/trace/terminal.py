@@ -46,7 +46,7 @@ def step_in_terminal(step, width, colour=False) -> str:
     name = step.kind.lower()
     text.words(f"{name}, forward", forward)
     text.calls(step.forward)
-    text.words(f"{name}, {'backward' if step.gradients or step.said else 'why'}", backward, why)
+    text.words(f"{name}, {'why' if step.dy is None else 'backward'}", backward, why)
     text.calls(step.backward or ())
     if step.gradients:
         text.check(operation_checks(step))

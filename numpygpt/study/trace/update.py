@@ -6,7 +6,7 @@ import numpy as np
 
 from ...model.tape import Tape
 from ...training.adamw import AdamW
-from ...training.fine_tune import default_lr
+from ...training.schedule import default_lr
 from .recorder import Call, Recorder
 
 
