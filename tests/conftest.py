@@ -20,9 +20,9 @@ from tests.tiny import WORDS, save_messages, save_model, written
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser(tmp_path_factory):
-    from tests.browsing import chromium  # skips the module if selenium is absent
+    from tests.browsing import chromium  # needs selenium
 
     with chromium(tmp_path_factory.mktemp("profile")) as driver:
         yield driver

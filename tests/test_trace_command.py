@@ -1,24 +1,19 @@
 """The trace command: its page, its output, and bad input in one line."""
 
-import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 import numpygpt
+from numpygpt import trace
+from tests.calls import contents, output, refusal
 
 
-def run(folder, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "numpygpt.trace", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture(scope="module")
@@ -29,36 +24,30 @@ def finished(tmp_path_factory):
     return folder
 
 
-def test_trace_writes_a_page_and_prints_its_path(tmp_path):
-    result = run(tmp_path, "Call now", "--trainable", "last_block")
-    assert result.returncode == 0 and result.stdout.startswith("trace.html: loss ")
-    assert (tmp_path / "trace.html").read_text().startswith("<!doctype html>")
-    assert [path.name for path in tmp_path.iterdir()] == ["trace.html"]
+def test_trace_writes_a_page_and_prints_its_path(folder, capsys):
+    assert output(capsys, trace.main, "Call now", "--trainable", "last_block").startswith("trace.html: loss ")
+    ((name, page),) = contents(folder).items()
+    assert name == "trace.html" and page.startswith(b"<!doctype html>")
 
 
-def test_a_run_is_traced_with_its_own_labels(tmp_path, finished):
-    result = run(
-        tmp_path, "Call now", "--label", "order", "--run", str(finished), "--trainable", "head", "--out", "p.html"
-    )
-    assert (result.returncode, result.stderr) == (0, "")
-    clf = numpygpt.load_run(finished)
-    loss = float(result.stdout.split("loss ")[1].split(",")[0])
-    probability = clf.predict(["Call now"])["order"].iloc[0]
+def test_a_run_is_traced_with_its_own_labels(capsys, finished):
+    options = "--label order --trainable head --out p.html --run".split()
+    shown = output(capsys, trace.main, "Call now", *options, finished)
+    loss = float(shown.split("loss ")[1].split(",")[0])
+    probability = numpygpt.load_run(finished).predict(["Call now"])["order"].iloc[0]
     assert np.isclose(loss, -np.log(probability), rtol=1e-4)
 
 
 @pytest.mark.slow
-def test_the_language_model_is_traced(tmp_path):
-    result = run(tmp_path, "Call now to", "--language", "--trainable", "h.1.*")
-    assert (result.returncode, result.stderr) == (0, "")
-    assert "output_loss" in (tmp_path / "trace.html").read_text()
+def test_the_language_model_is_traced(folder):
+    trace.main(["Call now to", "--language", "--trainable", "h.1.*"])
+    assert "output_loss" in (folder / "trace.html").read_text()
 
 
-def test_tracing_an_operation_prints_it_and_writes_no_file(tmp_path):
-    result = run(tmp_path, "--op", "linear")
-    assert result.returncode == 0 and "y = x @ weight" in result.stdout and list(tmp_path.iterdir()) == []
-    listed = run(tmp_path, "--op").stdout
-    assert "layernorm  " in listed and "\x1b" not in result.stdout + listed
+def test_tracing_an_operation_prints_it_and_writes_no_file(folder, capsys):
+    shown, listed = (output(capsys, trace.main, *options) for options in (["--op", "linear"], ["--op"]))
+    assert "y = x @ weight" in shown and "layernorm  " in listed and "\x1b" not in shown + listed
+    assert contents(folder) == {}
 
 
 @pytest.mark.parametrize(
@@ -80,24 +69,18 @@ def test_tracing_an_operation_prints_it_and_writes_no_file(tmp_path):
         (["--op", "gelu", "--out", "a.html"], "omit --out"),
     ],
 )
-def test_trace_refuses_bad_input_in_one_line_and_leaves_no_file(tmp_path, arguments, said):
-    (tmp_path / "there.html").write_text("mine")
-    result = run(tmp_path, *arguments)
-    assert result.returncode == 2 and result.stderr.startswith("error: ") and said in result.stderr
-    assert result.stderr.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["there.html"] and (
-        tmp_path / "there.html"
-    ).read_text() == "mine"
+def test_trace_refuses_bad_input_in_one_line_and_leaves_no_file(folder, capsys, arguments, said):
+    (folder / "there.html").write_text("mine")
+    assert said in refusal(capsys, trace.main, *arguments)
+    assert contents(folder) == {"there.html": b"mine"}
 
 
-def test_a_damaged_run_is_refused_in_one_line_by_trace(tmp_path, finished):
-    folder = shutil.copytree(finished, tmp_path / "damaged")
-    (folder / "run.json").write_text("{")
-    result = run(tmp_path, "Hi", "--run", str(folder))
-    assert result.returncode == 2 and "damaged" in result.stderr and result.stderr.count("\n") == 1
+def test_a_damaged_run_is_refused_by_trace(folder, capsys, finished):
+    (shutil.copytree(finished, folder / "damaged") / "run.json").write_text("{")
+    assert "damaged" in refusal(capsys, trace.main, "Hi", "--run", "damaged")
 
 
-def test_folded_is_refused_with_mean_pooling(tmp_path, finished):
-    result = run(tmp_path, "Call now", "--run", str(finished), "--folded", "--out", "p.html")
-    assert (result.returncode, result.stdout) == (2, "") and result.stderr.startswith("error: folded: ")
-    assert not (tmp_path / "p.html").exists()
+def test_folded_is_refused_with_mean_pooling(folder, capsys, finished):
+    options = "--folded --out p.html --run".split()
+    assert refusal(capsys, trace.main, "Call now", *options, finished).startswith("folded: ")
+    assert contents(folder) == {}

@@ -61,7 +61,7 @@ def test_require_raises_the_table_of_a_wrong_gradient():
 def test_a_function_named_like_an_exercise_needs_no_arguments():
     assert numpygpt.check(shipped_linear)
     exercise = exercises.exercise("linear")
-    _, message, text = exercise.mistakes()[0]
+    _, message, text = exercise.mistakes[0]
     wrong = built(text, "linear")
     normal = RNG.standard_normal
     sample = dict(x=normal((5, 4)), weight=normal((4, 3)), bias=normal(3))
@@ -70,7 +70,7 @@ def test_a_function_named_like_an_exercise_needs_no_arguments():
 
 
 def test_a_file_and_a_function_get_the_same_answer(tmp_path, monkeypatch):
-    _, _, text = exercises.exercise("gelu").mistakes()[3]
+    _, _, text = exercises.exercise("gelu").mistakes[3]
     (tmp_path / "gelu.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     sys.modules.pop("gelu", None)

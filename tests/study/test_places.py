@@ -45,10 +45,11 @@ def test_the_solutions_pass_with_every_intermediate(name):
 
 
 @pytest.mark.parametrize("name, made, mistake", PLANTS, ids=[f"{n}-{m}-{i}" for i, (n, m, _) in enumerate(PLANTS)])
-def test_a_mistake_is_reported_at_its_line(name, made, mistake):
+def test_a_mistake_is_reported_at_its_line_within_3_seconds(name, made, mistake):
     text, line = planted(outside(name, SOLUTIONS[name][0]), made, mistake)
+    before = process_time()  # of this process: the machine may be busy
     found = verdict_with_places(name, text)
-    assert not found.holds
+    assert process_time() - before < 3 and not found.holds
     assert first(found) == f"first wrong: {made}, line {line}", found.lines
 
 
@@ -64,15 +65,6 @@ def test_a_name_with_another_meaning_is_not_accused_beside_a_mistake(name, body,
     text, line = planted(outside(name, body), made, mistake)
     found = verdict_with_places(name, text)
     assert first(found).startswith(words) and first(found).endswith(f" {line}"), found.lines
-
-
-@pytest.mark.parametrize("name", SOLUTIONS)
-def test_a_check_with_all_intermediates_takes_less_than_3_seconds(name):
-    body, plants = SOLUTIONS[name]
-    text, _ = planted(outside(name, body), *plants[0])
-    before = process_time()  # of this process: the machine may be busy
-    assert not verdict_with_places(name, text).holds
-    assert process_time() - before < 3
 
 
 def test_uncompared_inputs_of_a_wrong_array_are_named():

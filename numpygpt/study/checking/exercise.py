@@ -6,6 +6,7 @@ import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from importlib import import_module
 
 import numpy as np
@@ -117,8 +118,9 @@ class Exercise:
         """Return hint 1, 2 or 3. Each says more."""
         return (*self.hints, "\n\n".join(self._paragraphs[2:]))[number - 1]
 
+    @cached_property
     def mistakes(self):
-        """Return [(name, message, text of the whole file)] of the known mistakes."""
+        """The known mistakes: [(name, message, text of the whole file)]. Every check compares with all of them."""
         source = inspect.getsource(import_module(self.mistakes_in))
         own = {self.function.__name__, "draws"}
         found = []
@@ -174,6 +176,7 @@ def is_float(value):
     return isinstance(value, np.ndarray) and value.dtype.kind == "f"
 
 
+@cache
 def built(text, name):
     """Return the function of that name in a text of ours."""
     namespace = {}

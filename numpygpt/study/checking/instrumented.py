@@ -11,6 +11,7 @@ import inspect
 import textwrap
 import types
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 PROBE = "__numpygpt_probe__"
 
@@ -104,6 +105,7 @@ def _is_constant(node):
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
+@lru_cache(1)  # every draw of a check asks for the same function
 def instrumented(function):
     """Return the Instrumented of a function, or None where there is no text of it."""
     function = inspect.unwrap(function)

@@ -262,7 +262,7 @@ class Judge:
     def known(self, wrong):
         """Return [(names, message)] of the known mistakes that give exactly the learner's numbers in every draw."""
         matches = []
-        for _, message, text in self.exercise.mistakes() if self.exercise and wrong else ():
+        for _, message, text in self.exercise.mistakes if self.exercise and wrong else ():
             spoiled = spoiled_gradients(self.exercise, built(text, self.name), self.draws, self.rights)
             same = [
                 name
