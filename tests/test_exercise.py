@@ -8,12 +8,14 @@ from numpygpt import exercise, gradcheck
 from numpygpt.study import exercises
 from numpygpt.system.errors import InputError
 from tests.calls import refusal
+from tests.study.judging import in_this_process
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    with in_this_process():
+        yield tmp_path
 
 
 def test_the_list_shows_each_exercise_and_whether_it_is_solved(folder, capsys):

@@ -1,9 +1,14 @@
 """Check a learner's text in this process, which is fast enough for hundreds of texts."""
 
 import ast
+import faulthandler
+import io
 import linecache
+import subprocess
 import sys
 import textwrap
+import warnings
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -38,6 +43,26 @@ def verdict(name, text):
     given = [learner_process.handed(draw, right, i) for i, (draw, right) in enumerate(zip(draws, rights))]
     facts = learner.facts_of_draws(function, source, given, [], arrays)
     return check.judged(source.label, exercise, name, draws, rights, facts, arrays)
+
+
+@contextmanager
+def in_this_process():
+    """Run a learner's file here, where a check starts a process."""
+
+    def run(command, input, **_):
+        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            patch.setattr(sys, "argv", command[-2:])
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(input)))
+            patch.setattr(sys, "path", sys.path.copy())
+            patch.setattr(sys, "dont_write_bytecode", True)
+            patch.setattr(faulthandler, "dump_traceback_later", lambda *_, **__: None)  # it would end the tests
+            learner.main()
+        return subprocess.CompletedProcess(command, 0, b"", b"")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "run", run)
+        yield
 
 
 def learners_files(tmp_path_factory):

@@ -1,6 +1,7 @@
 """A check of a learner's file ends with a clear message, whatever the file does, and never changes it."""
 
 import textwrap
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from numpygpt.study import exercises
 from numpygpt.study.checking.check import check
 from numpygpt.study.checking.described import draws
 from numpygpt.system.errors import InputError
+from tests.study.judging import in_this_process
 
 LINEAR = """
 import numpy as np
@@ -25,10 +27,12 @@ def linear(x, weight, bias):
 RIGHT = "return dy @ weight.T, x.T @ dy, dy.sum(axis=0)"
 
 
-def lines_of(folder, text, limit=10, name="linear.py", **described):
+def lines_of(folder, text, limit=10, name="linear.py", process=False, **described):
+    """Check a file, in a process of its own only if `process`, since a start takes most of the time."""
     path = folder / name
     path.write_text(textwrap.dedent(text), encoding="utf-8")
-    verdict = check(path, limit=limit, **described)
+    with nullcontext() if process else in_this_process():
+        verdict = check(path, limit=limit, **described)
     assert path.read_text(encoding="utf-8") == textwrap.dedent(text), "the learner's file is never changed"
     assert [p.name for p in folder.iterdir()] == [name], "the check leaves no other file"
     return verdict
@@ -65,8 +69,6 @@ def test_a_wrong_gradient_shows_its_digits_worst_entry_and_cause(tmp_path):
         ("dx = dy @ weight.T\n(dx, x.T @ dy, dy.sum(0))", "linear.py, line 10: the function ends without `return`"),
         ("return dy @ weigth.T, x.T @ dy, dy.sum(axis=0)", "line 9, in backward: NameError: name 'weigth'"),
         ("raise SystemExit(3)", "line 9, in backward: SystemExit: 3"),
-        ("import os; os._exit(7)", "ended without a result, with status 7"),
-        ("while True: pass", "still runs after 2 seconds"),
         ("return dy @ weight.T, x.T @ dy", "backward returns 2 results, not 3: return dx, dweight, dbias"),
         ("return dy @ weight.T", "backward returns 1 result, not 3"),
         ("return [dy @ weight.T, x.T @ dy, dy.sum(axis=0)]", "backward returns a list"),
@@ -88,9 +90,21 @@ def test_a_wrong_gradient_shows_its_digits_worst_entry_and_cause(tmp_path):
     ],
 )  # fmt: skip
 def test_every_unusable_backward_gets_one_message(tmp_path, backward, words):
-    text = said(tmp_path, backward, limit=2)
+    text = said(tmp_path, backward)
     assert words in text
     assert "Traceback" not in text and "learner" not in text
+
+
+@pytest.mark.parametrize(
+    "backward, words",
+    [
+        ("import os; os._exit(7)", "linear.py: ended without a result, with status 7"),
+        ("while True: pass", "linear.py, at line 9: still runs after 2 seconds"),
+    ],
+)
+def test_a_process_without_a_result_gets_one_message(tmp_path, backward, words):
+    (line,) = said(tmp_path, backward, limit=2, process=True).splitlines()
+    assert line.startswith(words)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +153,7 @@ def test_writing_to_an_array_of_the_forward_pass_fails(tmp_path):
 
 
 def test_a_files_output_is_shown_and_does_not_stop_the_check(tmp_path):
-    verdict = lines_of(tmp_path, LINEAR.format(f"print('here', dy.shape); {RIGHT}"))
+    verdict = lines_of(tmp_path, LINEAR.format(f"print('here', dy.shape); {RIGHT}"), process=True)
     assert verdict.holds and verdict.lines[0] == "linear.py prints:" and "here (5, 3)" in verdict.lines[1]
 
 
