@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import signal
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,10 @@ def made(tmp_path_factory):
     encoding = learn_bpe(texts, 300)
     config = Config(encoding.n_vocab, n_positions=32, n_embd=16, n_layer=2, n_head=2)
     save_folder(folder / "model", config, random_parameters(config, 1), encoding)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(run_of_train, "save_plot", lambda *_: False)
+        outcome(*OPTIONS, "--out", "whole")
     return folder
 
 
@@ -56,12 +60,18 @@ def here(made, tmp_path, monkeypatch):
     return tmp_path
 
 
-def outcome(capsys, *arguments):
+@pytest.fixture
+def expected(made, here):
+    """Return the files and the output of the run `whole`, as if it had been made here."""
+    found = kills.outcome(Path("whole"), Path("whole.log"))
+    return found | {"run.json": found["run.json"].replace(str(made).encode(), str(here).encode())}
+
+
+def outcome(*arguments):
     """Return the run's files and its output."""
-    capsys.readouterr()
-    train.main([*arguments])
     folder = Path(arguments[-1])
-    folder.with_suffix(".log").write_text(capsys.readouterr().out)
+    with open(folder.with_suffix(".log"), "w") as log, redirect_stdout(log):
+        train.main([*arguments])
     return kills.outcome(folder, folder.with_suffix(".log"))
 
 
@@ -141,9 +151,7 @@ def test_the_state_is_saved_at_its_interval_and_after_every_epoch(tmp_path, monk
 
 
 @pytest.mark.parametrize("at", [1, 5, 7])
-def test_ctrl_c_saves_the_state_and_says_how_to_resume(here, capsys, monkeypatch, at):
-    options = [*OPTIONS, "--save-every", "1000"]
-    expected = outcome(capsys, *options, "--out", "whole")
+def test_ctrl_c_saves_the_state_and_says_how_to_resume(here, expected, monkeypatch, at):
 
     class Interrupted(run_of_train.Report):
         def __call__(self, row):
@@ -153,9 +161,10 @@ def test_ctrl_c_saves_the_state_and_says_how_to_resume(here, capsys, monkeypatch
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match="train --resume 'a run'"):
         patch.setattr(run_of_train, "Report", Interrupted)
-        train.main([*options, "--out", "a run"])
+        train.main([*OPTIONS, "--save-every", "1000", "--out", "a run"])
     assert Path("a run/resume.safetensors").exists()
-    assert outcome(capsys, "--resume", "a run") == expected
+    found = outcome("--resume", "a run")
+    assert {name: found[name].replace(b'"save_every": 1000', b'"save_every": 0') for name in found} == expected
 
 
 STOPS = ["write_split", "loaders", "fine_tune", "accuracy", "save_plot", "Classifier.save"]
@@ -174,38 +183,34 @@ def stopped_run(monkeypatch, where, options=OPTIONS):
 
 
 @pytest.mark.parametrize("where", STOPS[1:])
-def test_a_run_resumes_from_any_stage_with_its_own_messages(here, capsys, monkeypatch, where):
-    expected = outcome(capsys, *OPTIONS, "--out", "whole")
+def test_a_run_resumes_from_any_stage_with_its_own_messages(here, expected, monkeypatch, where):
     stopped_run(monkeypatch, where)
     os.remove("messages.csv")
-    assert outcome(capsys, "--resume", "stopped") == expected
+    assert outcome("--resume", "stopped") == expected
 
 
-def test_a_run_stopped_before_its_last_lines_is_completed(here, capsys, monkeypatch):
-    expected = outcome(capsys, *OPTIONS, "--out", "whole")
+def test_a_run_stopped_before_its_last_lines_is_completed(here, expected, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(Stopped))
         train.main([*OPTIONS, "--out", "stopped"])
     assert Path("stopped/run.json").exists() and Path("stopped/resume.safetensors").exists()
     Path("stopped/.resume.safetensors.0123.tmp").write_bytes(b"half")
-    assert outcome(capsys, "--resume", "stopped") == expected
+    assert outcome("--resume", "stopped") == expected
 
 
-def test_a_run_resumes_with_another_memory_limit_and_the_same_bits(here, capsys, monkeypatch):
-    expected = outcome(capsys, *OPTIONS, "--out", "whole")
+def test_a_run_resumes_with_another_memory_limit_and_the_same_bits(here, expected, monkeypatch):
     stopped_run(monkeypatch, "accuracy")
     monkeypatch.setattr("numpygpt.system.rows.disk_folder", lambda: None)
     with pytest.warns(Note, match="neither in memory nor on disk"):
-        found = outcome(capsys, "--memory", "4kB", "--resume", "stopped")
+        found = outcome("--memory", "4kB", "--resume", "stopped")
     del found["run.json"], expected["run.json"]  # run.json names the memory limit
     assert found == expected
 
 
-def test_a_run_of_a_version_without_recipes_resumes_unchanged(here, capsys, monkeypatch):
-    expected = outcome(capsys, *OPTIONS, "--out", "whole")
+def test_a_run_of_a_version_without_recipes_resumes_unchanged(here, expected, monkeypatch):
     stopped_run(monkeypatch, "accuracy")
     set_in("stopped/settings.json", recipe=None)
-    found = outcome(capsys, "--resume", "stopped")
+    found = outcome("--resume", "stopped")
     for name in ("model.safetensors", "history.csv"):
         assert found[name] == expected[name]
     assert json.loads(found["run.json"])["recipe"] is None
@@ -219,7 +224,6 @@ def refused(*arguments):
 
 
 def test_a_run_that_cannot_resume_is_refused_and_left_unchanged(here, capsys, monkeypatch):
-    train.main([*OPTIONS, "--out", "whole"])
     assert "whole is finished: there is nothing to resume" in refused("--resume", "whole")
     for nothing in ("absent", "model", "messages.csv"):
         assert f"{nothing} holds no run to be resumed" in refused("--resume", nothing)
@@ -266,10 +270,9 @@ def test_an_incomplete_state_is_refused(tmp_path):
             fine_tune(clf, *loaders, epochs=1, resume=ResumeFile(tmp_path / "less"))
 
 
-def test_resuming_accepts_equal_settings_and_those_that_change_no_result(here, capsys, monkeypatch):
-    expected = outcome(capsys, *OPTIONS, "--out", "whole")
+def test_resuming_accepts_equal_settings_and_those_that_change_no_result(here, expected, monkeypatch):
     stopped_run(monkeypatch, "loaders")
-    found = outcome(capsys, *OPTIONS, "--save-every", "5", "--features-cache", "cache", "--resume", "stopped")
+    found = outcome(*OPTIONS, "--save-every", "5", "--features-cache", "cache", "--resume", "stopped")
     same = {"model.safetensors", "history.csv", "printed"}
     assert {name: found[name] for name in same} == {name: expected[name] for name in same}
     assert json.loads(found["run.json"])["features_cache"] == "cache"
