@@ -89,6 +89,8 @@ def test_a_notebook_shows_an_evaluation_as_a_table(gpt):
     recall, counts = f"{measured.recall[0]:.2%}", [str(count) for count in measured.confusion[0]]
     assert cells[7] == "ham" and cells[9] == recall and cells[11:14] == ["2", *counts]
     assert Evaluation(["a", "b"])._repr_html_() is None
+    of_many = numpygpt.Classifier(gpt, list(map(str, range(90)))).evaluate(["Hi"], ["5"])
+    assert of_many._repr_html_().count("<tr") < 25, "no longer than a screen"
 
 
 def test_logits_of_every_token_come_from_text_or_ids(gpt):

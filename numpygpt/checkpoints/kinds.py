@@ -27,6 +27,8 @@ _SUFFIXES = {
     ".msgpack": "Flax weights; save them with transformers as safetensors",
     ".onnx": "an ONNX model, which has no tensors under GPT-2's names; use the checkpoint that it was made from",
     ".meta": "a TensorFlow graph; name the file that ends in .index",
+    ".distcp": "a part of a checkpoint of torch.distributed; join the parts: python -m "
+    "torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE.pth",
     ".tflite": "a TensorFlow Lite model; use the checkpoint that it was made from",
 }
 
@@ -64,7 +66,8 @@ def kind_of_folder(folder):
     if below:
         return f"{below}, not a model"
     for path in sorted(folder.iterdir()):
-        kind = kind_of_file(path) if path.is_file() and path.suffix not in (".json", ".txt", ".md", ".py") else None
+        other = path.suffix in (".json", ".txt", ".md", ".py") or path.name.startswith(".")
+        kind = kind_of_file(path) if path.is_file() and not other else None
         if kind:
             return f"it has no weights that numpygpt reads. {path.name} is {kind}"
     return None

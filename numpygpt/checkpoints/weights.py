@@ -88,6 +88,8 @@ def _open(path):
 
 def _opener(path):
     """Return the function that opens a file with this content, or None."""
+    if path.suffix == ".distcp":  # its content looks like a file of torch.save
+        return None
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         start = file.read(len(pytorch.LEGACY_START))

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..system.errors import counted
 
-FREQUENT = 20  # how many pairs of labels to show if the matrix is too wide
+FREQUENT = 20  # how many pairs of labels to show if the matrix is too wide, and labels in a notebook
 
 
 def in_full(found):
@@ -34,7 +34,7 @@ def in_notebook(found):
     figures["messages"] = found.support
     answers = pd.DataFrame(found.confusion, found.labels, [f"answer {label}" for label in found.labels])
     table = figures.join(answers) if len(found.labels) <= FREQUENT else figures
-    return "<pre>" + escape("\n".join(_accuracies(found))) + "</pre>" + table.to_html()
+    return "<pre>" + escape("\n".join(_accuracies(found))) + "</pre>" + table.to_html(max_rows=FREQUENT)
 
 
 def summary(found):

@@ -251,12 +251,13 @@ def test_a_file_of_another_kind_is_refused_with_its_kind(tmp_path, content, name
     [
         ("flax_model.msgpack", "Flax weights"),
         ("model.onnx", "an ONNX model"),
+        ("__0_0.distcp", "a part of a checkpoint of torch.distributed; join the parts"),
         ("model.ckpt.meta", "a TensorFlow graph; name the file that ends in .index"),
         ("model.ckpt.data-00000-of-00001", "a TensorFlow checkpoint's data; name the file that ends in .index"),
     ],
 )
 def test_a_file_without_a_signature_is_named_by_its_suffix(tmp_path, name, kind):
-    (tmp_path / name).write_bytes(b"\x08\x01 some bytes")
+    (tmp_path / name).write_bytes(b"PK\3\4 some bytes" if "distcp" in name else b"\x08\x01 some bytes")
     assert f"{name}: {kind}" in refusal(tmp_path / name)
 
 
