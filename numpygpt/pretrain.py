@@ -87,12 +87,7 @@ def arguments(argv=None):
     fit.add_argument(
         "--eval-every", type=count, default=200, help="steps between measurements of perplexity, and between saves"
     )
-    fit.add_argument(
-        "--exact",
-        action="store_true",
-        help="under mpiexec: give the same bits with any number of ranks, including 1. Each rank has one thread and "
-        f"takes {PART:,} tokens of windows at a time, and the gradients are summed in a fixed order",
-    )
+    command.add_exact(fit, f"{PART:,} tokens of windows")
     fit.add_argument("--half", action="store_true", help="store the finished weights in half precision")
     fit.add_argument(
         "--seed",

@@ -226,12 +226,7 @@ def add_run(parser):
         help="train with operations of your own: files with one function each, such as solved exercises. Each takes "
         "the place of the shipped operation of its name, except in frozen blocks and evaluations",
     )
-    parser.add_argument(
-        "--exact",
-        action="store_true",
-        help="under mpiexec: give the same bits with any number of ranks, including 1. Each rank has one thread and "
-        "takes two messages at a time, and the gradients are summed in a fixed order",
-    )
+    command.add_exact(parser, "two messages")
     folder = parser.add_mutually_exclusive_group()
     folder.add_argument(
         "--out", type=Path, help="the run folder, which must not exist (default: the next free runs/NNN)"

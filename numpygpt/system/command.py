@@ -43,6 +43,16 @@ def refuse(parser, args, why, *names):
             raise InputError(f"{why}: omit {'the text' if name == 'text' else '--' + name.replace('_', '-')}")
 
 
+def add_exact(parser, part):
+    """Add --exact. `part` says what a rank takes at a time."""
+    parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="under mpiexec: give the same bits with any number of ranks, including 1. Each rank has one thread and "
+        f"takes {part} at a time, and the gradients are summed in a fixed order",
+    )
+
+
 _DASHES = "\0--"  # represents a `--` that is a value; no command line contains a NUL
 
 
