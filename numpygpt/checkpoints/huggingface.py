@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ..model.config import config_json
-from ..system.files import replacing
+from ..system.files import write_file
 from ..text.tokenizer import tokenizer_files
 from .safetensors import write_safetensors
 
@@ -24,5 +24,4 @@ def save_folder(folder, config, params, encoding=None, dtype=np.float32):
     # transformers requires the entry "format".
     write_safetensors(folder / "model.safetensors", params, {"format": "pt"}, dtype)
     for name, text in texts.items():
-        with replacing(folder / name) as file:
-            file.write(text.encode())
+        write_file(folder / name, text)

@@ -6,7 +6,7 @@ from ..model.config import SIZES, config_json, read_config
 from ..system.cache import cache_folder, exclusive, is_verified
 from ..system.downloads import Unavailable, announced, download, first_of
 from ..system.errors import InputError, Note
-from ..system.files import replacing
+from ..system.files import write_file
 
 _HUB = "https://huggingface.co/openai-community"
 # OpenAI serves identical copies of the tokenizer's two files.
@@ -37,8 +37,7 @@ def fetch_model(name):
         return folder
     with exclusive(folder):
         if not _has_config(folder, name):
-            with replacing(folder / "config.json") as file:
-                file.write(config_json(SIZES[name]).encode())
+            write_file(folder / "config.json", config_json(SIZES[name]))
         try:
             for file in _lacking(folder, name):  # checked again: another process may have downloaded it meanwhile
                 if not _published(name, file):

@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 
-from ..system.files import replacing
+from ..system.files import write_file
 from ..system.single_process import LAUNCHERS, launched
 from ..text.reading import as_options
 from ..training.experiments import ROWS, SETS, Run, summaries
@@ -115,5 +115,4 @@ def save_table(out, title, table, notes):
         writer.writeheader()
         writer.writerows(table)
     for name, text in (("experiments.md", "\n".join([*about, ""])), ("experiments.csv", sheet.getvalue())):
-        with replacing(out / name) as file:
-            file.write(text.encode())
+        write_file(out / name, text)

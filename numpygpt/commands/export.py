@@ -4,7 +4,7 @@ from ..api.run import load_run
 from ..checkpoints.exported import MODEL_FILE, for_book, for_onnx, for_transformers
 from ..checkpoints.safetensors import write_safetensors
 from ..system.errors import InputError
-from ..system.files import replacing
+from ..system.files import write_file
 
 
 def run(args):
@@ -64,5 +64,4 @@ def transformers(clf, folder):
 def write(folder, files):
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        with replacing(folder / name) as file:
-            file.write(content)
+        write_file(folder / name, content)

@@ -6,7 +6,7 @@ from ..study import lessons
 from ..study.lessons import notebook
 from ..system import command
 from ..system.errors import InputError
-from ..system.files import replacing
+from ..system.files import write_file
 
 
 def run(args):
@@ -46,8 +46,7 @@ def write(lesson, key):
     path = Path(f"lesson_{lesson.number}{'_key' if key else ''}.ipynb")
     if path.exists():
         raise InputError(f"{path} exists already, and is left as it is. Rename it or delete it to get a new one.")
-    with replacing(path) as file:
-        file.write(notebook.text(lesson, key).encode())
+    write_file(path, notebook.text(lesson, key))
     print(f"wrote {path}: {lesson.title}, about {lesson.minutes} minutes")
     print(f"Open it:  jupyter lab {path}")
 

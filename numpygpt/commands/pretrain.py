@@ -11,7 +11,7 @@ from ..model.config import Config
 from ..model.parameters import fingerprint, random_parameters
 from ..system import blas, command
 from ..system.errors import InputError, counted
-from ..system.files import replacing
+from ..system.files import write_file
 from ..system.interrupt import ctrl_c_waits
 from ..system.memory import keep_freed_memory
 from ..system.settings import HEADS
@@ -152,7 +152,6 @@ def train(run, config, held_out, args, settings):
 
 def write_curve(folder, history):
     """Write a run's rows so far to curve.csv, and plot them in curve.png where matplotlib is installed."""
-    with replacing(folder / "curve.csv") as file:
-        lines = [",".join(history[0]), *(",".join(map(str, row.values())) for row in history)]
-        file.write(("\n".join(lines) + "\n").encode())
+    lines = [",".join(history[0]), *(",".join(map(str, row.values())) for row in history)]
+    write_file(folder / "curve.csv", "\n".join([*lines, ""]))
     save_plot(folder / "curve.png", plot_perplexity, history)

@@ -7,7 +7,7 @@ from ..api.gpt import load
 from ..explain.label_review import DUPLICATE, review
 from ..system import command
 from ..system.errors import InputError, counted
-from ..system.files import check_new_file, replacing
+from ..system.files import check_new_file, write_file
 from ..text.messages import read_messages
 from ..text.reading import reading
 from ..text.sources import find_messages
@@ -40,8 +40,7 @@ def run(args):
         if len(suspects) > SHOWN:
             print(f"… and {len(suspects) - SHOWN:,} more, less likely" + ("" if args.out else " (--out FILE.csv)"))
     if args.out:
-        with replacing(args.out) as file:
-            file.write(suspects.to_csv(index=False, lineterminator="\n").encode())
+        write_file(args.out, suspects.to_csv(index=False, lineterminator="\n"))
         print(f"\nall {len(suspects):,} suspects: {args.out}")
 
 

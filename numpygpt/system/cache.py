@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import InputError
-from .files import lock, replacing
+from .files import lock, write_file
 
 _POLL = 0.2  # seconds between two attempts to take a lock that another process holds
 
@@ -82,8 +82,7 @@ def _state(path, sha256):
 def remember(path, sha256):
     """Record that the file, as it is now, has this SHA-256."""
     try:
-        with replacing(_record(path)) as file:
-            file.write(_state(path, sha256))
+        write_file(_record(path), _state(path, sha256))
     except OSError:
         pass  # a read-only folder: the hash is computed again next time
 

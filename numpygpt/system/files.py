@@ -65,6 +65,12 @@ def replacing(path):
         raise
 
 
+def write_file(path, content):
+    """Make `path` a file of this text, in UTF-8, or of these bytes, as with `replacing`."""
+    with replacing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
 def _sync_folder(folder):
     """Sync the directory, so that the rename survives a power cut."""
     if os.name == "posix":

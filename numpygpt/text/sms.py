@@ -8,7 +8,7 @@ import zlib
 from ..system.cache import cache_folder, exclusive, is_verified
 from ..system.downloads import Unavailable, first_of, get
 from ..system.errors import InputError
-from ..system.files import replacing
+from ..system.files import write_file
 
 _URLS = (
     "https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip",
@@ -40,8 +40,7 @@ def fetch_sms():
                     f"sms: {path} is missing or damaged, and the download failed ({error}); "
                     f"unpack {_URLS[0]} and put {_NAME} there"
                 ) from None
-            with replacing(path) as file:
-                file.write(content)
+            write_file(path, content)
     return path
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ..system.errors import InputError
-from ..system.files import replacing
+from ..system.files import write_file
 from .messages import Messages, label_names, quoted
 from .sources import SAMPLE
 
@@ -81,8 +81,7 @@ def write_split(folder, sets, names):
     """
     for file_name, part in zip(SETS, sets):
         rows = [f"{names.index(label)},{quoted(text)}\n" for label, text in zip(part["Label"], part["Text"])]
-        with replacing(Path(folder) / file_name) as file:
-            file.write("".join(["Label,Text\n", *rows]).encode())
+        write_file(Path(folder) / file_name, "".join(["Label,Text\n", *rows]))
 
 
 class SplitSet:

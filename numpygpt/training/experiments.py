@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from ..system.errors import InputError
-from ..system.files import replacing
+from ..system.files import write_file
 
 SETS = ("training", "validation", "test")
 
@@ -110,8 +110,10 @@ class Run:
         if status:
             last_line = log.read_text(encoding="utf-8", errors="replace").rstrip().split("\n")[-1]
             return f"{f'ended by signal {-status}' if status < 0 else last_line} (see {log})"
-        with replacing(self.folder / "experiment.json") as file:
-            file.write(json.dumps({"arguments": self.arguments, "peak_bytes": peak_bytes}, indent=2).encode())
+        write_file(
+            self.folder / "experiment.json",
+            json.dumps({"arguments": self.arguments, "peak_bytes": peak_bytes}, indent=2),
+        )
         return None
 
 

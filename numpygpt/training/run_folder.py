@@ -26,7 +26,7 @@ import numpy as np
 from ..checkpoints.safetensors import write_safetensors
 from ..model.parameters import fingerprint
 from ..system.errors import InputError
-from ..system.files import lock, replacing
+from ..system.files import lock, write_file
 from .evaluation import Evaluation
 
 RESUME = "resume.safetensors"
@@ -54,8 +54,7 @@ def begin_run(folder, settings: dict, held) -> None:
 
     `held`, an ExitStack, locks the folder against other processes.
     """
-    with replacing(Path(folder) / "settings.json") as file:
-        file.write((json.dumps(settings, indent=2) + "\n").encode())
+    write_file(Path(folder) / "settings.json", json.dumps(settings, indent=2) + "\n")
     _hold(folder, held)
 
 
@@ -117,8 +116,7 @@ class History:
 
 def write_evaluation(folder, evaluation: Evaluation) -> None:
     """Write the Evaluation on the test set to evaluation.json."""
-    with replacing(Path(folder) / "evaluation.json") as file:
-        file.write((json.dumps(evaluation.to_dict(), indent=2) + "\n").encode())
+    write_file(Path(folder) / "evaluation.json", json.dumps(evaluation.to_dict(), indent=2) + "\n")
 
 
 def save_run(folder, clf, settings: dict) -> None:
@@ -155,8 +153,7 @@ def save_run(folder, clf, settings: dict) -> None:
         "frozen_sha256": fingerprint(frozen),
     }
     settings["sha256"] = run_sha256(settings, kept)
-    with replacing(folder / "run.json") as file:
-        file.write((json.dumps(settings, indent=2) + "\n").encode())
+    write_file(folder / "run.json", json.dumps(settings, indent=2) + "\n")
 
 
 def run_sha256(settings, trained):

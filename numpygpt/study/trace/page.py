@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...system.blas import one_thread, parallel
 from ...system.errors import InputError
-from ...system.files import check_new_file, replacing
+from ...system.files import check_new_file, write_file
 from ...system.pages import template
 from .arrays import Arrays
 from .check import checks, errors_by_step, operation_checks
@@ -43,8 +43,7 @@ def _html(data):
 def save(path, text) -> None:
     """Write a page to `path`. Raises InputError where something is there."""
     check_new(path)
-    with replacing(path) as file:
-        file.write(text.encode())
+    write_file(path, text)
 
 
 def check_new(path):
