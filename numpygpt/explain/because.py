@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..system.errors import InputError
-from ..system.settings import EXPLAINING, checked
+from ..system.settings import TEACHERS, checked
 from ..training.loader import message_frame
 from .influence import HEAD, HeadInfluence, TracIn, influence
 
@@ -121,7 +121,7 @@ class Teachers:
         """Return the scores for the answer to a text."""
         import pandas as pd
 
-        checked(EXPLAINING, {"k": k})
+        checked(TEACHERS, {"k": k})
         (ids,) = self.clf.encode([text])
         answer = self.clf.predict([text]).iloc[0]
         (number,) = self.clf.numbers([answer["label"]])

@@ -86,7 +86,9 @@ PRETRAINING = {
 
 OPTIMIZER = {"lr": Number(float, 0, 1e3), "weight_decay": _DECAY, "eps": Number(float, 0)}
 
-EXPLAINING = {"tolerance": Number(float, 0, 1), "k": _COUNT}
+EXPLAINING = {"tolerance": Number(float, 0, 1)}
+
+TEACHERS = {"k": _COUNT}
 
 SAMPLING = {
     "tokens": _COUNT,

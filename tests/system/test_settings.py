@@ -10,6 +10,7 @@ from numpygpt import generate, pretrain, train
 from numpygpt.api.classifier import Classifier
 from numpygpt.api.gpt import GPT
 from numpygpt.explain.attribution import explain
+from numpygpt.explain.because import Teachers
 from numpygpt.system.errors import InputError
 from numpygpt.system.settings import (
     CLASSIFIER,
@@ -18,6 +19,7 @@ from numpygpt.system.settings import (
     OPTIMIZER,
     PRETRAINING,
     SAMPLING,
+    TEACHERS,
     Number,
     checked,
 )
@@ -34,6 +36,7 @@ from numpygpt.training.pretraining import Pretraining
         (Pretraining, PRETRAINING),
         (GPT.stream, SAMPLING),
         (explain, EXPLAINING),
+        (Teachers.because, TEACHERS),
         (AdamW, OPTIMIZER),
     ],
 )
