@@ -19,13 +19,19 @@ from ...ops.attention import attention
 from .. import exercises
 from ..checking.exercise import Exercise
 from ..formulas import formula
+from .plain_loss import plain_loss
 
 FOLDER = Path(__file__).parent
 FILES = dict(sorted((int(path.name.split("_")[0]), path) for path in FOLDER.glob("[0-9]*_*.md")))
 GLOSSARY = FOLDER / "glossary.md"
 TURN = re.compile(r"^(\w+) = (.+?)  # try (.+)$", re.MULTILINE)
-# Not among the exercises: lesson 7 checks it as an operation of the learner's own.
-HEADS = Exercise("heads", "splitting and merging heads only moves numbers", attention, (), lambda rng: [], "")
+# Not among the exercises: lessons 7 and 2 check them as operations of the learner's own.
+OWN = {
+    "heads": Exercise("heads", "splitting and merging heads only moves numbers", attention, (), lambda rng: [], ""),
+    "plain_loss": Exercise(
+        "plain_loss", "a mean over rows", plain_loss, (), lambda rng: [], "", imports="import numpy as np"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Lesson:
                 case "output":
                     found[-1] = Cell(found[-1].kind, found[-1].text, text)
                 case "exercise":
-                    exercise = HEADS if argument == HEADS.name else exercises.exercise(argument)
+                    exercise = OWN.get(argument) or exercises.exercise(argument)
                     found.append(Cell(kind, exercise.cell(key)))
                 case "python":
                     found.append(Cell(kind, text))
