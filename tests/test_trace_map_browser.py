@@ -206,9 +206,13 @@ def test_the_page_steps_and_has_its_tour_in_a_notebooks_frame(browser, url, tmp_
         browser.switch_to.default_content()
 
 
-def test_the_reading_guide_closes_on_the_first_step(page):
+def test_the_reading_guide_closes_on_the_first_step_and_is_closed_on_a_phone(page):
     assert page.find_element("css selector", "#banner ul").is_displayed()
     press(page, RIGHT)
+    assert not page.find_element("css selector", "#banner ul").is_displayed()
+    resized(page, 390)
+    page.get(page.current_url.split("#")[0])
+    page.refresh()
     assert not page.find_element("css selector", "#banner ul").is_displayed()
 
 

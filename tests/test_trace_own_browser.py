@@ -3,6 +3,7 @@
 import pytest
 
 import numpygpt
+from numpygpt.study import exercises
 from tests.browsing import needs_chromium, opened, resized
 
 pytestmark = needs_chromium
@@ -39,3 +40,10 @@ def test_wrong_cells_are_marked_above_the_correct_array(browser, tmp_path, width
     assert found["bad"] == 4 and found["said"] == ["✗ wrong in 1 of 20 entries", "✗ wrong in 3 of 3 entries"]
     assert found["names"] == ["right, as it should be", "dbias, as it should be"]
     assert found["wide"] <= width and found["charts"] == 0 and set(asked) <= {url}
+
+
+def test_a_step_of_an_optimizer_has_the_check_in_the_place_of_a_way_back(browser, tmp_path):
+    numpygpt.check(exercises.exercise("adamw").function).trace().save(tmp_path / "mine.html")
+    with opened(browser, (tmp_path / "mine.html").as_uri()):
+        titles = [title.text for title in browser.find_elements("css selector", ".column h3")]
+    assert titles == ["forward →", "the check"]

@@ -55,6 +55,12 @@ def test_the_stops_state_the_messages_values(trace, stops):
     assert said(update.before) in stop(stops, "update").answer and said(update.after) in stop(stops, "update").answer
 
 
+def test_a_tokens_space_is_visible_as_in_the_list_of_tokens(trace, stops):
+    said = "".join(stop.text + stop.question + stop.answer for stop in stops)
+    said += trace["embedding"].sums[0].what
+    assert "“ " not in said and "“␣" in said
+
+
 def test_a_value_receives_its_weight_times_dy(trace, stops):
     found = stop(stops, "to the values")
     head, row, token = (

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...explain.attribution_text import visible
 from .recorder import Call
 
 
@@ -57,9 +58,8 @@ def of_token(step, tokens) -> list[Sum]:
     for token in ids:
         places = np.flatnonzero(ids == token)
         if len(places) > 1 and "wte" in step.gradients:
-            what = (
-                f"the token “{tokens[places[0]]}” occurs {len(places)} times, and each time its row of wte was copied"
-            )
+            text = visible(tokens[places[0]])
+            what = f"the token “{text}” occurs {len(places)} times, and each time its row of wte was copied"
             terms = [(f"from position {place}", step.dy[place]) for place in places]
             return [Sum(what, terms, (f"dwte[{token}]", step.gradients["wte"][token]))]
     return []

@@ -1,9 +1,11 @@
 """A tour of a trace: about twelve stops on the way back, each with a question and the numbers of this message."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+from ...explain.attribution_text import visible
 
 FLAT = 0.05  # below this slope, hardly any gradient passes gelu
 LEFT = -1.5  # left of its lowest point, gelu comes near 0
@@ -24,6 +26,7 @@ class Stop:
 
 def tour(trace, update) -> list[Stop]:
     """Return the stops that this trace has, from the loss back. A stop whose gradient is not computed is left out."""
+    trace = replace(trace, tokens=list(map(visible, trace.tokens)))  # as the page writes them
     stops: list[Callable] = [_loss, _next_token, _head, _layernorm, _row, _mean, _mlp, _sums]
     stops += [_values, _weights, _scores, _queries, _frozen, _embedding]
     found = [found for stop in stops if (found := stop(trace))]

@@ -71,7 +71,7 @@ function onKey(event) {
 function fromAddress() {
   const named = stopInAddress();
   if (named !== null) return openStop(named);
-  if (location.hash) $("banner").open = false;
+  if (location.hash || innerWidth < 500) $("banner").open = false; // on a phone it would hide the map
   go(Number(location.hash.slice(1)) || 0, true);
 }
 

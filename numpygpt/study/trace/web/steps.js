@@ -34,7 +34,8 @@ const heading = (text, file) => [el("h2", {}, text), el("div", { class: "file" }
 
 // A half of the page: side is "f" or "b". The half that is walked now has a coloured edge.
 function column(side, on, ...children) {
-  return el("div", { class: `column ${side}` + (on ? " on" : "") }, el("h3", {}, side === "f" ? "forward →" : "← back"), children);
+  const title = side === "f" ? "forward →" : data.own && !data.steps[0].back ? "the check" : "← back"; // an optimizer's step has no way back
+  return el("div", { class: `column ${side}` + (on ? " on" : "") }, el("h3", {}, title), children);
 }
 
 const reasons = why => why.length > 0 && el("ul", { class: "why" }, why.map(text => el("li", {}, text)));
