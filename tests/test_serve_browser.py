@@ -355,3 +355,5 @@ def test_the_training_messages_behind_an_answer_are_folded_and_updated(page, clf
     before = taught.text
     typed(page, "home at six, love")
     until(page, lambda: "computing" not in taught.text and taught.text != before)
+    asked = page.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+    assert [address.rpartition("/")[2] for address in asked[-3:]] == ["curve", "explain", "because"], "the slowest last"

@@ -44,7 +44,10 @@ def run(args):
                 progress.clear()
                 print(f"\n{in_terminal(found, colour)}\n", flush=batch == 1)
             if of_run:
-                print(f"\n{of_run.because(text)}\n", flush=batch == 1)
+                progress = command.Progress("comparing", "messages")
+                found = of_run.because(text, progress=progress)
+                progress.clear()
+                print(f"\n{found}\n", flush=batch == 1)
 
 
 def _given(texts):

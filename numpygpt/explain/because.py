@@ -29,9 +29,9 @@ class Because:
     Attributes
     ----------
     text, label : str
-        The message and the answer, or the label that was asked about.
+        The message and the answer.
     probability : float
-        The label's probability.
+        The answer's probability.
     method : str
         "tracin", "head" or "influence".
     table : pandas.DataFrame
@@ -117,15 +117,18 @@ class Teachers:
         else:
             self.of_answer = partial(influence, clf, messages, numbers)
 
-    def because(self, text, k=5) -> Because:
-        """Return the scores for the answer to a text."""
+    def because(self, text, k=5, progress=lambda done, total: None) -> Because:
+        """Return the scores for the answer to a text.
+
+        progress   called as progress(steps done, the most that are needed)
+        """
         import pandas as pd
 
         checked(TEACHERS, {"k": k})
         (ids,) = self.clf.encode([text])
         answer = self.clf.predict([text]).iloc[0]
         (number,) = self.clf.numbers([answer["label"]])
-        scores = self.of_answer(ids, number)
+        scores = self.of_answer(ids, number, progress=progress)
         table = pd.DataFrame({"text": self.texts, "label": self.labels, "score": scores})
         table = table.iloc[np.argsort(-scores, kind="stable")].reset_index(drop=True)
         probability = float(answer.iloc[1 + number])

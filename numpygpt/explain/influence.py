@@ -130,11 +130,17 @@ class TracIn:
         self.epochs, self.numbers, self.loss = epochs, np.asarray(numbers), (smoothing, weights)
         self.prefix = FrozenPrefix(clf.params, clf.config, messages, clf.frozen_blocks, clf.pooling)
 
-    def scores(self, ids, number):
+    def scores(self, ids, number, progress=lambda done, total: None):
         """Return the scores (n,) for the label `number` of the message `ids`."""
-        return sum(rate * self._of_epoch(clf, ids, number) for rate, clf in self.epochs)
+        done, total = [], len(self.epochs) * len(self.numbers)
 
-    def _of_epoch(self, clf, ids, number):
+        def noted(part):
+            done.append(len(part))
+            progress(sum(done), total)
+
+        return sum(rate * self._of_epoch(clf, ids, number, noted) for rate, clf in self.epochs)
+
+    def _of_epoch(self, clf, ids, number, noted):
         """Return g(z)·g(z') (n,) with the parameters of this classifier."""
         depth = self.prefix.depth
         alone = FrozenPrefix(clf.params, clf.config, [ids], depth, clf.pooling)
@@ -143,12 +149,13 @@ class TracIn:
         def of_part(part):
             x, lengths = self.prefix.batch(part)
             rows, _ = gradient_rows(clf, x, lengths, self.numbers[part], depth, *self.loss)
+            noted(part)
             return dot_products(rows, lengths, of_answer)
 
         return of_all(of_part, self.prefix)
 
 
-def influence(clf, messages, numbers, ids, number, damping=DAMPING):
+def influence(clf, messages, numbers, ids, number, damping=DAMPING, progress=lambda done, total: None):
     """Return the influence function's scores (n,) of n training messages for the label `number` of the message `ids`.
 
     θ are the trainable parameters. Raises InputError where the Hessian has a negative curvature that λ does not
@@ -158,7 +165,7 @@ def influence(clf, messages, numbers, ids, number, damping=DAMPING):
     clf.params = {name: array.astype(np.float64) for name, array in clf.params.items()}
     prefix = FrozenPrefix(clf.params, clf.config, [ids], clf.frozen_blocks, clf.pooling)
     _, of_answer = batch_loss(clf, *prefix.batch(np.array([0])), np.array([number]), prefix.depth)
-    v = solve(hessian(clf, messages, numbers), of_answer, damping)
+    v = solve(hessian(clf, messages, numbers), of_answer, damping, progress=progress)
     return along(clf, messages, numbers, v) / len(messages)
 
 
@@ -191,9 +198,9 @@ class HeadInfluence:
         C = len(clf.params["head.bias"])
         return np.split(of_all(of_part, prefix), [-2 * C, -C], axis=1)
 
-    def scores(self, ids, number):
+    def scores(self, ids, number, progress=lambda done, total: None):
         x, dy, _ = self._rows([ids], np.array([number]))
-        v = solve(self._product, {"head": x.T @ dy}, self.damping)["head"]
+        v = solve(self._product, {"head": x.T @ dy}, self.damping, progress=progress)["head"]
         return ((self.x @ v) * self.dy).sum(axis=1) / len(self.x)
 
     def _product(self, v):

@@ -113,7 +113,7 @@ class Served:
     def because(self, text: str) -> dict:
         """Return the training messages that speak most for and most against the answer: see `Classifier.because`."""
         read = self._read(text)
-        found = self.teachers().because(text)
+        found = self.teachers().because(text, progress=lambda done, total: self.going())
         sides = [
             {"title": title, "messages": rows[["text", "label", "score"]].to_dict("records")}
             for title, rows in found.sides()

@@ -117,7 +117,7 @@ def largest_eigenvalue(product, like, steps=20, seed=0):
     return float(max(eigenvalues, key=abs))
 
 
-def solve(product, g, damping, tolerance=SOLVED):
+def solve(product, g, damping, tolerance=SOLVED, progress=lambda done, total: None):
     """Return v with H v + λ v = g, by conjugate gradients (Hestenes and Stiefel 1952). `product` gives H v.
 
     Each step goes along a direction p that is conjugate to all earlier ones, p·(H + λ)q = 0, as far as the error
@@ -137,7 +137,7 @@ def solve(product, g, damping, tolerance=SOLVED):
     r = flat(g)
     v, p, start = np.zeros_like(r), r, r @ r
     rr = start
-    for _ in range(len(r)):
+    for done in range(len(r)):
         if rr <= tolerance**2 * start:
             break
         moved = flat(product(named(p))) + damping * p
@@ -150,6 +150,7 @@ def solve(product, g, damping, tolerance=SOLVED):
         step = rr / curvature
         v, r = v + step * p, r - step * moved
         p, rr = r + (r @ r) / rr * p, r @ r
+        progress(done + 1, len(r))
     return named(v)
 
 

@@ -81,7 +81,9 @@ def test_tracin_sums_the_epochs_each_with_its_rate():
     second.params = first.params | {"head.weight": 2 * first.params["head.weight"]}
     numbers = NUMBERS[: len(messages)]
     each = [TracIn([(1.0, clf)], messages, numbers).scores(messages[0], 1) for clf in (first, second)]
-    both = TracIn([(0.5, first), (0.25, second)], messages, numbers).scores(messages[0], 1)
+    shown, both = [], TracIn([(0.5, first), (0.25, second)], messages, numbers)
+    both = both.scores(messages[0], 1, progress=lambda *row: shown.append(row))
+    assert shown == [(6, 12), (12, 12)]
     np.testing.assert_allclose(both, 0.5 * each[0] + 0.25 * each[1], rtol=1e-12)
 
 

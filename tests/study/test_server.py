@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -310,3 +311,7 @@ def test_because_names_the_training_messages_or_says_why_it_cannot(made, server)
     assert status == 200 and answer["label"] == found.label
     scores = [message["score"] for side in answer["sides"] for message in side["messages"]]
     assert sorted(scores) == pytest.approx(sorted(found.table["score"]))
+    served = Served(clf, made / "run", lambda: Teachers(clf, training, method="head"))
+    served.going = Mock(side_effect=ConnectionAbortedError)
+    with pytest.raises(ConnectionAbortedError):  # rather than computing for a client that has hung up
+        served.because("win a prize")
