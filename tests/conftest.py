@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from numpygpt import train
 from tests.calls import set_in
@@ -18,6 +19,10 @@ from tests.tiny import WORDS, save_messages, save_model, written
 
 # A shell's background job ignores Ctrl-C, and so would every process that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# No deadline, because the machine may be busy. tests/fuzz.py damages files far more often.
+settings.register_profile("short", max_examples=60, deadline=None)
+settings.load_profile("short")
 
 
 @pytest.fixture(scope="session")

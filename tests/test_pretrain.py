@@ -53,34 +53,34 @@ def test_pretrain_makes_a_model_that_every_command_accepts(here, capsys):
     assert {tensor.stored_as for tensor in open_safetensors("more/model.safetensors").values()} == {"F16"}
 
 
-@pytest.mark.parametrize("at", [1, 4, 6])
-def test_pretraining_resumes_after_ctrl_c_with_the_same_bits(here, capsys, monkeypatch, at):
+def test_pretraining_resumes_after_ctrl_c_with_the_same_bits(here, capsys, monkeypatch):
     arguments = [*SMALL.split(), "--steps", "6", "--eval-every", "3"]
     pretrain.main([*arguments, "--out", "whole"])
+    for at in (1, 4, 6):
+        stopped = [*arguments, "--out", f"stopped {at}"]
 
-    class Interrupted(Pretraining):
-        def step(self):
-            if self.done == at - 1:
-                os.kill(os.getpid(), signal.SIGINT)
-            return super().step()
+        class Interrupted(Pretraining):
+            def step(self, at=at):
+                if self.done == at - 1:
+                    os.kill(os.getpid(), signal.SIGINT)
+                return super().step()
 
-    with monkeypatch.context() as patch:
-        patch.setattr("numpygpt.commands.pretrain.Pretraining", Interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            pretrain.main([*arguments, "--out", "new"])
-    assert "resume.safetensors" in os.listdir("new") and "config.json" not in os.listdir("new")
-    assert f"interrupted after step {at}." in capsys.readouterr().out
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr("numpygpt.commands.pretrain.Pretraining", Interrupted)
+            pretrain.main(stopped)
+        before = contents(here / f"stopped {at}")
+        assert "resume.safetensors" in before and "config.json" not in before
+        assert f"interrupted after step {at}." in capsys.readouterr().out
 
-    before = contents(here / "new")
-    assert "lr = '0.002', not '0.1'" in refusal(capsys, pretrain.main, *arguments, "--lr", "0.1", "--out", "new")
-    text = Path("text.txt").read_bytes()
-    spoil("text.txt", lambda b: b[: len(b) // 2] + b"home soon" + b[len(b) // 2 :])
-    assert "resume.safetensors: that run has text = " in refusal(capsys, pretrain.main, *arguments, "--out", "new")
-    assert contents(here / "new") == before
+        assert "lr = '0.002', not '0.1'" in refusal(capsys, pretrain.main, *stopped, "--lr", "0.1")
+        text = Path("text.txt").read_bytes()
+        spoil("text.txt", lambda b: b[: len(b) // 2] + b"home soon" + b[len(b) // 2 :])
+        assert "resume.safetensors: that run has text = " in refusal(capsys, pretrain.main, *stopped)
+        assert contents(here / f"stopped {at}") == before
 
-    Path("text.txt").write_bytes(text)
-    assert f"resuming from step {at}\n" in output(capsys, pretrain.main, *arguments, "--out", "new")
-    assert contents(here / "new") == contents(here / "whole")
+        Path("text.txt").write_bytes(text)
+        assert f"resuming from step {at}\n" in output(capsys, pretrain.main, *stopped)
+        assert contents(here / f"stopped {at}") == contents(here / "whole")
 
 
 def test_pretraining_resumes_with_another_number_of_steps_on_their_schedule(here, capsys, monkeypatch):

@@ -38,7 +38,7 @@ OPTIONS = [
 @pytest.mark.parametrize("options", OPTIONS)
 def test_classify_reproduces_trainings_test_accuracy(here, capsys, options):
     shown = output(
-        capsys, train.main, "--model", "model", "--data", "three.csv", "--out", "new", "--lr", "0.02", *options.split()
+        capsys, train.main, *"--model model --data three.csv --out new --epochs 2 --lr 0.02".split(), *options.split()
     )
     test = pd.read_csv("new/test.csv", keep_default_na=False)
     answers = [line.split("\t") for line in output(capsys, classify.main, "new", *test["Text"]).splitlines()]

@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from numpygpt.checkpoints.huggingface import save_folder
@@ -189,7 +189,6 @@ def scratch(tmp_path_factory):
     return folder
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_a_damaged_folder_is_refused_or_loads_a_complete_model(scratch, params_shapes, data):
     name = data.draw(st.sampled_from(["config.json", "model.safetensors"]))

@@ -105,7 +105,7 @@ def test_a_download_gives_the_correct_file_or_a_one_line_error(server, faults, r
     assert contents(models.fetch_model("gpt2")) == FILES
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(faults=st.lists(st.lists(st.sampled_from(sorted(REPLIES)), max_size=8), min_size=1, max_size=3))
 def test_a_file_in_the_cache_is_correct_whatever_servers_do(server, monkeypatch, faults):
     with tempfile.TemporaryDirectory() as home:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from numpygpt.checkpoints.pickled import unpickle
@@ -399,7 +399,6 @@ def test_every_truncation_is_detected_before_reading(path, tensors, legacy):
             open_saved(path)[0]
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_a_damaged_file_is_refused_or_gives_tensors_no_larger_than_itself(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("damaged") / "model.pth"

@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from numpygpt.checkpoints.safetensors import open_safetensors, read_safetensors, write_safetensors
@@ -239,7 +239,6 @@ def valid(tmp_path_factory):
     return path.read_bytes()
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_a_damaged_file_is_refused_or_read_correctly(scratch, valid, data):
     content = bytearray(valid)
@@ -258,7 +257,6 @@ def test_a_damaged_file_is_refused_or_read_correctly(scratch, valid, data):
     assert_refused_or_right(scratch, bytes(content))
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_a_truncated_file_is_always_refused(scratch, valid, data):
     refusal(fresh(scratch, valid[: data.draw(st.integers(0, len(valid) - 1))]))
@@ -279,7 +277,6 @@ LYING_ENTRY = st.fixed_dictionaries(
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
 @given(
     st.dictionaries(st.text(max_size=3) | st.just("__metadata__"), LYING_ENTRY | JUNK, max_size=3),
     st.binary(max_size=30),
@@ -289,7 +286,6 @@ def test_a_false_header_is_refused_or_read_correctly(scratch, header, data):
     assert_refused_or_right(scratch, pack(text, data))
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(["F32", "F16", "U8"]), st.lists(st.integers(0, 3), max_size=3)), max_size=4),
     st.data(),

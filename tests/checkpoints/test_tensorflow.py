@@ -5,7 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from numpygpt.checkpoints import tensorflow
@@ -220,7 +220,6 @@ def test_a_compressed_block_is_refused_by_name(tmp_path):
     assert "is compressed" in refusal(tmp_path / "m.index")
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_a_table_with_valid_checksums_is_refused_or_read_correctly(tmp_path_factory, data):
     """Change an entry's bytes before the table and its checksums are made."""

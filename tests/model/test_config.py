@@ -33,7 +33,7 @@ def test_published_sizes_have_heads_64_wide():
     assert {name: config.n_embd / config.n_head for name, config in SIZES.items()} == dict.fromkeys(SIZES, 64)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.builds(
         lambda heads, width, **sizes: Config(n_head=heads, n_embd=heads * width, **sizes),
@@ -93,7 +93,6 @@ def test_an_unsupported_config_is_refused_with_file_and_key(tmp_path, key, value
     assert "\n" not in str(error.value)
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.one_of(
         st.binary(max_size=40),

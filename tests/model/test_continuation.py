@@ -35,7 +35,7 @@ def without_cache(ids):
     return language_logits(Tape(PARAMS), ids, np.array([len(ids)]), CONFIG)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(parts=st.lists(st.integers(1, 9), min_size=1, max_size=12))
 def test_the_cache_changes_no_logits_however_the_text_is_split(parts):
     ids = np.random.default_rng(sum(parts)).integers(0, 83, sum(parts))

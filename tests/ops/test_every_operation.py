@@ -100,7 +100,7 @@ def any_case(draw):
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(case=any_case(), seed=st.integers(0, 99))
 def test_gradients_are_correct_along_a_random_direction_for_any_sizes(case, seed):
     op, arguments, shape = case
@@ -115,7 +115,7 @@ def test_gradients_are_correct_along_a_random_direction_for_any_sizes(case, seed
     assert abs((op(**arguments | step)[0] * dy).sum().imag / 1e-30 - expected) <= 1e-12 * scale
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(case=any_case(), dtype=st.sampled_from([np.float32, np.float64, np.complex128]))
 def test_results_keep_the_dtype_and_gradients_have_their_inputs_shapes(case, dtype):
     op, arguments, shape = case
@@ -128,7 +128,7 @@ def test_results_keep_the_dtype_and_gradients_have_their_inputs_shapes(case, dty
     }
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(case=any_case(), data=st.data())
 def test_mixed_real_and_complex_arguments_give_the_results_of_complex_ones(case, data):
     op, arguments, shape = case

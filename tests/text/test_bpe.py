@@ -62,7 +62,6 @@ def test_merges_equal_a_hand_calculation():
     assert largest(texts) == 262
 
 
-@settings(max_examples=60, deadline=None)
 @given(text=LETTERS)
 def test_incremental_pair_counts_equal_full_recounts(text):
     size = largest([text])
@@ -72,7 +71,6 @@ def test_incremental_pair_counts_equal_full_recounts(text):
     assert encoding.encode_ordinary(text) == ids, "encoding splits the text differently from learning"
 
 
-@settings(max_examples=60, deadline=None)
 @given(texts=st.lists(ANY_TEXT | LETTERS, max_size=5), text=ANY_TEXT)
 def test_a_vocabulary_from_any_text_encodes_and_decodes_any_text(texts, text):
     size = largest(texts)
@@ -84,14 +82,14 @@ def test_a_vocabulary_from_any_text_encodes_and_decodes_any_text(texts, text):
             assert encoding.decode(encoding.encode_ordinary(each), errors="strict") == each
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(texts=st.lists(LETTERS, min_size=1, max_size=6), data=st.data())
 def test_learning_is_deterministic_and_ignores_the_order_of_texts(texts, data):
     size = largest(texts)
     assert merges(learn_bpe(texts, size)) == merges(learn_bpe(data.draw(st.permutations(texts)), size))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(texts=st.lists(ANY_TEXT | LETTERS, max_size=5), text=ANY_TEXT)
 def test_a_learned_vocabulary_survives_saving(tmp_path_factory, texts, text):
     encoding, folder = learn_bpe(texts, largest(texts)), tmp_path_factory.mktemp("learned")

@@ -10,7 +10,7 @@ import threading
 import zipfile
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from numpygpt.system.errors import InputError
@@ -95,7 +95,6 @@ def test_a_file_that_is_no_table_is_refused_with_its_kind(tmp_path, what):
     assert "\n" not in str(caught.value) and "UTF-8" not in str(caught.value)
 
 
-@settings(max_examples=80, deadline=None)
 @given(what=st.sampled_from(sorted(PACKED)), place=st.integers(0, 400), byte=st.integers(0, 255))
 def test_a_damaged_archive_is_refused_or_gives_its_own_messages_only(tmp_path_factory, what, place, byte):
     content = bytearray(PACKED[what])

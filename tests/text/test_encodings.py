@@ -4,7 +4,7 @@ import codecs
 import warnings
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from numpygpt.system.errors import InputError, Note
@@ -82,7 +82,6 @@ def test_only_text_encodings_are_accepted():
             known_encoding(name)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     text=st.text(st.sampled_from("aé£€“\r\n") | st.characters(codec="utf-8", exclude_characters="\0"), max_size=30),
     encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32", "windows-1252"]),

@@ -3,7 +3,7 @@ import csv
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from numpygpt.system.errors import InputError
@@ -64,7 +64,6 @@ def test_awkward_messages_survive_without_quoting(file):
     assert frame["Text"].tolist() == texts
 
 
-@settings(max_examples=60, deadline=None)
 @given(texts=st.lists(st.sampled_from(AWKWARD) | st.text(UNICODE, max_size=20), min_size=2, max_size=20))
 def test_awkward_messages_survive_a_csv_that_pandas_wrote(tmp_path_factory, texts):
     texts = [text if text.strip() else "." for text in texts]
@@ -163,7 +162,6 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::numpygpt.system.errors.Note")
-@settings(max_examples=300, deadline=None)
 @given(original=st.sampled_from([UCI, CSV]), data=st.data(), book_quotes=st.booleans())
 def test_a_damaged_file_is_refused_or_gives_its_own_messages(tmp_path_factory, original, data, book_quotes):
     content = original.encode()

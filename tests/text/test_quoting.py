@@ -6,7 +6,7 @@ import warnings
 
 import pandas as pd
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from numpygpt.system.errors import Note
@@ -37,7 +37,6 @@ def test_a_tsv_written_by_excel_is_read_back():
     assert not quoted_as_csv(lines(excel.replace("spam\tc", "spam\tc, d")))[0]
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     texts=st.lists(
         st.text(st.sampled_from("a\",\t\n '7£") | st.characters(exclude_categories=["Cs", "Cc"]), max_size=12),

@@ -38,7 +38,7 @@ def test_the_shares_of_the_sets_can_be_chosen():
     assert [len(part) for part in sets] == [30, 12, 18]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     counts=st.dictionaries(st.sampled_from("abcdef"), st.integers(3, 40), min_size=2),
     how=st.just("none") | st.integers(3, 30),

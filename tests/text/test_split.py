@@ -37,7 +37,6 @@ def test_balance_reduces_every_label_to_the_rarest():
     assert balanced.equals(balance(frame, seed=5)) and not balanced.equals(balance(frame, seed=6))
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     n=st.integers(1, 40), train=st.floats(0.01, 0.98), validation=st.floats(0.01, 0.98), seed=st.integers(0, 2**32 - 1)
 )
@@ -68,7 +67,7 @@ def test_too_few_messages_for_three_sets_are_refused_with_the_sizes():
         split(numbered(ham=5, spam=4))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=20)
 @given(
     texts=st.lists(
         st.sampled_from(["NA", "None", "nan", '"', '"x', "a,b", "a\tb", "a\rb", "a\nb", "a\r\nb", " x "])

@@ -8,7 +8,7 @@ import warnings
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from numpygpt.system.errors import InputError, Note
@@ -84,7 +84,6 @@ def test_tables_written_by_pandas_are_read_back_under_any_name(tmp_path, kind):
     assert [label for _, label in by_number] == list("012345")
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     texts=st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=9), min_size=2),
     kind=st.sampled_from(["json lines", "json", "json with lines"]),

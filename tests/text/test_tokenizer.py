@@ -116,7 +116,7 @@ def test_the_published_files_give_tiktokens_ids(gpt2, tiktokens_own):
         assert gpt2.encode(text, allowed_special="all") == tiktokens_own.encode(text, allowed_special="all")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text() | st.text(alphabet=" \t\n'sdmtlvreSDMTLVRE09a.é\u00a0\u2003<|>"))
 def test_any_text_gets_the_same_ids_from_the_folder_as_from_tiktoken(gpt2, tiktokens_own, text):
     ids = gpt2.encode_ordinary(text)
@@ -277,7 +277,7 @@ def scratch(tmp_path_factory):
     return write(tmp_path_factory.mktemp("damaged") / "small", *train(TRAINING_TEXT, 40))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_damaged_files_are_refused_or_give_a_consistent_tokenizer(scratch, data):
     path = scratch / data.draw(st.sampled_from(["vocab.json", "merges.txt"]))
@@ -328,7 +328,7 @@ def test_transformers_tokenizes_a_saved_folder_alike(size, request, tmp_path):
     assert load_tokenizer(tmp_path / "saved")._mergeable_ranks == encoding._mergeable_ranks
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.text(alphabet="abc ", min_size=20, max_size=200), st.lists(st.text(alphabet="abc ", max_size=40), max_size=10)
 )

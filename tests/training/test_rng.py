@@ -47,7 +47,7 @@ def test_a_new_head_equals_the_books_log(shared):
     assert bias.tolist() == logged["bias"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(-(2**63), 2**64 - 1), n=st.integers(0, 300))
 def test_any_seed_gives_torchs_integers_and_permutations(seed, n):
     torch = pytest.importorskip("torch")
