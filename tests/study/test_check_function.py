@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import linecache
 import sys
 
 import numpy as np
@@ -106,6 +107,29 @@ def test_an_exception_in_a_learners_function_is_reported_with_its_line():
 
     text = repr(numpygpt.check(broken, x=X))
     assert "test_check_function.py, line " in text and "NameError: name 'nothing' is not defined" in text
+
+
+@pytest.mark.parametrize(
+    "end, words",
+    [
+        ("dx", "dx is right but for the factor dy: multiply by the gradient that the function takes."),
+        ("dx * dloss / 2", "dx as returned, line"),
+    ],
+)
+def test_a_missing_incoming_gradient_of_a_loss_and_a_local_of_the_gradients_name_are_told(end, words):
+    name, text = (
+        "<square>",
+        (
+            "def square(x):\n    def dx(dloss):\n        dx = 1 * x\n        return {}\n\n"
+            "    return (x * x).sum() / 2, (dx,)\n"
+        ),
+    )
+    text = text.format(end)
+    linecache.cache[name] = len(text), None, text.splitlines(keepends=True), name
+    namespace = {}
+    exec(compile(text, name, "exec"), namespace)
+    assert words in repr(numpygpt.check(namespace["square"], x=X))
+    del linecache.cache[name]
 
 
 def test_prints_are_shown_once_and_with_the_verdict(capsys):

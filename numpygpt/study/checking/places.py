@@ -88,6 +88,7 @@ class Places:
         if not places:
             return None
         _, name, lines, feeds, what = min(places, key=lambda place: place[0])
+        name += " as returned" * (name in feeds)  # a local of the function's name goes into what it returns
         unsure = ", ".join(f"{other} ({_lines(at)})" for other, at in list(feeds.items())[:MOST])
         unsure = f", or what goes into it and is not compared: {unsure}" if unsure else ""
         return what, f"first wrong: {name}, {_lines(lines)}{unsure}{self._text(lines)}"

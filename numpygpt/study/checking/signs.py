@@ -75,12 +75,20 @@ def factor(cases):
                 if np.allclose(ratios, minus * np.array(expected), rtol=1e-9) and not np.allclose(expected, 1):
                     values = ", ".join(f"{case.sizes[name]:g}" for case in cases)
                     return f"is right but for the factor {'-' * (minus < 0)}{text} ({name} = {values})."
+    if np.allclose([ratio * _scalar(case, "dy") for ratio, case in zip(ratios, cases)], 1, rtol=1e-9):
+        return "is right but for the factor dy: multiply by the gradient that the function takes."
     if np.allclose(ratios, ratios[0], rtol=1e-9):
         simple = Fraction(ratios[0]).limit_denominator(64)
         times = str(simple) if np.isclose(float(simple), ratios[0], rtol=1e-9) else f"{ratios[0]:.10g}"
         return f"is {times} times what it should be, in every draw in which it is wrong."
     shown = ", ".join(f"{ratio:.6g}" for ratio in ratios)
     return f"is right but for a factor that differs from draw to draw: {shown}."
+
+
+def _scalar(case, name):
+    """Return a term that is one number, else NaN."""
+    term = case.terms.get(name)
+    return float(np.ravel(term)[0]) if np.size(term) == 1 and term is not None else np.nan
 
 
 def ratio(given, right, least=2):

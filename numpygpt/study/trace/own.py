@@ -64,7 +64,9 @@ def own_step(function, verdict, judge) -> Step:
     gradients = {n: judge.given(number, n) for n in at if not judge.is_step and judge.problem(number, n) is None}
     arrays = {n: a for n, a in draw.arguments.items() if is_float(a)}
     settings = {n: a for n, a in draw.arguments.items() if n not in arrays}
-    step = Step(name, function, arrays, {}, settings, result[0], 0, list(gradients), gradients, [forward], backward or None)
+    step = Step(
+        name, function, arrays, {}, settings, result[0], 0, list(gradients), gradients, [forward], backward or None
+    )
     step.dy, step.beside = right.dy, judge.beside(number)
     lines = [line for message in verdict.messages for line in message.splitlines() if not line.startswith(" ")]
     step.said = [f"The arguments: {draw.label}.", *lines]
