@@ -26,7 +26,8 @@ class Messages:
     where the whole file is quoted as in CSV, see `quoted_as_csv`. A file of two such fields has no header, unless you
     name a column or line 1 is a usual pair of names: its fields are label and text, unless their values say the
     opposite. Other files have standard CSV quoting, and a header in line 1, unless the values tell label and text
-    apart.
+    apart. Excel's `sep=;` and titles may be above the header, and rows may begin with R's numbers. Quotes after spaces,
+    and quotes in a text written as \\", are understood where standard quoting fails.
 
     Labels lose surrounding whitespace; texts stay unchanged. `NA`, `None` and `nan` are ordinary texts. Empty lines are
     skipped. Whatever the user might want to know of the choices is a Note.
