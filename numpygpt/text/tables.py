@@ -281,7 +281,6 @@ def _class_name(value, classes):
 def _excel(content):
     what = "an Excel file"
     openpyxl = _imported("openpyxl", content, what)
-
     noted = False
 
     def sheets(file, values=True):
@@ -289,16 +288,17 @@ def _excel(content):
 
     def rows():
         nonlocal noted
-        width = 0
+        width, formulas = 0, None
         with content.open() as file, _damage(content, what):
-            both = zip(sheets(file)[0].iter_rows(), sheets(file, False)[0].iter_rows(values_only=True))
-            for number, (row, formulas) in enumerate(both, start=1):
-                fields = []
-                for cell, formula in zip(row, formulas):
-                    value = cell.value
-                    if value is None and formula is not None and cell.data_type == "n":  # as pandas writes "=x"
-                        value, noted = formula, noted or _note_formula(content, number)
-                    fields.append("" if value is None else str(value))
+            for number, row in enumerate(sheets(file)[0].iter_rows(), start=1):
+                fields = [cell.value for cell in row]
+                # A cell that is there, but has no value, may have a formula that was never computed.
+                if formulas is None and any(cell.value is None and hasattr(cell, "row") for cell in row):
+                    formulas = sheets(file, False)[0].iter_rows(min_row=number, values_only=True)
+                for place, formula in enumerate(next(formulas) if formulas else ()):
+                    if fields[place] is None and formula is not None and row[place].data_type == "n":
+                        fields[place], noted = formula, noted or _note_formula(content, number)
+                fields = ["" if value is None else str(value) for value in fields]
                 filled = max((place for place, field in enumerate(fields, start=1) if field), default=0)
                 width = width or filled  # of the first row that is not empty
                 if filled:
