@@ -67,6 +67,17 @@ def test_a_name_with_another_meaning_is_not_accused_beside_a_mistake(name, body,
     assert first(found).startswith(words) and first(found).endswith(f" {line}"), found.lines
 
 
+def test_an_earlier_array_that_may_be_wrong_too_is_told_beside_the_first_wrong_one():
+    body = SOLUTIONS["attention"][0].replace("(dweights * weights).sum(", "dweights.mean(")
+    body = body.replace(" / sqrt_d", "")  # so that the right dscores mend neither dq nor dk
+    found = verdict_with_places("attention", outside("attention", body))
+    assert first(found).startswith("first wrong: dq, line ")
+    assert (
+        found.messages[1].startswith("dscores, line ")
+        and "is not the gradient with respect to scores" in (found.messages[1])
+    )
+
+
 def test_uncompared_inputs_of_a_wrong_array_are_named():
     body = dict(RIGHT[4:5])["attention"]
     text, line = planted(outside("attention", body), "ds", "weights * g / sqrt_d")

@@ -220,9 +220,9 @@ class Judge:
         found = self.places.first_wrong(wrong)
         if found is None:
             return self.places.differing()
-        what, message = found
+        what, message, order = found
         cause = sign(what.name, self.cases_inside(what)) if isinstance(what, Intermediate) else None
-        return [message, *filter(None, [cause])]
+        return [message, *filter(None, [cause]), *self.places.differing(order)]
 
     def shown_draw(self):
         """Return the number of the draw in which to look at the operation: the first in which something is wrong."""

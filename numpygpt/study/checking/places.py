@@ -4,6 +4,7 @@ An intermediate is called wrong only if the right numbers in its place make some
 So a gradient by another convention, divided by sqrt_d a line earlier than here, say, is never called wrong.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -77,7 +78,7 @@ class Places:
                 yield (wrong or all_of)[0]
 
     def first_wrong(self, wrong):
-        """Return (Intermediate or the name of a gradient, the message), or None.
+        """Return (Intermediate or the name of a gradient, the message, its place in the order), or None.
 
         wrong   {label: argument} of the gradients that are wrong
         """
@@ -87,19 +88,22 @@ class Places:
             places += [(order, label, lines, feeds, argument) for order, lines, _, feeds in filter(None, here)][:1]
         if not places:
             return None
-        _, name, lines, feeds, what = min(places, key=lambda place: place[0])
+        order, name, lines, feeds, what = min(places, key=lambda place: place[0])
         name += " as returned" * (name in feeds)  # a local of the function's name goes into what it returns
         unsure = ", ".join(f"{other} ({_lines(at)})" for other, at in list(feeds.items())[:MOST])
         unsure = f", or what goes into it and is not compared: {unsure}" if unsure else ""
-        return what, f"first wrong: {name}, {_lines(lines)}{unsure}{self._text(lines)}"
+        return what, f"first wrong: {name}, {_lines(lines)}{unsure}{self._text(lines)}", order
 
-    def differing(self):
-        """Return a remark on each intermediate that is not the derivative and may be wrong."""
+    def differing(self, before=math.inf):
+        """Return a remark on each intermediate that is made before that place, is not the derivative and may be wrong.
+
+        Two mistakes may hide each other: the right numbers in place of one then mend nothing.
+        """
         return [
             f"{one.name}, {_lines(one.first['lines'])}, is not the gradient with respect to {one.first['of']}. "
             "If it stands for something else, ignore this."
             for one in self.intermediates
-            if one.differs
+            if one.differs and one.first["order"] < before
         ]
 
     def _text(self, lines):
