@@ -30,7 +30,7 @@ def arguments(argv=None):
         "from the same weights, in turns, several times. Prints tables, and writes them to bench/RESULTS.md, each "
         "subject's in the place of its last.\n\n"
         "subjects (all, unless named):\n" + "\n".join(summaries) + "\n\n"
-        "On 2 cores all of it takes about an hour, nearly half of which is PyTorch's chapter. "
+        "On 2 cores all of it takes about three quarters of an hour, half of which is the chapter. "
         "Let nothing else run meanwhile.",
         ["python -m bench step forward", "python -m bench chapter --data SMSSpamCollection --quick"],
     )
@@ -39,7 +39,7 @@ def arguments(argv=None):
     parser.add_argument(
         "--data",
         default="sms",
-        help="messages for chapter, memory and neighbour: the UCI file SMSSpamCollection, or sms to download it",
+        help="messages for chapter and neighbour: the UCI file SMSSpamCollection, or sms to download it",
     )
     parser.add_argument(
         "--model", help="a GPT-2 folder (default: one of 124M's sizes with random weights, made for this run)"
@@ -47,12 +47,12 @@ def arguments(argv=None):
     parser.add_argument(
         "--repetitions",
         type=command.number(Number(int, 1)),
-        help="how often each side runs (default: 10; chapter 3, PyTorch's once; memory 2)",
+        help="how often each side runs (default: 5; language, operations and pretrain 10; memory 2)",
     )
     parser.add_argument(
         "--quick",
         action="store_true",
-        help=f"time {QUICK_STEPS} steps of PyTorch's chapter and compute the rest, instead of running it whole",
+        help=f"time {QUICK_STEPS} steps of PyTorch's chapter, instead of one epoch, and compute the rest from them",
     )
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("RESULTS.md"), help="the file of results")
     args = parser.parse_args(argv)
@@ -69,7 +69,7 @@ def main():
         print(f"measuring without {', '.join(found)}, set here: each library shall choose for itself", file=sys.stderr)
         clean = {name: value for name, value in os.environ.items() if name not in found}
         os.execve(sys.executable, sys.orig_argv, clean)  # libraries read these variables when loaded, so restart
-    if {"chapter", "memory", "neighbour"} & set(args.subjects):
+    if {"chapter", "neighbour"} & set(args.subjects):
         args.data = str(find_messages(args.data))
         if not Path(args.data).is_file():
             raise InputError(

@@ -1,20 +1,19 @@
 """The book's chapter-6 script in PyTorch:
 pandas, DataLoaders, losses every 50 steps, accuracies after each epoch and at the end.
 
-    python -m bench.book MODEL DATA OUT.json [--epochs N] [--steps N] [--shortcuts longest|none]
+    python -m bench.pytorch book MODEL DATA OUT.json [--steps N] [--shortcuts longest|none]
 
 With --shortcuts, PyTorch uses numpygpt's shortcuts: the frozen blocks run once for each distinct message, and the last
-block only for the pooled row. With --shortcuts none, no message is padded.
+block only for the pooled row. With --shortcuts none, no message is padded, and the file is read without CSV quoting, as
+in `python -m numpygpt.train --model gpt2 --data sms`.
 
 DATA is a file of ham and spam like UCI's, tab-separated without a header. numpygpt only reads MODEL. All operations on
 the messages are written here, in the book's order. OUT.json gets the losses, the accuracies, the printed lines, and the
 seconds of each step and each evaluated batch. With --steps the script stops early and reports the full number of steps.
 """
 
-import argparse
-import json
+import csv
 import time
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -31,18 +30,22 @@ EPOCHS, BATCH_SIZE, EVAL_EVERY, EVAL_BATCHES = 5, 8, 50, 5
 AT_ONCE = 1024  # tokens per forward pass of the frozen blocks; 512 and 2,048 are no faster
 
 
-def loaders(data, encoding, n_positions, pad=True):
-    """Return DataLoaders of (place, label) of the three sets, and the messages as tensors of ids, padded by default."""
-    frame = pd.read_csv(data, sep="\t", header=None, names=["Label", "Text"], keep_default_na=False)
+def loaders(data, encoding, n_positions, pad=True, shares=(0.7, 0.1)):
+    """Return DataLoaders of (place, label) of the three sets, and the messages as tensors of ids, padded by default.
+
+    shares   of the messages, for training and for validation
+    """
+    quoting = csv.QUOTE_MINIMAL if pad else csv.QUOTE_NONE
+    frame = pd.read_csv(data, sep="\t", header=None, names=["Label", "Text"], keep_default_na=False, quoting=quoting)
     spam = frame[frame["Label"] == "spam"]
     ham = frame[frame["Label"] == "ham"]
     if len(ham) > len(spam):  # equal counts need no balancing
         ham = ham.sample(len(spam), random_state=123)
     balanced = pd.concat([ham, spam]).sample(frac=1, random_state=123).reset_index(drop=True)
-    first, second = int(len(balanced) * 0.7), int(len(balanced) * 0.7) + int(len(balanced) * 0.1)
+    first, second = int(len(balanced) * shares[0]), int(len(balanced) * shares[0]) + int(len(balanced) * shares[1])
 
     encoded = [encoding.encode_ordinary(text) for text in balanced["Text"]]
-    longest = min(max(map(len, encoded[:first])), n_positions)
+    longest = min(max(map(len, encoded[:first] if pad else encoded)), n_positions)
     messages = [torch.tensor(ids[:longest] + [encoding.eot_token] * (longest - len(ids)) * pad) for ids in encoded]
     examples = list(zip(range(len(messages)), balanced["Label"].map({"ham": 0, "spam": 1})))
     return (
@@ -58,12 +61,17 @@ def whole_model(gpt2, messages):
     return lambda places: gpt2.classify(torch.stack([messages[i] for i in places]))
 
 
+def rows_kept(gpt2, messages, depth):
+    """Run the lowest `depth` blocks once per distinct message. Return the rows (T, D) of each message."""
+    distinct = {tuple(ids.tolist()): ids for ids in messages}
+    rows = dict(zip(distinct, peer.frozen_rows(gpt2, list(distinct.values()), depth, AT_ONCE)))
+    return [rows[tuple(ids.tolist())] for ids in messages]
+
+
 def with_shortcuts(gpt2, messages):
     """Run the frozen blocks once per distinct message. Return a function from places of messages to their logits."""
-    distinct = {tuple(ids.tolist()): ids for ids in messages}
     depth = len(gpt2.h) - 1
-    rows = dict(zip(distinct, peer.frozen_rows(gpt2, list(distinct.values()), depth, AT_ONCE)))
-    rows = [rows[tuple(ids.tolist())] for ids in messages]
+    rows = rows_kept(gpt2, messages, depth)
     last = torch.tensor([len(ids) - 1 for ids in messages])
     return lambda places: gpt2.classify_above(
         pad_sequence([rows[i] for i in places], batch_first=True), last[places], depth
@@ -84,6 +92,9 @@ class Evaluation:
         right = torch.cat([logits.argmax(dim=1) == labels for logits, labels in self._outputs(loader, most)])
         return right.double().mean().item()
 
+    def accuracies(self, sets):
+        return {name: self.accuracy(loader) for name, loader in sets.items()}
+
     def _outputs(self, loader, most):
         for number, (places, labels) in enumerate(loader):
             if number == most:
@@ -95,9 +106,12 @@ class Evaluation:
             yield logits, labels
 
 
-def fine_tune(classify, optimizer, training, validation, evaluation, epochs, most):
+def fine_tune(classify, learn, training, validation, evaluation, epochs, most=None):
     """Train for `epochs` epochs, or at most `most` steps. Return
-    {"step_losses", "step_seconds", "losses" {step: (training, validation)}, "log" (the printed lines)}."""
+    {"step_losses", "step_seconds", "losses" {step: (training, validation)}, "log" (the printed lines)}.
+
+    learn   (logits, labels) -> loss, a function that makes one update
+    """
     done = {"step_losses": [], "step_seconds": [], "losses": {}, "log": []}
 
     def say(line):
@@ -109,7 +123,7 @@ def fine_tune(classify, optimizer, training, validation, evaluation, epochs, mos
             step, start = len(done["step_losses"]), time.perf_counter()
             if step == most:
                 return done
-            done["step_losses"].append(peer.train_step(F.cross_entropy(classify(places), labels), optimizer))
+            done["step_losses"].append(learn(classify(places), labels))
             done["step_seconds"].append(time.perf_counter() - start)
             if step % EVAL_EVERY == 0:
                 train, val = (evaluation.loss(part, EVAL_BATCHES) for part in (training, validation))
@@ -138,28 +152,17 @@ def run(model, data, epochs=EPOCHS, steps=None, shortcuts=None):
     torch.manual_seed(123)
     classify = (with_shortcuts if shortcuts else whole_model)(gpt2, messages)
     evaluation = Evaluation(classify)
-    report = fine_tune(classify, peer.adamw(learning), training, validation, evaluation, epochs, steps)
+    optimizer = peer.adamw(learning)
+
+    def learn(logits, labels):
+        return peer.train_step(F.cross_entropy(logits, labels), optimizer)
+
+    report = fine_tune(classify, learn, training, validation, evaluation, epochs, steps)
     sets = {"training": training, "validation": validation, "test": test}
-    report["accuracy"] = {} if steps else {name: evaluation.accuracy(loader) for name, loader in sets.items()}
+    report["accuracy"] = {} if steps else evaluation.accuracies(sets)
 
     report["steps"] = epochs * len(training)
     evaluations = len(range(0, report["steps"], EVAL_EVERY)) + epochs
     evaluated = sum(min(EVAL_BATCHES, len(loader)) for loader in (training, validation))
     report["batches"] = evaluations * evaluated + sum(map(len, sets.values()))
     return report | {"batch_seconds": evaluation.seconds}
-
-
-def main(argv=None):
-    parser = argparse.ArgumentParser(prog="python -m bench.book", description=__doc__.partition("\n\n")[0])
-    parser.add_argument("model")
-    parser.add_argument("data")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--shortcuts", choices=("longest", "none"))
-    args = parser.parse_args(argv)
-    args.out.write_text(json.dumps(run(args.model, args.data, args.epochs, args.steps, args.shortcuts)))
-
-
-if __name__ == "__main__":
-    main()

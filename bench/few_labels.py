@@ -21,12 +21,11 @@ import numpy as np
 
 import numpygpt
 from numpygpt.system import command
-from numpygpt.system.errors import InputError
 from numpygpt.text.messages import read_messages
 from numpygpt.text.split import balance, split
 from numpygpt.training.recipes import SMALL
 
-from .machine import installed
+from .machine import need
 from .results import table, write_section
 
 SIZES = (20, 50, 100, 200)
@@ -158,8 +157,7 @@ def main(argv=None):
     parser.add_argument("data", type=Path, help="the UCI file SMSSpamCollection")
     parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md", help="the file of results")
     args = parser.parse_args(argv)
-    if not installed("sklearn"):
-        raise InputError("the other learners need scikit-learn: pip install scikit-learn")
+    need("sklearn")
     training, _, test = split(balance(read_messages(args.data)))
     found = measure(training, test, LEARNERS)
     text = markdown(found, SIZES, len(test), f"python -m bench.few_labels {args.data.name}")

@@ -16,7 +16,11 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from . import book, weights
+from numpygpt.system import command
+from numpygpt.system.errors import InputError
+
+from . import weights
+from .machine import need
 
 STEPS, BOUND = 60, 1e-3
 
@@ -24,7 +28,8 @@ STEPS, BOUND = 60, 1e-3
 def our_losses(model, data, out):
     """Return (losses of the steps, {step: (training loss, validation loss)}) from the history of numpygpt's run."""
     settings = ["--recipe", "book", "--epochs", "1", "--model", model, "--data", data, "--out", out]
-    subprocess.run([sys.executable, "-m", "numpygpt.train", *settings], check=True)
+    if status := subprocess.run([sys.executable, "-m", "numpygpt.train", *settings]).returncode:
+        raise InputError(f"numpygpt.train ended with status {status}: see what it says above")
     with open(out / "history.csv", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["loss"] and int(row["step"]) < STEPS]
     evaluated = [row for row in rows if row["train_loss"]]
@@ -37,6 +42,10 @@ def main():
     parser.add_argument("data", help="the UCI file SMSSpamCollection")
     parser.add_argument("--model", help="a Hugging Face folder (default: random weights)")
     args = parser.parse_args()
+    need("torch")
+    open(args.data).close()  # a missing file is an error now, not after the model is made
+    from . import book
+
     with TemporaryDirectory() as folder:
         folder = Path(folder)
         if args.model is None:
@@ -59,8 +68,9 @@ def main():
         for name, *pair in zip(("training", "validation"), *both, strict=step in evaluations):
             show(f"step {step:02d}, {name} loss", *pair)
     print(f"\nlargest difference of {len(differences)} losses: {max(differences):.1e} (allowed: below {BOUND:.0e})")
-    return 0 if max(differences) < BOUND else 1
+    if max(differences) >= BOUND:
+        sys.exit(1)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

@@ -24,7 +24,7 @@ from .results import Row, Section
 from .step import MESSAGES, batch
 from .turns import in_turns
 
-REPETITIONS = 10
+REPETITIONS = 5
 PRODUCTS = 40  # sgemms per timing, which then takes about as long as the blocks
 
 

@@ -15,7 +15,7 @@ from .machine import Rates, installed
 from .results import Row, Section
 from .turns import in_turns
 
-REPETITIONS = 10
+REPETITIONS = 5
 PROMPT, TOKENS = 20, 100
 
 

@@ -16,6 +16,7 @@ from numpygpt.api.classifier import Classifier
 from numpygpt.api.gpt import load
 from numpygpt.explain.influence import DAMPING, HeadInfluence, TracIn
 from numpygpt.ops.softmax import softmax
+from numpygpt.system import command
 from numpygpt.system.settings import SMALLEST
 from numpygpt.text.messages import read_messages
 from numpygpt.text.selection import select
@@ -136,4 +137,4 @@ def spearman(a, b):
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

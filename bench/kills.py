@@ -27,12 +27,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from numpygpt import train
-from numpygpt.system.command import Progress
+from numpygpt.system import command
+from numpygpt.system.errors import InputError
+from numpygpt.system.settings import Number
 from numpygpt.text.messages import read_messages
 from numpygpt.text.sources import find_messages
 
 from . import machine
-from .results import table, write_section
+from .results import last_line, table, write_section
 
 # Options of train. A state is written after every step, a few times in the run, or only after its two epochs.
 WAYS = (
@@ -73,7 +75,7 @@ def finish(process, log):
     """Wait for a process to end. It must succeed."""
     _, status = os.waitpid(process, 0)
     if status:
-        raise SystemExit(f"a run ended with status {status}:\n{log.read_text()}")
+        raise InputError(f"a run ended with status {status}: {last_line(log)}")
 
 
 def killed_in(folder, since):
@@ -130,7 +132,7 @@ def run_with_kills(way, folder, seconds, kills, rng):
 
 def measure(ways, runs, scratch, seed=1, most=3):
     """Return (kills of each phase as a Counter, the seconds of each way, differences [(run, file)])."""
-    rng, met, wrong, progress = random.Random(seed), Counter(), [], Progress("kills", "runs")
+    rng, met, wrong, progress = random.Random(seed), Counter(), [], command.Progress("kills", "runs")
     seconds, expected = [], []
     for number, way in enumerate(ways):
         folder, log = scratch / f"whole-{number}", scratch / f"whole-{number}.log"
@@ -155,7 +157,7 @@ def measure(ways, runs, scratch, seed=1, most=3):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=200, help="how many (default: 200)")
+    parser.add_argument("--runs", type=command.number(Number(int, 1)), default=200, help="how many (default: 200)")
     parser.add_argument("--out", type=Path, default=HERE / "RESULTS.md", help="the file of results")
     args = parser.parse_args(argv)
     with TemporaryDirectory(prefix="bench-kills-") as scratch:
@@ -185,4 +187,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

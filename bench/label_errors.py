@@ -10,15 +10,16 @@ find_label_issues on the same probabilities, and cleanlab's ranking on a logisti
 """
 
 import argparse
-import sys
 
 import numpy as np
 
 from numpygpt.api.gpt import load
 from numpygpt.explain.label_review import cross_validated, folds_of
-from numpygpt.system.errors import InputError
+from numpygpt.system import command
 from numpygpt.text.messages import read_messages
 from numpygpt.text.sources import find_messages
+
+from .machine import need
 
 RATES, SEEDS = (0.05, 0.10, 0.20), range(123, 128)
 
@@ -27,18 +28,11 @@ def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m bench.label_errors", description=__doc__)
     parser.add_argument("file", metavar="FILE", help="the UCI SMS Spam Collection")
     args = parser.parse_args(argv)
-    try:
-        import cleanlab  # noqa: F401
-        import sklearn  # noqa: F401
-    except ImportError as error:
-        sys.exit(f"bench.label_errors needs cleanlab and scikit-learn ({error}): pip install cleanlab scikit-learn")
+    need("cleanlab", "sklearn")
+    frames = {name: read_messages(path) for name, path in (("sample", find_messages("sample")), ("UCI", args.file))}
     gpt = load("mini")
     print("| data, flipped | ranking | found | area |\n|---|---|---|---|")
-    for name, path in (("sample", find_messages("sample")), ("UCI", args.file)):
-        try:
-            frame = read_messages(path)
-        except InputError as error:
-            sys.exit(str(error))
+    for name, frame in frames.items():
         texts, labels = frame["Text"].tolist(), frame["Label"].tolist()
         features = gpt.features(texts)
         for rate in RATES:
@@ -103,4 +97,4 @@ def area_under(scores, flipped):
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -11,11 +11,14 @@ from statistics import median
 import numpy as np
 
 from numpygpt.system import blas
+from numpygpt.system.errors import InputError
 
 from .turns import timed
 
 # Each of these changes the speed of a linear-algebra library.
-OVERRIDES = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+OVERRIDES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS")
+OVERRIDES += ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+PACKAGES = {"sklearn": "scikit-learn"}  # what pip calls a library, if not by its name
 
 
 def overrides(environment):
@@ -26,6 +29,13 @@ def overrides(environment):
 def installed(library):
     """Return whether a module can be imported, without importing it."""
     return importlib.util.find_spec(library) is not None
+
+
+def need(*libraries):
+    """Raise InputError if one of the libraries is missing."""
+    names = [PACKAGES.get(library, library) for library in libraries]
+    if not all(map(installed, libraries)):
+        raise InputError(f"this needs {' and '.join(names)}: pip install {' '.join(names)}")
 
 
 def describe():

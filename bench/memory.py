@@ -1,15 +1,10 @@
-"""Peak memory (largest resident set) of whole processes:
-of the chapter with the book's padding, and of steps that train all layers.
+"""Peak memory (largest resident set) of a process that makes steps of all layers.
 
-Read-only weights are memory-mapped, and count once they have been read.
-PyTorch's chapter is stopped after some steps and one evaluation of its losses, when it has reached its peak.
+Read-only weights are memory-mapped, and count once they have been read. The subject `chapter` has its runs' peaks.
 """
 
 import sys
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from .chapter import QUICK_STEPS, run_numpygpt, run_pytorch
 from .machine import installed
 from .results import Row, Section
 from .step import numpygpt_step, pytorch_step
@@ -20,17 +15,9 @@ STEPS = 3  # AdamW's moments exist from the second step on
 
 
 def measure(options):
-    chapters, steps = ([], []), ([], [])
-    for _ in range(options.repetitions):
-        with TemporaryDirectory(prefix="bench-memory-") as scratch:
-            scratch = Path(scratch)
-            chapters[0].append(fresh(peak, run_numpygpt, options, scratch / "run", []))
-            steps[0].append(fresh(peak, repeat, numpygpt_step, options.model))
-            if installed("torch"):
-                chapters[1].append(fresh(peak, run_pytorch, options, scratch / "peer.json", QUICK_STEPS))
-                steps[1].append(fresh(peak, repeat, pytorch_step, options.model))
-    rows = [Row("chapter, book's padding", "GB", *chapters), Row("step, `all`", "GB", *steps)]
-    return Section("memory", __doc__, rows)
+    sides = [numpygpt_step, *([pytorch_step] if installed("torch") else [])]
+    peaks = [[fresh(peak, repeat, side, options.model) for _ in range(options.repetitions)] for side in sides]
+    return Section("memory", __doc__, [Row("step, `all`", "GB", *peaks)])
 
 
 def repeat(make_step, model):

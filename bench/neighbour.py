@@ -1,9 +1,9 @@
 """The same work on an idle machine, and beside one other program that uses all cores.
 
 The work is the default run (`python -m numpygpt.train`, `mini` and the sample, timed as a whole process), training
-steps at the model's sizes, and, once, the chapter without padding. The neighbour multiplies matrices in an endless
-loop, on as many threads as there are cores. Each program's fair share is half of the machine, so twice the time is the
-best possible result.
+steps at the model's sizes, and, once, `python -m numpygpt.train --model gpt2 --data sms`. The neighbour multiplies
+matrices in an endless loop, on as many threads as there are cores. Each program's fair share is half of the machine, so
+twice the time is the best possible result.
 """
 
 import subprocess
@@ -18,7 +18,8 @@ from tempfile import TemporaryDirectory
 from numpygpt.system.command import Progress
 from numpygpt.system.memory import keep_freed_memory
 
-from .chapter import run_numpygpt
+from . import default
+from .chapter import DEFAULT, run_numpygpt
 from .results import Row, Section
 from .step import numpygpt_step
 from .turns import fresh, timed
@@ -30,10 +31,10 @@ STARTED = 1.0  # seconds until the neighbour has imported NumPy
 
 def measure(options):
     work = {"the default run": (default_run, options.repetitions)}
-    for choice, steps in (("last_block", 30), ("all", 3)):
+    for choice, steps in (("last_block", 30), ("all", 1)):
         run = partial(fresh, seconds_a_step, options.model, choice, steps)
         work[f"step, `{choice}`"] = (run, options.repetitions)
-    work["the chapter, `--pad none`"] = (partial(chapter, options), 1)
+    work[DEFAULT] = (partial(chapter, options), 1)
     progress, done = Progress("neighbour", "runs"), 0
     rows, total = [], 2 * sum(repetitions for _, repetitions in work.values())
     for what, (run, repetitions) in work.items():
@@ -55,17 +56,13 @@ def measure(options):
 
 def default_run():
     """Return the seconds of one `python -m numpygpt.train`."""
-    with TemporaryDirectory(prefix="bench-neighbour-") as folder:
-        command = [sys.executable, "-m", "numpygpt.train", "--out", Path(folder, "run")]
-        return timed(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))[
-            0
-        ]
+    return timed(default.run_numpygpt)[0]
 
 
 def chapter(options):
-    """Return the seconds of one `python -m numpygpt.train --recipe book --pad none`."""
+    """Return the seconds of one `python -m numpygpt.train` with the default recipe."""
     with TemporaryDirectory(prefix="bench-neighbour-") as folder:
-        return run_numpygpt(options, Path(folder, "run"), ["--pad", "none"])["seconds"]
+        return run_numpygpt(options, Path(folder, "run"), [])["seconds"]
 
 
 def seconds_a_step(model, choice, steps):

@@ -87,6 +87,15 @@ class GPT2(nn.Module):
             row = x[torch.arange(len(x)), last]
         return self.head(self.ln_f(row))
 
+    def classify_mean_above(self, x, lengths, depth):
+        """Return logits (B, C) from the mean of each message's own rows, of the rows x (B, T, D) of block `depth`.
+
+        Attention is causal, so the padding after a message changes none of its rows: only the mean needs the mask.
+        """
+        rows = self.ln_f(self.embedded_blocks(x, depth, len(self.h)))
+        own = (torch.arange(x.shape[1]) < lengths[:, None]).to(rows.dtype)  # (B, T)
+        return self.head((own[:, None] @ rows)[:, 0] / lengths[:, None])
+
     def forward(self, ids):
         return self.ln_f(self.blocks(ids, len(self.h)))
 
@@ -99,16 +108,23 @@ class GPT2(nn.Module):
         return F.cross_entropy(F.linear(self(ids), self.wte.weight).flatten(0, 1), targets.flatten())
 
 
+def batches_by_length(messages, at_once):
+    """Yield the places of messages of similar length, with padding at most `at_once` tokens. The longest come first."""
+    order = sorted(range(len(messages)), key=lambda i: len(messages[i]))
+    while order:
+        count = max(1, at_once // len(messages[order[-1]]))
+        yield order[-count:]
+        order = order[:-count]
+
+
 @torch.no_grad()
 def frozen_rows(model, messages, depth, at_once):
     """Return [rows (T, D) of each message after the lowest `depth` blocks] for 1-dimensional tensors of ids.
 
     Messages of similar length run together, `at_once` tokens at a time. Causal attention ignores padding at their end.
     """
-    rows, order = [None] * len(messages), sorted(range(len(messages)), key=lambda i: len(messages[i]))
-    while order:
-        count = max(1, at_once // len(messages[order[-1]]))
-        batch, order = order[-count:], order[:-count]
+    rows = [None] * len(messages)
+    for batch in batches_by_length(messages, at_once):
         ids = pad_sequence([messages[i] for i in batch], batch_first=True)
         for i, made in zip(batch, model.blocks(ids, depth)):
             rows[i] = made[: len(messages[i])].clone()
@@ -136,9 +152,9 @@ def freeze(model, trainable):
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def adamw(parameters):
-    """Return AdamW with the book's learning rate and weight decay."""
-    return torch.optim.AdamW(parameters, lr=5e-5, weight_decay=0.1, fused=True)
+def adamw(parameters, **settings):
+    """Return AdamW with the book's learning rate and weight decay, and other settings."""
+    return torch.optim.AdamW(parameters, **dict(lr=5e-5, weight_decay=0.1, fused=True) | settings)
 
 
 def train_step(loss, optimizer):

@@ -27,6 +27,7 @@ from numpygpt.api.gpt import GPT
 from numpygpt.model.config import Config
 from numpygpt.model.parameters import parameter_shapes, random_parameters
 from numpygpt.system import command
+from numpygpt.system.errors import InputError
 from numpygpt.system.memory import keep_freed_memory
 from numpygpt.training.adamw import AdamW
 from numpygpt.training.batch import batch_loss
@@ -132,11 +133,15 @@ def run_sides(rounds):
     """Return (seconds of one process, seconds of two ranks), each side `rounds` times, in turns."""
     clean = {name: value for name, value in os.environ.items() if name not in machine.OVERRIDES}
     mpiexec = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    if not mpiexec:
+        raise InputError("this needs mpiexec: pip install mpi4py mpich")
     sides = [{}, {}]
     for _ in range(rounds):
         for found, launcher in zip(sides, ([], [mpiexec, "-n", "2"])):
             line = [*launcher, sys.executable, "-m", "bench.ranks", "--side"]
-            run = subprocess.run(line, env=clean, stdout=subprocess.PIPE, check=True)
+            run = subprocess.run(line, env=clean, stdout=subprocess.PIPE)
+            if run.returncode:
+                raise InputError(f"{' '.join(launcher) or 'one process'}: ended with status {run.returncode}")
             for what, seconds in json.loads(run.stdout).items():
                 found.setdefault(what, []).extend(seconds)
     return sides

@@ -71,6 +71,11 @@ class Section:
         return "\n\n".join([*parts, *self.notes, made]) + "\n"
 
 
+def last_line(log):
+    """Return the last line of a log file: the error of a command that failed."""
+    return log.read_text(encoding="utf-8", errors="replace").rstrip().rpartition("\n")[2].removeprefix("error: ")
+
+
 def figure(number):
     """Format a number with about three digits: 1,260; 24.1; 0.493."""
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"

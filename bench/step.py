@@ -23,7 +23,7 @@ from .machine import Rates, installed
 from .results import Row, Section
 from .turns import in_turns, worst_difference
 
-REPETITIONS = 10
+REPETITIONS = 5
 MESSAGES, TOKENS = 8, 120
 
 FAIR = "PyTorch, our shortcuts"

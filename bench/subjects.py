@@ -4,9 +4,22 @@ from datetime import date
 
 from numpygpt.system.memory import keep_freed_memory
 
-from . import chapter, forward, generate, language, machine, memory, neighbour, operations, step
+from . import (
+    chapter,
+    default,
+    forward,
+    generate,
+    language,
+    machine,
+    memory,
+    neighbour,
+    operations,
+    pretrain,
+    step,
+    waits,
+)
 
-MODULES = (chapter, step, forward, generate, language, memory, neighbour, operations)
+MODULES = (default, chapter, step, forward, waits, generate, language, pretrain, memory, neighbour, operations)
 SUBJECTS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 

@@ -5,13 +5,30 @@ import os
 import subprocess
 import sys
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from bench import chapter, few_labels, forward, generate, language, machine, neighbour, operations, ranks, step
+from bench import (
+    chapter,
+    default,
+    few_labels,
+    forward,
+    generate,
+    language,
+    machine,
+    neighbour,
+    operations,
+    pretrain,
+    pytorch,
+    ranks,
+    scaling,
+    step,
+    waits,
+)
 from bench.results import HEADER, Row, Section, write_section
 from bench.turns import in_turns, worst_difference
 from numpygpt.checkpoints.huggingface import save_folder
@@ -81,9 +98,10 @@ def test_functions_run_in_turns_and_the_first_round_is_discarded(monkeypatch):
     assert worst_difference(runs) == 1
 
 
-@pytest.mark.parametrize("subject", [step, forward, generate, language], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("subject", [step, forward, generate, language, pretrain], ids=lambda module: module.__name__)
 def test_a_subject_measures_every_row_and_computes_its_peers_results(subject, options, monkeypatch):
     monkeypatch.setattr("bench.turns.PAUSE", 0)
+    monkeypatch.setattr("bench.pretrain.MODEL", options.model)
     monkeypatch.setattr("bench.forward.PRODUCTS", 1)
     monkeypatch.setattr("bench.generate.TOKENS", 10)
     section = subject.measure(options)
@@ -99,8 +117,67 @@ def test_a_subject_measures_every_row_and_computes_its_peers_results(subject, op
 
 
 def run_here(command):
-    """Run a command in this process, because a new one takes seconds to import everything."""
+    """Run a command in this process, because a new one takes seconds to import everything. Return a peak of memory."""
     importlib.import_module(command[0]).main(list(map(str, command[1:])))
+    return 1.0
+
+
+@pytest.fixture
+def tiny_default(options, monkeypatch):
+    """Make the default run that of the tiny model."""
+    monkeypatch.setattr("bench.turns.PAUSE", 0)
+    monkeypatch.setattr("bench.default.MODEL", options.model)
+    monkeypatch.setattr("bench.default.DATA", options.data)
+
+
+@needs_torch
+def test_the_default_run_has_the_same_losses_on_all_sides(options, tiny_default, monkeypatch):
+    monkeypatch.setattr("bench.default.seconds_after", lambda word, command: run_here(command))
+    section = default.measure(Namespace(repetitions=1))
+    assert [(len(row.ours), len(row.peer), len(row.fair)) for row in section.rows] == [(1, 1, 1)] * 2
+    # 56 messages for training: 21 steps, and one evaluation of both losses
+    assert "over 23 losses of a run" in section.notes[1]
+    assert float(section.notes[1].rstrip(".").rsplit(" ", 1)[1]) < 1e-5
+
+
+def test_seconds_without_starting_begin_at_the_line_that_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    lines = "import time", "time.sleep(1)", "print('results', flush=True)", "time.sleep(0.2)"
+    (tmp_path / "slow_start.py").write_text("\n".join(lines))
+    assert 0.2 < default.seconds_after("results", ["slow_start"]) < 1
+    with pytest.raises(InputError, match="status 0"):
+        default.seconds_after("result of", ["slow_start"])
+
+
+def test_everything_that_a_user_waits_for_is_measured(options, tiny_default, monkeypatch):
+
+    def python(*words):
+        with suppress(SystemExit):  # of --help
+            return words[0] == "-m" and run_here(words[1:])
+
+    monkeypatch.setattr(waits, "python", python)
+    section = waits.measure(options)
+    assert all(row.share > 0 for row in section.rows[2:]) and len(section.rows) == 9
+    assert all(len(row.ours) == 2 for row in section.rows)
+    assert all(bool(row.peer) == machine.installed("torch") for row in section.rows[-2:])
+    for note in section.notes[1:]:
+        assert float(note.rstrip(".").rsplit(" ", 1)[1]) < 1e-5
+
+
+@pytest.mark.parametrize("way", [["--pad", "12"], ["--evaluate"]])
+def test_scaling_measures_each_size(way, tmp_path, monkeypatch):
+    commands = []
+
+    def run(command, log):
+        commands.append(command)
+        return 2.0, 3e9
+
+    monkeypatch.setattr(scaling, "run_module", run)
+    out = tmp_path / "RESULTS.md"
+    scaling.main(["--sizes", "10,2000", f"--out={out}", *way])
+    assert "| 2,000    | 2.0     | 1.00         | 3.00" in out.read_text()
+    assert f"## scaling, {' '.join(way).removeprefix('--evaluate') or 'evaluate'}\n" in out.read_text()
+    assert commands[-1][0] == ("numpygpt.train" if "--pad" in way else "numpygpt.evaluate")
 
 
 @needs_torch
@@ -108,26 +185,31 @@ def run_here(command):
 def test_the_chapter_runs_on_both_sides_with_the_same_losses(quick, options, monkeypatch):
     monkeypatch.setattr("bench.chapter._run", run_here)
     monkeypatch.setattr("bench.chapter.QUICK_STEPS", 3)
-    monkeypatch.setattr("bench.chapter.PADDINGS", {"book's padding": "longest"})
-    section = chapter.measure(Namespace(**vars(options) | {"repetitions": 1, "quick": quick}))
-    assert [row.what for row in section.rows] == ["book's padding", "book's padding, features on disk"]
-    assert section.rows[0].fair and section.rows[0].limit > 0 and not section.rows[1].fair
+    # the default recipe of a wide model, for a narrow one
+    monkeypatch.setitem(chapter.COMMANDS, chapter.DEFAULT, ("--recipe", "gpt2", "--lr", "5e-5"))
+    section = chapter.measure(Namespace(**vars(options) | {"quick": quick}))
+    assert [(len(row.ours), len(row.peer), len(row.fair)) for row in section.rows[:3]] == [
+        (1, 1, 1),
+        (2, 1, 2),
+        (2, 1, 0),
+    ]
+    assert all(row.limit > 0 for row in section.rows[:2])
+    assert [row.unit for row in section.rows] == ["s"] * 3 + ["GB"] * 2
     assert float(section.notes[1].rstrip(".").rsplit(" ", 1)[1]) < 1e-5
-    if quick:
-        # 80 messages, 56 for training: 7 batches an epoch, 5 epochs;
-        # one evaluation and 5 accuracies of 5 + 1 batches
-        assert "3 timed steps and 6 timed evaluation batches, of 35 and 46" in section.notes[2]
-    else:
-        ours, theirs = section.notes[2].split(": numpygpt ")[1].rstrip(".").split("; PyTorch ")
+    # 80 messages, 56 for training: 7 batches an epoch, 5 epochs;
+    # one evaluation and 5 accuracies of 5 + 1 batches
+    timed = "3 timed steps and 6" if quick else "7 timed steps and 12"
+    assert f"{timed} timed evaluation batches, of 35 and 46" in section.notes[2]
+    for note in section.notes[3:]:
+        ours, theirs = note.split(": numpygpt ")[1].rstrip(".").split("; PyTorch ")
         assert ours == theirs
 
 
 def test_the_chapter_is_measured_without_pytorch(options, monkeypatch):
-    monkeypatch.setattr("bench.chapter.PADDINGS", {"book's padding": "longest"})
     monkeypatch.setattr("bench.chapter._run", run_here)
     monkeypatch.setattr("bench.chapter.installed", lambda library: False)
     section = chapter.measure(Namespace(**vars(options) | {"repetitions": 1}))
-    assert [(len(row.ours), row.peer) for row in section.rows] == [(1, [])] * 2 and len(section.notes) == 1
+    assert [(len(row.ours), row.peer) for row in section.rows] == [(1, [])] * 5 and len(section.notes) == 1
 
 
 def test_the_parts_of_a_step_add_up_to_it(options, monkeypatch):
@@ -186,11 +268,12 @@ def test_peak_memory_counts_only_the_work_here_or_in_a_child():
     assert large_child - small_child > 0.2
 
 
-def test_memory_of_the_chapter_and_of_a_step_with_all_layers_is_measured(options):
+def test_memory_of_a_step_with_all_layers_is_measured(options):
     """From a fresh process, as the command is: a child's peak counts what its parent held,
     and this one may hold PyTorch."""
     code = f"""
 from argparse import Namespace
+from contextlib import suppress
 from bench import memory
 memory.installed = lambda library: False
 section = memory.measure(Namespace(**{vars(options) | {"repetitions": 1}!r}))
@@ -204,10 +287,10 @@ def test_the_command_drops_blas_settings_and_writes_a_section_without_local_path
     out = tmp_path / "RESULTS.md"
     command = [sys.executable, "-m", "bench", "forward", "--model", options.model, "--repetitions", "1", f"--out={out}"]
     finished = subprocess.run(
-        command, cwd=ROOT, env=os.environ | {"OPENBLAS_CORETYPE": "Haswell"}, capture_output=True, text=True
+        command, cwd=ROOT, env=os.environ | {"OPENBLAS_L2_SIZE": "512"}, capture_output=True, text=True
     )
     assert finished.returncode == 0, finished.stderr
-    assert "without OPENBLAS_CORETYPE" in finished.stderr
+    assert "OPENBLAS_L2_SIZE" in finished.stderr
     assert "`python -m bench forward --model model --repetitions 1 --out=RESULTS.md`" in out.read_text()
     assert str(tmp_path.parent) not in out.read_text()
 
@@ -243,13 +326,29 @@ def test_few_labels_measures_every_learner_on_the_same_balanced_draws(tmp_path, 
     assert not machine.installed("matplotlib") or (tmp_path / "plot.png").stat().st_size > 1000
 
 
-def test_few_labels_names_a_missing_package_in_one_line(tmp_path, monkeypatch):
-    words = [sys.executable, "-m", "bench.few_labels", str(tmp_path / "nowhere")]
-    finished = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-    assert finished.returncode == 2 and len(finished.stderr.splitlines()) == 1 and "Traceback" not in finished.stderr
-    monkeypatch.setattr(few_labels, "installed", lambda name: False)
-    with pytest.raises(InputError, match="pip install scikit-learn"):
-        few_labels.main([str(tmp_path)])
+@pytest.mark.parametrize(
+    "command",
+    ["few_labels nowhere", "label_errors nowhere", "first_60_steps nowhere", "pytorch book nowhere nowhere out"]
+    + ["scaling --sizes 9 --pad foo"],
+)
+def test_a_missing_file_ends_a_command_in_one_line(command, tmp_path):
+    name, *words = command.split()
+    words = [sys.executable, "-m", f"bench.{name}", *words]
+    clean = os.environ | {"PYTHONPATH": str(ROOT)}
+    finished = subprocess.run(words, cwd=tmp_path, env=clean, capture_output=True, text=True)
+    assert finished.returncode == 2 and len(finished.stderr.splitlines()) == 1, finished.stderr
+    assert finished.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [(few_labels, ["file"]), (pytorch, ["book", "mini", "file", "out"])],
+    ids=lambda module: getattr(module, "__name__", ""),
+)
+def test_a_missing_package_is_named_with_the_command_that_installs_it(module, words, monkeypatch):
+    monkeypatch.setattr(machine, "installed", lambda name: False)
+    with pytest.raises(InputError, match="pip install (scikit-learn|torch)"):
+        module.main(words)
 
 
 def test_few_labels_learners_distinguish_two_labels():
