@@ -19,6 +19,8 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
 from numpygpt.api.gpt import load
 from numpygpt.system.errors import InputError
 from numpygpt.system.settings import SMALLEST
@@ -31,12 +33,12 @@ from numpygpt.training.recipes import SMALL
 
 from .machine import Rates, installed
 from .results import Row, Section
+from .step import FAIR
 from .turns import in_turns
 
 REPETITIONS = 5
 MODEL, DATA = "mini", "sample"
 BATCH, EVAL_EVERY, EVAL_BATCHES = 8, 50, 5  # numpygpt.train's defaults
-FAIR = "PyTorch, our shortcuts"
 
 
 def measure(options):
@@ -56,8 +58,7 @@ def measure(options):
     notes = [rates.said()]
     if installed("torch"):
         ours, *others = ([losses for _, (_, losses) in runs[name]] for name in runs)
-        pairs = [pair for other in others for these, those in zip(ours, other) for pair in zip(these, those)]
-        worst = max(abs(this - that) for this, that in pairs)
+        worst = max(np.abs(np.subtract(*pair)).max() for other in others for pair in zip(ours, other))
         notes.append(
             f"Same losses: over {len(ours[0])} losses of a run, the worst difference from PyTorch's is {worst:.1e}."
         )
@@ -72,10 +73,9 @@ def run_numpygpt():
         seconds = seconds_after("results", command)
         with open(out / "history.csv", newline="") as file:
             rows = list(csv.DictReader(file))
-    steps = [float(row["loss"]) for row in rows if row["loss"]]
-    return seconds, steps + [
-        float(row[f"{part}_loss"]) for part in ("train", "validation") for row in rows if row["train_loss"]
-    ]
+    evaluated = [row for row in rows if row["train_loss"]]
+    of_steps = [float(row["loss"]) for row in rows if row["loss"]]
+    return seconds, of_steps + [float(row[f"{part}_loss"]) for part in ("train", "validation") for row in evaluated]
 
 
 def run_pytorch(*shortcuts):
