@@ -26,6 +26,7 @@ from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpygpt.commands.train  # noqa: F401  before the forks, which would each import it
 from numpygpt import train
 from numpygpt.system import command
 from numpygpt.system.errors import InputError
