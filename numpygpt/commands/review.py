@@ -30,7 +30,7 @@ def run(args):
     )
     total, duplicates = len(messages), int((suspects["why"] == DUPLICATE).sum())
     print(f"{total:,} messages of {path}, each classified by a model of {args.model} that has not seen it")
-    print(f"About {expected:,} labels ({expected / total:.1%}) are expected to be wrong; or the model is")
+    print(f"Labels expected to be wrong: about {expected:,} ({expected / total:.1%}). Or the model is wrong")
     if duplicates:
         print(f"{counted(duplicates, 'message')} with the same text as another message, and another label")
     if not len(suspects):

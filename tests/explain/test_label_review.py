@@ -121,7 +121,7 @@ def test_the_command_lists_the_planted_label_first_and_writes_all(tmp_path, caps
     frame.to_csv(tmp_path / "mine.csv", index=False)
     review.main([str(tmp_path / "mine.csv"), "--out", str(tmp_path / "suspects.csv")])
     shown = capsys.readouterr().out
-    assert "120 messages" in shown and "are expected to be wrong; or the model is" in shown
+    assert "120 messages" in shown and "Labels expected to be wrong: about " in shown
     assert "2 messages with the same text as another message, and another label" in shown
     written = pd.read_csv(tmp_path / "suspects.csv")
     assert written.columns[:2].tolist() == ["text", "label"] and (written["why"] == DUPLICATE).sum() == 2
