@@ -42,24 +42,35 @@ def server(monkeypatch, tmp_path):
         yield found
 
 
-@pytest.fixture(autouse=True)
-def as_on_windows(monkeypatch):
+@pytest.fixture(autouse=True, scope="session")
+def disk_cache():
+    """Leave written files to the system's cache: thousands of waits for the disk would take long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def as_on_windows():
     """Fail if a file is renamed or replaced while this process has it mapped or open, which Windows refuses."""
     if not os.path.isdir("/proc/self/fd"):
+        yield
         return
     replace = os.replace
 
     def strict(source, target):
-        with open("/proc/self/maps") as maps:
-            held = {line.split(maxsplit=5)[5].rstrip("\n") for line in maps if "/" in line}
+        mapped, opened = Path("/proc/self/maps").read_text(), set()
         for number in os.listdir("/proc/self/fd"):
             with suppress(OSError):  # the descriptor of the listing itself
-                held.add(os.readlink(f"/proc/self/fd/{number}"))
+                opened.add(os.readlink(f"/proc/self/fd/{number}"))
         for path in map(os.path.realpath, (source, target)):
-            assert path not in held, f"{path} is renamed or replaced while it is mapped or open"
+            held = path in opened or f" {path}\n" in mapped
+            assert not held, f"{path} is renamed or replaced while it is mapped or open"
         replace(source, target)
 
-    monkeypatch.setattr(os, "replace", strict)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "replace", strict)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,16 @@ def test_a_finished_write_replaces_the_file_and_leaves_no_temporary_file(tmp_pat
     assert os.listdir(tmp_path) == ["weights"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="directories are synced on POSIX only")
+def test_a_file_is_on_disk_before_its_rename_and_its_folder_after(tmp_path, monkeypatch):
+    calls, replace = [], os.replace
+    monkeypatch.setattr(os, "fsync", lambda descriptor: calls.append(stat.S_ISDIR(os.fstat(descriptor).st_mode)))
+    monkeypatch.setattr(os, "replace", lambda *paths: (calls.append("replace"), replace(*paths)))
+    with replacing(tmp_path / "weights"):
+        pass
+    assert calls == [False, "replace", True]
+
+
 @pytest.mark.parametrize("interruption", [OSError("No space left on device"), KeyboardInterrupt(), ValueError()])
 def test_an_interrupted_write_keeps_the_old_file_and_leaves_no_temporary_file(tmp_path, interruption):
     path = tmp_path / "weights"
