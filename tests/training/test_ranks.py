@@ -183,11 +183,7 @@ def test_an_exact_run_resumes_on_another_number_of_ranks_with_the_same_bits(ran,
 @pytest.mark.parametrize(
     "body, status, shown",
     [
-        (
-            'open("gone") if ranks.rank == 1 else ranks.gather(0)',
-            2,
-            "error: gone: No such file or directory\n",
-        ),
+        ('open("gone") if ranks.rank == 1 else ranks.gather(0)', 2, "error: gone: No such file or directory\n"),
         ('raise InputError("of all")', 2, "error: of all\n"),
         ('train.main(["--epochs", "0"])', 2, "error: argument --epochs: expected a whole number at least 1, got '0' *"),
         ('ranks.check_equal("size", lambda: ranks.rank)', 2, "error: the ranks differ in size. *"),
