@@ -8,6 +8,7 @@ import pytest
 from numpygpt.study import exercises, lessons
 from numpygpt.study.lessons import notebook
 from numpygpt.study.lessons.mine import TRAINING, mine
+from numpygpt.study.own_files import operations_in
 from numpygpt.system.errors import InputError
 
 
@@ -72,3 +73,13 @@ def test_a_folder_without_functions_is_refused_with_the_searched_files(tmp_path)
     (tmp_path / "lesson_1.ipynb").write_text("{}")
     with pytest.raises(InputError, match="lesson_1.ipynb: not a notebook"):
         mine(folder=tmp_path)
+
+
+def test_an_edit_in_the_second_of_the_last_run_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    file = tmp_path / "gelu.py"
+    for number in "12":
+        file.write_text(f"def gelu(x):\n    return {number}\n")
+        later(file, 1)
+        assert operations_in([file])["gelu"](0) == int(number)
+    assert list(tmp_path.iterdir()) == [file], "compiled code beside it"

@@ -7,14 +7,13 @@ The report is an .npz file: arrays by name, and "facts", a JSON text that refers
 
 import ast
 import faulthandler
-import importlib.util
 import json
 import os
 import pickle
 import sys
 import warnings
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -55,13 +54,13 @@ def facts_of_draws(function, source, draws, derive, arrays):
 
 def loaded(path, name, source):
     """The function of that name in a file; without a name the file's own, or its only one."""
-    loader = SourceFileLoader(path.stem, str(path))  # also for a name without .py
-    spec = importlib.util.spec_from_file_location(path.stem, path, loader=loader)
-    module = importlib.util.module_from_spec(spec)
+    module = ModuleType(path.stem)
+    module.__file__ = str(path)
     try:
         text = path.read_text(encoding="utf-8")
         defined = [node.name for node in ast.parse(text, str(path)).body if isinstance(node, ast.FunctionDef)]
-        spec.loader.exec_module(module)
+        # An import would leave compiled code beside the file, and might take it for the file's after a quick edit.
+        exec(compile(text, str(path), "exec"), module.__dict__)
     except BaseException as error:
         raise Stop({"fails": where(error, source)}) from None
     if name is None:
