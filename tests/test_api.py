@@ -210,6 +210,7 @@ def test_random_weights_do_not_depend_on_the_numpy_version(tmp_path):
         ),
         (lambda gpt: numpygpt.fine_tune(spam(gpt), []), "the training set is empty"),
         (lambda gpt: spam(gpt).numbers([0, 1]), "unknown labels '0', '1': this"),
+        (lambda gpt: spam(gpt).numbers(["ham", float("nan")]), "message 2 has no label: nan"),
         (lambda gpt: numpygpt.fine_tune(spam(gpt), PAIRS, []), "^the validation set is empty"),
         (
             lambda gpt: numpygpt.fine_tune(spam(gpt), ["ab"] * 8, PAIRS),

@@ -186,6 +186,9 @@ class Classifier:
         """
         if isinstance(labels, str):
             raise InputError(f"expected a list of labels, not one label: {labels[:40]!r}")
+        for number, label in enumerate(labels, start=1):
+            if not isinstance(label, str) and str(label) in ("None", "nan", "<NA>", "NaT"):  # pandas' empty cells
+                raise InputError(f"message {number} has no label: {label!r}")
         place = {label: number for number, label in enumerate(self.labels)}
         unknown = sorted({str(label) for label in labels} - place.keys())
         if unknown:
