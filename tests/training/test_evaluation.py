@@ -144,6 +144,14 @@ def test_an_evaluation_prints_within_80_columns_with_one_line_per_text():
     assert all(len(line) <= 80 for line in shown.splitlines())
 
 
+@pytest.mark.parametrize("length, shown", [(63, "w" * 63), (64, "w" * 62 + "…")])
+def test_a_long_text_of_a_mistake_is_cut_to_a_line_of_80_columns(length, shown):
+    found = Evaluation(LABELS)
+    found.add(["w" * length], np.array([0]), logits_of((0.1, 0.9, 0)))
+    last = str(found).splitlines()[-1]
+    assert last == f"fair 0.9000 bad  {shown}" and len(last) <= 80
+
+
 def test_a_wide_confusion_matrix_is_replaced_by_the_most_frequent_mistakes():
     labels = [f"label number {i}" for i in range(40)]
     found = Evaluation(labels)
