@@ -55,6 +55,14 @@ class Counted:
         self.computed = done
 
 
+def test_features_take_half_of_the_free_memory_by_default(monkeypatch):
+    reserve, given = prefix.reserve, []
+    monkeypatch.setattr(prefix, "free_memory", lambda: 2000)
+    monkeypatch.setattr(prefix, "reserve", lambda *sizes: given.append(sizes[-1]) or reserve(*sizes))
+    FrozenPrefix(PARAMS, CONFIG, MESSAGES, 1)
+    assert given == [1000 - IDS]
+
+
 def files(folder):
     return sorted(path.name for path in folder.iterdir())
 
