@@ -165,6 +165,13 @@ def test_a_wide_confusion_matrix_is_replaced_by_the_most_frequent_mistakes():
     )
 
 
+@pytest.mark.parametrize("count, shown", [(20, True), (21, False)])
+def test_a_notebook_shows_the_confusion_matrix_of_at_most_twenty_labels(count, shown):
+    found = Evaluation([f"label {i}" for i in range(count)])
+    found.confusion += np.eye(count, dtype=int)
+    assert ("answer label 0" in found._repr_html_()) == shown
+
+
 def test_an_evaluations_dict_is_json_with_every_figure():
     kept = json.loads(json.dumps(BY_HAND.to_dict(), allow_nan=False))
     assert kept["messages"] == 5 and kept["naive_bayes"] is None and kept["confusion"][2] == [1, 0, 1]
